@@ -1,0 +1,113 @@
+"""Preloaded uint8 images to normalised float batches, on whatever device the model is on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+# Channel statistics of ImageNet's training images, from torchvision's documentation of its weights.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each channel, exactly, in one pass.
+
+    An 8-bit channel has 256 possible values, so counting them loses nothing: no running sums in
+    float32 whose rounding grows with the number of images.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+
+    Returns:
+        mean and (population) standard deviation, float64 [3], of values scaled to 0..1.
+
+    Raises:
+        ValueError: the images are not uint8, or there are none.
+    """
+    if images.dtype != torch.uint8 or images.numel() == 0:
+        raise ValueError(f"expected uint8 images [N, H, W, 3], got {images.dtype} {tuple(images.shape)}")
+    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(-1)])
+    values = torch.arange(256, dtype=torch.float64) / 255
+    share = counts.double() / counts.sum(1, keepdim=True)
+    mean = share @ values
+    variance = (share * (values - mean[:, None]) ** 2).sum(1)
+    return mean, variance.sqrt()
+
+
+class Batches:
+    """The samples of one split, cut into batches, normalised and augmented on the device.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        targets: int64 [N] (classification) or [N, H, W] (segmentation).
+        mean, std: three numbers each, for values scaled to 0..1.
+        batch_size: samples a batch; the last one may be smaller.
+        shuffle_seed: a seed shuffles each epoch anew (and reproducibly); None keeps the order.
+        augment: called as `augment(inputs, targets, generator)` on every batch, before
+            normalisation, with float inputs [B, 3, H, W] in 0..1; returns both.
+        device: where the batches are made; the uint8 data moves there once.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        batch_size: int = 32,
+        shuffle_seed: int | None = None,
+        augment: Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]] | None = None,
+        device: str = "cpu",
+    ):
+        if len(images) != len(targets) or len(images) == 0:
+            found = f"{len(images)} images and {len(targets)} targets"
+            raise ValueError(f"{found}: need as many of each, at least one")
+        self.images, self.targets = images.to(device), targets.to(device)
+        self.mean = torch.as_tensor(mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+        self.std = torch.as_tensor(std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+        self.batch_size, self.shuffle_seed, self.augment = batch_size, shuffle_seed, augment
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    @property
+    def count(self) -> int:
+        """Number of samples in one epoch."""
+        return len(self.images)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches are made."""
+        return self.images.device
+
+    @property
+    def fingerprint(self) -> str:
+        """Checksum of all that decides what the batches hold, so that a stored result can name its data."""
+        digest = hashlib.sha256()
+        for tensor in (self.images, self.targets, self.mean, self.std):
+            digest.update(str(tuple(tensor.shape)).encode() + tensor.cpu().contiguous().numpy().tobytes())
+        augment = getattr(self.augment, "__qualname__", repr(self.augment))
+        digest.update(f"{self.batch_size} {self.shuffle_seed} {augment}".encode())
+        return digest.hexdigest()
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of one epoch; the order depends on the shuffle seed and `number` alone."""
+        # Drawn on the CPU, so that the order (not the speed) is the same on every device.
+        generator = torch.Generator().manual_seed(1_000_003 * (self.shuffle_seed or 0) + number)
+        shuffled = self.shuffle_seed is not None
+        order = torch.randperm(self.count, generator=generator) if shuffled else torch.arange(self.count)
+        for chosen in order.to(self.device).split(self.batch_size):
+            # NHWC storage read as NCHW is torch's channels_last: no copy, and the CPU's faster layout.
+            inputs = self.images[chosen].permute(0, 3, 1, 2).float().div_(255)
+            targets = self.targets[chosen]
+            if self.augment is not None:
+                inputs, targets = self.augment(inputs, targets, generator)
+            yield inputs.sub_(self.mean).div_(self.std), targets
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.epoch(0)

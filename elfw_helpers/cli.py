@@ -1,0 +1,85 @@
+"""`elfw`: the course's commands."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from elfw_helpers import __version__
+from elfw_helpers.errors import ElfwError
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Audit a folder; exit code 1 when something is wrong with it."""
+    from elfw_helpers.check import check_folder, describe
+
+    audit = check_folder(arguments.folder)
+    print(describe(audit))
+    return 1 if audit.problems else 0
+
+
+def render(arguments: argparse.Namespace) -> int:
+    """Render a set of faces into a folder in ELFW's layout."""
+    from elfw_helpers.rendering import render_folder
+
+    render_folder(arguments.out, arguments.count, seed=arguments.seed, size=arguments.size)
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Execute notebooks into the build folder."""
+    from elfw_helpers.course import run_course
+
+    return run_course(arguments.notebooks)
+
+
+def refresh(arguments: argparse.Namespace) -> int:
+    """Execute the committed notebooks in place."""
+    from elfw_helpers.course import refresh_course
+
+    return refresh_course()
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(prog="elfw", description="Face attributes and segmentation.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("check", help="audit a folder of faces in ELFW's layout")
+    command.add_argument("folder", type=Path)
+    command.set_defaults(function=check)
+
+    command = commands.add_parser("render", help="render faces, with masks and labels, into a folder")
+    command.add_argument("--out", type=Path, required=True, help="a new folder, or one to go on with")
+    command.add_argument("--count", type=int, required=True, help="number of faces")
+    command.add_argument("--seed", type=int, default=0, help="same seed, same faces (default 0)")
+    command.add_argument("--size", type=int, default=128, help="pixels a side, a multiple of 8 (default 128)")
+    command.set_defaults(function=render)
+
+    command = commands.add_parser("run", help="execute the notebooks into build/ (make run)")
+    command.add_argument("notebooks", nargs="*", help="such as 02_transfer_learning; all when none is named")
+    command.set_defaults(function=run)
+
+    command = commands.add_parser("refresh", help="execute the committed notebooks in place (make refresh)")
+    command.set_defaults(function=refresh)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 something is wrong, 2 it was called wrongly."""
+    parsed = make_parser().parse_args(arguments)
+    try:
+        return parsed.function(parsed)
+    except ElfwError as error:
+        print(f"elfw: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("elfw: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""The errors this package raises on purpose: each says what was found and what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class ElfwError(Exception):
+    """Base of every error raised on purpose; the command line prints it without a traceback."""
+
+
+class DataError(ElfwError, ValueError):
+    """Something is wrong with a file or folder of faces.
+
+    Args:
+        file: the file or folder it was found in.
+        found: what was found there.
+        fix: what to do about it.
+        line: line number in `file`, from 1, where that makes sense.
+    """
+
+    def __init__(self, file: str | Path, found: str, fix: str, line: int | None = None):
+        self.file, self.found, self.fix, self.line = Path(file), found, fix, line
+        place = f"{file}, line {line}" if line else str(file)
+        super().__init__(f"{place}: {found}. {fix}")
+
+
+class WeightsError(ElfwError, RuntimeError):
+    """Pre-trained weights cannot be had, or are not what their name promises."""
+
+
+class TrainingError(ElfwError, RuntimeError):
+    """Training cannot go on, or a checkpoint does not belong to the run that asks for it."""

@@ -1,0 +1,141 @@
+"""One image file, one mask file: read safely, or refused with the reason.
+
+Conversions made on purpose: EXIF rotation is applied, grayscale and CMYK become RGB, transparency
+is laid over white, 16-bit grayscale is scaled to 8 bits. Everything else that is off is an error.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from elfw_helpers.errors import DataError
+from elfw_helpers.labels import PALETTE, PIXEL_CLASSES, decode_colours
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+SMALLEST_SIDE = 16
+# Above any phone's photo, below what would fill a laptop's memory when decoded (150 MB as RGB).
+MOST_PIXELS = 50_000_000
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """Open an image without decoding it; refuse what is no image, too small or too large to decode.
+
+    Raises:
+        DataError: the file is missing, unreadable, truncated, or its size is out of bounds. Errors
+            while the caller decodes the image are turned into DataError too.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of decompression bombs before it refuses them; MOST_PIXELS is stricter.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                check_size(path, *image.size)
+                yield image
+    except DataError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise DataError(path, f"too many pixels to decode safely ({error})", "Scale the image down") from None
+    except FileNotFoundError:
+        raise DataError(path, "no such file", "Restore the file, or take its name out of the lists") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        fix = "Replace the file by an intact JPEG or PNG"
+        raise DataError(path, f"cannot be read as an image ({error})", fix) from None
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Raise DataError when an image is too small to show a face or too large to decode."""
+    if min(width, height) < SMALLEST_SIDE:
+        found = f"{width} x {height} pixels"
+        raise DataError(path, found, f"A face needs at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels")
+    if width * height > MOST_PIXELS:
+        found = f"{width} x {height} pixels"
+        fix = f"Scale it down: at most {MOST_PIXELS // 10**6} million pixels are decoded"
+        raise DataError(path, found, fix)
+
+
+def read_image(path: Path) -> Image.Image:
+    """Read a photo as an upright 8-bit RGB image.
+
+    Raises:
+        DataError: the file is missing, damaged, too small or too large.
+    """
+    with open_image(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I") or upright.mode == "F":
+            deep = np.asarray(upright, np.float64)
+            scale = 257 if deep.max() > 255 else 1
+            upright = Image.fromarray((deep / scale).clip(0, 255).astype(np.uint8))
+        if upright.has_transparency_data:
+            layer = upright.convert("RGBA")
+            upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+        return upright.convert("RGB")
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read pixel labels: ELFW's RGB colours, an indexed image in them, or one channel of class ids.
+
+    Returns:
+        class ids, uint8 [H, W].
+
+    Raises:
+        DataError: the file is missing or damaged, or holds a colour or an id that is no class.
+    """
+    with open_image(path) as image:
+        if image.mode == "L":
+            return check_ids(path, np.asarray(image))
+        if image.mode not in ("RGB", "RGBA", "P"):
+            fix = "Save masks as RGB in ELFW's colours or as one 8-bit channel of class ids"
+            raise DataError(path, f"a mask in mode {image.mode}", fix)
+        # Transparency has no meaning in a mask; the colour beneath is what counts.
+        colours = np.asarray(image.convert("RGB"))
+    ids, unknown = decode_colours(colours)
+    if unknown.any():
+        raise unknown_colour(path, colours, unknown)
+    return ids
+
+
+def read_pair(image_path: Path, mask_path: Path | None) -> tuple[Image.Image, np.ndarray | None]:
+    """Read an image and its mask, at their own size; no mask path gives no mask.
+
+    Raises:
+        DataError: a file is damaged, or mask and image differ in size.
+    """
+    image = read_image(image_path)
+    if mask_path is None:
+        return image, None
+    mask = read_mask(mask_path)
+    if mask.shape != (image.height, image.width):
+        sizes = f"{mask.shape[1]} x {mask.shape[0]} on an image of {image.width} x {image.height}"
+        fix = "Make the mask for this very image, at its own size (after EXIF rotation)"
+        raise DataError(mask_path, f"mask of {sizes} pixels", fix)
+    return image, mask
+
+
+def check_ids(path: Path, ids: np.ndarray) -> np.ndarray:
+    """Return one-channel class ids unchanged, or raise DataError for an id that is no class."""
+    if ids.max() < len(PIXEL_CLASSES):
+        return ids
+    row, column = np.argwhere(ids >= len(PIXEL_CLASSES))[0]
+    found = f"class id {ids[row, column]} at row {row}, column {column}"
+    raise DataError(path, found, f"A one-channel mask holds ids 0 to {len(PIXEL_CLASSES) - 1}")
+
+
+def unknown_colour(path: Path, colours: np.ndarray, unknown: np.ndarray) -> DataError:
+    """Return the error that describes the first colour of a mask that belongs to no class."""
+    row, column = np.argwhere(unknown)[0]
+    colour = tuple(int(channel) for channel in colours[row, column])
+    colours_of = zip(PIXEL_CLASSES, PALETTE.tolist(), strict=True)
+    known = ", ".join(f"{name} {tuple(rgb)}" for name, rgb in colours_of)
+    found = (
+        f"colour {colour} at row {row}, column {column}, is no class "
+        f"({unknown.mean():.1%} of the pixels are of unknown colours)"
+    )
+    hint = "Resize masks by nearest neighbour and store them as PNG: smoothing and JPEG make new colours"
+    return DataError(path, found, f"{hint}. ELFW's colours: {known}")

@@ -1,0 +1,122 @@
+"""Train, validation and test: frozen lists where there are any, else drawn by person from a seed."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.model_selection import StratifiedGroupKFold
+from torch import Tensor
+
+from elfw_helpers.errors import DataError
+from elfw_helpers.labels import ATTRIBUTES
+
+SPLIT_NAMES = ("train", "validation", "test")
+
+
+class SplitWarning(UserWarning):
+    """A split cannot measure what it should: a class has no test image."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which images are for training, for choosing, and for the one look at the end.
+
+    Attributes:
+        train, validation, test: int64 [n], indices into the folder's names, ascending.
+    """
+
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+
+def persons_of(names: Sequence[str]) -> list[str]:
+    """Return who is on each photo, by LFW's naming: `First_Last_0001` is a photo of First_Last.
+
+    When all names share one stem (face_0001, face_0002, ...), the numbers count images rather than
+    one person's photos, so each image is then a person of its own.
+    """
+    stems = [re.sub(r"_\d+$", "", name) for name in names]
+    return list(names) if len(set(stems)) == 1 else stems
+
+
+def draw_split(root: Path, attributes: Tensor, persons: Sequence[str], seed: int = 0) -> Split:
+    """Draw 80 / 10 / 10 %, stratified by attribute, each person on one side only.
+
+    Args:
+        root: the folder, to name in an error.
+        attributes: int64 [N], class indices.
+        persons: who is on each image.
+        seed: the same seed draws the same split.
+
+    Raises:
+        DataError: fewer than ten persons, so that a tenth of them cannot be held out.
+    """
+    test, validation, *train = cut_by_person(root, attributes, persons, 10, seed)
+    return make_split(torch.cat(train), validation, test)
+
+
+def carve_validation(
+    root: Path, attributes: Tensor, persons: Sequence[str], held_out: Tensor, seed: int = 0
+) -> Split:
+    """Keep a frozen held-out list as the test split and draw a ninth of the rest for validation.
+
+    Photos of held-out persons that are not on the list themselves are left out altogether.
+
+    Args:
+        root, attributes, persons, seed: as in `draw_split`.
+        held_out: int64 [n], indices of the frozen list (`elfw_set_NN.txt`).
+
+    Raises:
+        DataError: fewer than nine other persons.
+    """
+    known = {persons[index] for index in held_out.tolist()}
+    rest = torch.tensor([index for index, person in enumerate(persons) if person not in known])
+    others = [persons[index] for index in rest.tolist()]
+    validation, *train = cut_by_person(root, attributes[rest], others, 9, seed)
+    return make_split(rest[torch.cat(train)], rest[validation], held_out)
+
+
+def cut_by_person(
+    root: Path, attributes: Tensor, persons: Sequence[str], parts: int, seed: int
+) -> list[Tensor]:
+    """Cut images into parts of equal size and equal class shares, as far as whole persons allow.
+
+    Returns:
+        `parts` index tensors, int64, together a permutation of 0 .. N-1.
+    """
+    if len(set(persons)) < parts:
+        fix = "Add photos of more people, or write train.txt, validation.txt and test.txt by hand"
+        raise DataError(root, f"{len(set(persons))} persons cannot be cut into {parts} parts by person", fix)
+    folds = StratifiedGroupKFold(n_splits=parts, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # scikit-learn warns of classes with fewer images than parts; warn_of_untested says it better.
+        warnings.simplefilter("ignore", UserWarning)
+        cuts = folds.split(np.zeros(len(persons)), attributes.numpy(), persons)
+        return [torch.from_numpy(part) for _, part in cuts]
+
+
+def make_split(train: Tensor, validation: Tensor, test: Tensor) -> Split:
+    """Return a split with its indices in ascending order."""
+    return Split(*(indices.long().sort().values for indices in (train, validation, test)))
+
+
+def warn_of_untested(root: Path, split: Split, attributes: Tensor) -> None:
+    """Warn when a class that the folder has is missing from the test split: nothing measures it there."""
+    counts = torch.bincount(attributes, minlength=len(ATTRIBUTES)).tolist()
+    tested = torch.bincount(attributes[split.test], minlength=len(ATTRIBUTES)).tolist()
+    for name, count, test_count in zip(ATTRIBUTES, counts, tested, strict=True):
+        if count and not test_count:
+            warnings.warn(
+                f"{root}: no {name} in the test split ({count} in the folder), so its score will be "
+                f"undefined, not zero. Add images of {name} with other people, try another seed, or write "
+                "train.txt, validation.txt and test.txt by hand",
+                SplitWarning,
+                stacklevel=3,
+            )

@@ -1,0 +1,88 @@
+import pytest
+import torch
+from conftest import write_face
+
+from elfw_helpers.datasets import FaceFolder
+from elfw_helpers.errors import DataError
+from elfw_helpers.splits import SplitWarning, draw_split, persons_of
+
+
+def lfw_like(people: int) -> tuple[list[str], torch.Tensor]:
+    """Return names as in LFW, where most people have one photo and a few have many, and attributes."""
+    generator = torch.Generator().manual_seed(1)
+    names = []
+    for person in range(people):
+        photos = 1 + int(torch.empty(1).exponential_(0.7, generator=generator))
+        names += [f"First_Last{person:04d}_{photo:04d}" for photo in range(1, photos + 1)]
+    attributes = torch.multinomial(torch.tensor([0.6, 0.2, 0.2]), len(names), True, generator=generator)
+    return names, attributes
+
+
+def test_persons_by_lfw_s_naming():
+    assert persons_of(["George_W_Bush_0001", "George_W_Bush_0530", "Abdullah_0001"]) == [
+        "George_W_Bush",
+        "George_W_Bush",
+        "Abdullah",
+    ]
+
+
+def test_numbered_images_are_not_taken_for_one_person():
+    assert persons_of(["face_0001", "face_0002"]) == ["face_0001", "face_0002"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_split_is_80_10_10_stratified_and_by_person(seed, tmp_path):
+    names, attributes = lfw_like(900)
+    persons = persons_of(names)
+    split = draw_split(tmp_path, attributes, persons, seed)
+    parts = (split.train, split.validation, split.test)
+    assert torch.cat(parts).sort().values.tolist() == list(range(len(names)))
+    for part, share in zip(parts, (0.8, 0.1, 0.1), strict=True):
+        assert len(part) == pytest.approx(share * len(names), rel=0.05)
+        mix = torch.bincount(attributes[part]) / len(part)
+        assert torch.allclose(mix, torch.bincount(attributes) / len(names), atol=0.03)
+    people = [{persons[index] for index in part.tolist()} for part in parts]
+    assert not people[0] & people[1] and not people[0] & people[2] and not people[1] & people[2]
+
+
+def test_split_depends_on_the_seed_alone(tmp_path):
+    names, attributes = lfw_like(200)
+    first, again, other = (draw_split(tmp_path, attributes, persons_of(names), seed) for seed in (3, 3, 4))
+    assert torch.equal(first.test, again.test)
+    assert not torch.equal(first.test, other.test)
+
+
+def test_too_few_people_to_hold_out_a_tenth(tmp_path):
+    for person in range(9):
+        write_face(tmp_path, f"Person_{person}x_0001", person % 3, person)
+    with pytest.raises(DataError, match="9 persons cannot be cut into 10"):
+        FaceFolder(tmp_path).split()
+
+
+def test_frozen_lists_win(folder):
+    names = FaceFolder(folder).names
+    for split, chosen in (("test", names[:10]), ("validation", names[10:20]), ("train", names[20:])):
+        (folder / f"{split}.txt").write_text("\n".join(reversed(chosen)))
+    faces = FaceFolder(folder)
+    for seed in (0, 1):
+        split = faces.split(seed)
+        assert split.test.tolist() == list(range(10))
+        assert split.train.tolist() == list(range(20, 60))
+
+
+def test_people_of_the_held_out_list_are_kept_out_of_training(folder):
+    (folder / "elfw_set_00.txt").write_text("Some_Person00_0001\nSome_Person01_0001\nSome_Person03_0001\n")
+    faces = FaceFolder(folder)
+    split = faces.split()
+    assert [faces.names[index] for index in split.test] == [f"Some_Person0{n}_0001" for n in (0, 1, 3)]
+    used = {faces.persons[index] for index in torch.cat([split.train, split.validation]).tolist()}
+    assert used == {f"Some_Person{number:02d}" for number in range(30)} - {
+        f"Some_Person0{number}" for number in (0, 1, 3)
+    }
+    assert 4 <= len(split.validation) <= 8
+
+
+def test_class_without_a_test_image_warns_and_says_what_to_do(folder):
+    (folder / "elfw_set_00.txt").write_text("Some_Person00_0001\nSome_Person01_0001\n")
+    with pytest.warns(SplitWarning, match="no cap in the test split.*Add images of cap.*another seed"):
+        FaceFolder(folder).split()
