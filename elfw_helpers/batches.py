@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from elfw_helpers.datasets import FaceTensors
+from elfw_helpers.splits import Split
 
 # Channel statistics of ImageNet's training images, from torchvision's documentation of its weights.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -111,3 +115,45 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self.epoch(0)
+
+
+class SplitBatches(NamedTuple):
+    """The batches of the three splits; only training's are shuffled."""
+
+    train: Batches
+    validation: Batches
+    test: Batches
+
+
+def split_batches(
+    faces: FaceTensors,
+    split: Split,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    batch_size: int = 32,
+    seed: int = 0,
+    device: str = "cpu",
+) -> SplitBatches:
+    """Return the batches of each split of preloaded faces, to classify their attributes.
+
+    Args:
+        faces: images uint8 [N, H, W, 3] and attributes int64 [N].
+        split: indices of the three splits.
+        mean, std, batch_size, device: as in `Batches`.
+        seed: shuffles the training images.
+    """
+    return SplitBatches(
+        *(
+            Batches(
+                faces.images[indices],
+                faces.attributes[indices],
+                mean=mean,
+                std=std,
+                batch_size=batch_size,
+                shuffle_seed=shuffle_seed,
+                device=device,
+            )
+            for indices, shuffle_seed in ((split.train, seed), (split.validation, None), (split.test, None))
+        )
+    )

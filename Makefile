@@ -1,0 +1,52 @@
+# The project's commands; `make help` lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+NOTEBOOKS := notebooks/[0-9][0-9]_*.ipynb
+
+.DEFAULT_GOAL := help
+.PHONY: run test lab refresh clean help
+
+run: $(INSTALLED) ## execute the notebooks on the embedded faces (or ELFW_DATA=FOLDER make run) into build/
+	@$(BIN)/elfw run
+
+# Both halves run even if the first fails. The tests are about the embedded faces, so ELFW_DATA is not theirs.
+test: $(INSTALLED) ## run the unit tests, and compare the notebooks with a fresh run of them
+	@rm -rf build/test && mkdir -p build/test
+	@unset ELFW_DATA; export ELFW_BUILD="$$PWD/build/test"; status=0; \
+	$(BIN)/python -m pytest -n 2 --dist loadscope || status=1; \
+	$(BIN)/python -m pytest --nbval --nbval-current-env $(NOTEBOOKS) || status=1; \
+	exit $$status
+
+# Kernels work in notebooks/, so a relative ELFW_DATA or ELFW_BUILD is made absolute here.
+lab: $(INSTALLED) ## open the notebooks in JupyterLab
+	@for name in ELFW_DATA ELFW_BUILD; do \
+		eval "value=\$${$$name:-}"; \
+		case "$$value" in "" | /*) ;; *) export "$$name=$$PWD/$$value" ;; esac; \
+	done; \
+	$(BIN)/jupyter lab notebooks
+
+refresh: $(INSTALLED) ## execute the committed notebooks in place and redraw figures/
+	@$(BIN)/elfw refresh
+
+clean: ## remove build/ and .venv/
+	rm -rf build .venv
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST))
+
+# Only a finished install leaves the stamp, so a failed one is done again.
+$(INSTALLED): pyproject.toml
+	@rm -f $@
+	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON): install Python 3.10 or newer." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "This course needs Python 3.10 or newer; $(PYTHON) is $$("$(PYTHON)" --version 2>&1)." \
+			"Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments." \
+			"On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
+	@echo "Installing into .venv; the first time this downloads up to several GB and takes some minutes."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@

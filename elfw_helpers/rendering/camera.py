@@ -1,0 +1,140 @@
+"""The camera: a ray for every pixel, and the first thing each ray meets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from elfw_helpers.rendering.parameters import Pose
+from elfw_helpers.rendering.scene import Scene
+
+# Landmarks that decide the crop, in head units: eyes and mouth.
+EYE, MOUTH = (0.32, 0.0, 0.66), (0.0, -0.72, 0.70)
+HEAD_DEPTH = 0.7  # from the face plane, where the camera aims, to the middle of the head
+HEAD_REACH = 1.9  # no thing is farther than this from the middle of the head
+COARSE = 4  # side, in pixels, of the squares that one cone looks at first
+HIT_DISTANCE = 0.006
+
+
+@dataclass(frozen=True)
+class Rays:
+    """One ray per pixel, in head coordinates.
+
+    origin: float32 [3, 1], the camera.
+    directions: float32 [3, N], unit length; N is size * size, row by row.
+    distance: from the camera to the middle of the head, head units.
+    pixel: side of a pixel at that distance, head units.
+    size: pixels along a side of the picture.
+    rotation: float32 [3, 3], from head to camera coordinates.
+    """
+
+    origin: np.ndarray
+    directions: np.ndarray
+    distance: float
+    pixel: float
+    size: int
+    rotation: np.ndarray
+
+
+def rotation_matrix(pose: Pose) -> np.ndarray:
+    """Return the rotation from head to camera coordinates: yaw, then pitch, then roll, float32 [3, 3]."""
+    (cy, sy), (cp, sp), (cr, sr) = [(math.cos(a), math.sin(a)) for a in (pose.yaw, pose.pitch, pose.roll)]
+    rows = (
+        (cr * cy - sr * sp * sy, -sr * cp, cr * sy + sr * sp * cy),
+        (sr * cy + cr * sp * sy, cr * cp, sr * sy - cr * sp * cy),
+        (-cp * sy, sp, cp * cy),
+    )
+    return np.array(rows, np.float32)
+
+
+def rotate(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Return `matrix` [3, 3] times `vectors` [3, N], added in a fixed order (a BLAS need not)."""
+    x, y, z = vectors
+    return np.stack([row[0] * x + row[1] * y + row[2] * z for row in matrix])
+
+
+def make_rays(pose: Pose, size: int) -> Rays:
+    """Return the rays of a portrait, cropped around eyes and mouth wherever the head is turned.
+
+    The square's half side is the larger of 2 eye distances and 1.8 times eyes to mouth, times the
+    pose's zoom, as in FFHQ and CelebA-HQ.
+    Source: Karras et al., "A Style-Based Generator Architecture for GANs", appendix A.
+    """
+    matrix = rotation_matrix(pose)
+    marks = rotate(matrix, np.array([EYE, (-EYE[0], *EYE[1:]), MOUTH], np.float32).T).astype(float)
+    eyes, eye_line = (marks[:, 0] + marks[:, 1]) / 2, marks[:, 0] - marks[:, 1]
+    mouth_line = marks[:, 2] - eyes
+    half = pose.zoom * max(2 * math.hypot(*eye_line[:2]), 1.8 * math.hypot(*mouth_line[:2]))
+    aim = eyes + 0.1 * mouth_line
+    camera = aim + np.array([pose.shift_x * half, -pose.shift_y * half, pose.distance])
+    steps = ((np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1) * np.float32(half)
+    x, y = np.broadcast_to(steps, (size, size)).ravel(), np.repeat(-steps, size)
+    length = np.sqrt(x * x + y * y + np.float32(pose.distance**2))
+    directions = np.stack([x, y, np.full_like(x, -pose.distance)]) / length
+    return Rays(
+        origin=rotate(matrix.T, camera.astype(np.float32)[:, None]),
+        directions=rotate(matrix.T, directions),
+        distance=pose.distance + HEAD_DEPTH,
+        pixel=2 * half / size,
+        size=size,
+        rotation=matrix,
+    )
+
+
+def trace_rays(rays: Rays, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Find the first thing that every ray meets, by sphere tracing.
+
+    The distance to the nearest thing is how far a ray may go without meeting any: step by that, again
+    and again. Source: Hart, "Sphere Tracing", The Visual Computer 12 (1996).
+
+    Returns:
+        how far each ray went, float32 [N], and whether it met a thing, bool [N].
+    """
+    travelled = start_rays(rays, scene)
+    end = rays.distance + HEAD_REACH
+    hit = np.zeros(len(travelled), bool)
+    alive = np.flatnonzero(travelled < end)
+    for _ in range(60):
+        if len(alive) == 0:
+            break
+        here = travelled[alive]
+        distance = scene.nearest(rays.origin + here * rays.directions[:, alive])
+        here += np.float32(0.8) * distance
+        travelled[alive] = here
+        close = distance < HIT_DISTANCE
+        hit[alive[close]] = True
+        alive = alive[~close & (here < end)]
+    return travelled, hit
+
+
+def start_rays(rays: Rays, scene: Scene) -> np.ndarray:
+    """Return how far every ray may safely go, float32 [N]: beyond the end for rays that meet nothing.
+
+    One cone stands for COARSE x COARSE rays; it walks until something might be inside it. The start
+    of a ray is the shortest of its own cone's and the neighbours' walks.
+    """
+    size, side = rays.size, rays.size // COARSE
+    end = np.float32(rays.distance + HEAD_REACH)
+    middle = rays.directions.reshape(3, size, size)[:, COARSE // 2 :: COARSE, COARSE // 2 :: COARSE].reshape(
+        3, -1
+    )
+    radius = 0.9 * COARSE * rays.pixel
+    walked = np.full(side * side, rays.distance - HEAD_REACH, np.float32)
+    blocked = np.zeros(side * side, bool)
+    alive = np.arange(side * side)
+    for _ in range(18):
+        if len(alive) == 0:
+            break
+        distance = scene.nearest(rays.origin + walked[alive] * middle[:, alive])
+        near = distance < radius
+        blocked[alive[near]] = True
+        alive, step = alive[~near], distance[~near] - 0.4 * radius
+        walked[alive] += step
+        alive = alive[walked[alive] < end]
+    blocked[alive] = True
+    walked[~blocked] = end + 2
+    padded = np.pad(walked.reshape(side, side), 1, mode="edge")
+    shortest = np.minimum.reduce([padded[i : i + side, j : j + side] for i in range(3) for j in range(3)])
+    return np.repeat(np.repeat(shortest, COARSE, 0), COARSE, 1).ravel() - np.float32(0.3 * radius)

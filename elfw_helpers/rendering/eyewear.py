@@ -1,0 +1,99 @@
+"""Spectacles: rims and lenses are too thin to trace, so each ray is cut with the bent plane they lie on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from elfw_helpers.rendering.camera import Rays
+from elfw_helpers.rendering.colours import column
+from elfw_helpers.rendering.parameters import Eyewear
+from elfw_helpers.rendering.shapes import smoothstep, wave
+from elfw_helpers.rendering.skin import blend
+
+
+def put_on_eyewear(picture: np.ndarray, rays: Rays, reach: np.ndarray, eyewear: Eyewear):
+    """Paint spectacles over the picture.
+
+    Args:
+        picture: float32 [3, N], linear light.
+        reach: float32 [N], how far each ray went; infinite where it met nothing.
+
+    Returns:
+        the picture, float32 [3, N], and where it is eyewear, bool [N].
+    """
+    travelled, x, y = cut_plane(rays.origin, rays.directions, eyewear)
+    lens, rim = lens_and_rim(x, y, eyewear)
+    visible = (travelled < reach + 0.02) & (rays.directions[2] < 0)
+    soft = 0.6 * rays.pixel
+    lens_cover, rim_cover = visible * smoothstep(soft, -soft, lens), visible * smoothstep(soft, -soft, rim)
+    mirrored = eyewear.reflection * smoothstep(-0.2, 0.6, wave(eyewear.reflection_slope * x + 0.7 * y))
+    glass = column(eyewear.lens_colour) * (0.8 + 0.4 * y)
+    seen = picture * (1 - eyewear.tint) + eyewear.tint * glass + mirrored
+    picture = blend(picture, seen, lens_cover)
+    picture = blend(picture, column(eyewear.frame_colour) * (1 + smoothstep(0.004, -0.02, rim)), rim_cover)
+    temples = temple_cover(rays, reach, eyewear)
+    picture = np.where(temples, column(eyewear.frame_colour), picture)
+    return picture, (np.maximum(lens_cover, rim_cover) > 0.5) | temples
+
+
+def shade_behind(points: np.ndarray, lamp: np.ndarray, eyewear: Eyewear) -> np.ndarray:
+    """Return how much light frame and lenses take from points behind them, float32 [N].
+
+    Args:
+        points: float32 [3, N], on the surface.
+        lamp: float32 [3, 1], direction to the lamp.
+    """
+    _, x, y = cut_plane(points, np.broadcast_to(lamp, points.shape), eyewear)
+    lens, rim = lens_and_rim(x, y, eyewear)
+    dark = 0.45 if eyewear.dark else 0.06
+    return (points[2] > 0.1) * np.maximum(
+        0.4 * smoothstep(0.02, -0.01, rim), dark * smoothstep(0.02, -0.02, lens)
+    )
+
+
+def cut_plane(origin: np.ndarray, directions: np.ndarray, eyewear: Eyewear):
+    """Return where rays cut z = depth - bend x^2: distance along the ray, x and y, float32 [N] each."""
+    forward = np.where(np.abs(directions[2]) < 0.05, np.float32(0.05), directions[2])
+    travelled = (eyewear.depth - origin[2]) / forward
+    # The plane is almost flat: a few rounds of putting x back in are enough.
+    for _ in range(3):
+        x = origin[0] + travelled * directions[0]
+        travelled = (eyewear.depth - eyewear.bend * np.minimum(x * x, 1) - origin[2]) / forward
+    return travelled, origin[0] + travelled * directions[0], origin[1] + travelled * directions[1]
+
+
+def lens_and_rim(x: np.ndarray, y: np.ndarray, eyewear: Eyewear) -> tuple[np.ndarray, np.ndarray]:
+    """Return signed distances to the lenses and to rims and bridge on the plane, float32 [N] each."""
+    up = y - eyewear.lens_y
+    across = np.abs(np.abs(x) - eyewear.lens_x) / (
+        eyewear.lens_width * np.maximum(1 + eyewear.taper * up, 0.3)
+    )
+    along = np.abs(up) * (1 / eyewear.lens_height)
+    power = eyewear.roundness
+    while power > 1:
+        across, along, power = across * across, along * along, power // 2
+    radius = across + along
+    power = eyewear.roundness
+    while power > 1:
+        radius, power = np.sqrt(radius), power // 2
+    lens = (radius - 1) * min(eyewear.lens_width, eyewear.lens_height)
+    thickness = eyewear.rim * np.where(up > 0, 1, np.float32(eyewear.lower_rim))
+    ring = np.abs(lens - 0.5 * eyewear.rim) - thickness
+    arch = np.abs(up - 0.35 * eyewear.lens_height + 2 * x * x) - eyewear.rim
+    bridge = np.maximum(arch, np.abs(x) - eyewear.lens_x + eyewear.lens_width)
+    return lens, np.minimum(ring, bridge)
+
+
+def temple_cover(rays: Rays, reach: np.ndarray, eyewear: Eyewear) -> np.ndarray:
+    """Return where the arms to the ears are seen, bool [N]: strips on two planes beside the head."""
+    cover = np.zeros(rays.directions.shape[1], bool)
+    sideways = np.where(np.abs(rays.directions[0]) < 1e-3, np.float32(1e-3), rays.directions[0])
+    for side in (-1, 1):
+        x = side * (eyewear.lens_x + eyewear.lens_width + 0.02)
+        travelled = (x - rays.origin[0]) / sideways
+        y = rays.origin[1] + travelled * rays.directions[1]
+        z = rays.origin[2] + travelled * rays.directions[2]
+        strip = np.abs(y - eyewear.lens_y - 0.3 * eyewear.lens_height) < 1.6 * eyewear.rim
+        between = (z < eyewear.depth - eyewear.bend * x * x + 0.02) & (z > -0.1)
+        cover |= strip & between & (travelled > 0) & (travelled < reach)
+    return cover

@@ -1,0 +1,94 @@
+"""One face: from a seed to a picture and its mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from elfw_helpers import labels
+from elfw_helpers.rendering.background import make_background
+from elfw_helpers.rendering.camera import make_rays, trace_rays
+from elfw_helpers.rendering.drawing import sample_parameters
+from elfw_helpers.rendering.eyewear import put_on_eyewear, shade_behind
+from elfw_helpers.rendering.lighting import lamp_direction, light_surface
+from elfw_helpers.rendering.materials import paint_surface
+from elfw_helpers.rendering.parameters import FaceParameters
+from elfw_helpers.rendering.photo import take_photo
+from elfw_helpers.rendering.sampling import BACKGROUND, NOISE, Sampler
+from elfw_helpers.rendering.scene import PIXEL_CLASS, Scene
+from elfw_helpers.rendering.surface import find_surface
+from elfw_helpers.rendering.textures import make_textures
+
+# Raised with every change that changes pixels: a set is only continued by the version that began it.
+RENDERER_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RenderedFace:
+    """A picture, its mask and what it was made from.
+
+    image: uint8 [S, S, 3], sRGB.
+    mask: uint8 [S, S], ELFW class ids.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    parameters: FaceParameters
+
+
+def render_face(
+    seed: int, size: int = 128, identity: int | None = None, attribute: str | None = None
+) -> RenderedFace:
+    """Render a face: the same arguments give the same pixels.
+
+    Args:
+        seed: decides the photo: pose, light, accessories, background; non-negative.
+        size: side of the picture, pixels; a positive multiple of 8.
+        identity: seed of the person, non-negative; the photo's own seed if None.
+        attribute: "hair", "spectacles" or "cap": what to wear; drawn from the seed if None.
+
+    Raises:
+        ValueError: an argument is not one of these.
+    """
+    check_seed(seed, "seed")
+    check_size(size)
+    identity = seed if identity is None else identity
+    check_seed(identity, "identity")
+    if attribute is not None and attribute not in labels.ATTRIBUTES:
+        raise ValueError(f"attribute is one of {', '.join(labels.ATTRIBUTES)} or None, not {attribute!r}")
+    return render_parameters(sample_parameters(seed, identity, attribute), size)
+
+
+def render_parameters(parameters: FaceParameters, size: int) -> RenderedFace:
+    """Render the face that the parameters describe: the scene, its light, and then the photo of it."""
+    scene, rays = Scene(parameters), make_rays(parameters.pose, size)
+    travelled, hit = trace_rays(rays, scene)
+    surface = find_surface(scene, rays, travelled, hit, make_textures(parameters.seed))
+    colour, gloss, beard = paint_surface(surface)
+    light = light_surface(surface, colour, gloss)
+    picture = make_background(Sampler(BACKGROUND, parameters.seed), size)
+    mask = np.full(size * size, labels.BACKGROUND, np.uint8)
+    mask[surface.pixels] = np.where(beard > 0.5, np.uint8(labels.BEARD), PIXEL_CLASS[surface.things])
+    if parameters.eyewear:
+        light = light * (1 - shade_behind(surface.points, lamp_direction(surface), parameters.eyewear))
+    picture[:, surface.pixels] = light
+    if parameters.eyewear:
+        reach = np.where(hit, travelled, np.float32(np.inf))
+        picture, worn = put_on_eyewear(picture, rays, reach, parameters.eyewear)
+        mask[worn] = labels.EYEWEAR
+    square = np.ascontiguousarray(picture.T).reshape(size, size, 3)
+    image = take_photo(square, parameters.camera, Sampler(NOISE, parameters.seed))
+    return RenderedFace(image, mask.reshape(size, size), parameters)
+
+
+def check_seed(seed: int, name: str) -> None:
+    """Raise ValueError unless `seed` is a non-negative whole number."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"{name} is a whole number from 0 on, not {seed!r}")
+
+
+def check_size(size: int) -> None:
+    """Raise ValueError unless `size` is a positive multiple of 8."""
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size <= 0 or size % 8:
+        raise ValueError(f"size is a positive multiple of 8 pixels, not {size!r}")

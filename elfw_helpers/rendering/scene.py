@@ -1,0 +1,72 @@
+"""The scene: which things there are, how far a point is from each, and which pixel class each is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from elfw_helpers import labels
+from elfw_helpers.rendering import garments, head
+from elfw_helpers.rendering.parameters import FaceParameters
+from elfw_helpers.rendering.shapes import smooth_union
+
+SKIN, HAIR, HEADWEAR, MOUTH_MASK, CLOTHES = range(5)
+PIXEL_CLASS = np.array(
+    [labels.SKIN, labels.HAIR, labels.WEARABLE, labels.MOUTH_MASK, labels.BACKGROUND], np.uint8
+)
+FAR = np.float32(9)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The things of one picture, in head coordinates."""
+
+    face: FaceParameters
+
+    def distances(self, points: np.ndarray, relief: float = 1.0) -> dict[int, np.ndarray]:
+        """Return the distance of points to every thing there is.
+
+        Args:
+            points: float32 [3, N], head units.
+            relief: how much of the relief of hair to show, 0..1.
+
+        Returns:
+            float32 [N] for each of SKIN, HAIR, HEADWEAR, MOUTH_MASK, CLOTHES that is there.
+        """
+        face = self.face
+        bald = head.head_distance(points, face.identity, face.expression)
+        neck = head.neck_distance(points, face.identity)
+        found = {SKIN: smooth_union(bald, np.maximum(neck, points[1] + 0.6), 0.12)}
+        hair = head.hair_distance(points, bald, face.hair, face.identity, relief)
+        if hair is not None:
+            found[HAIR] = hair
+        if face.headwear:
+            self._put_on_headwear(found, points, bald)
+        if face.mouth_mask:
+            found[MOUTH_MASK] = garments.mask_distance(points, bald, face.mouth_mask)
+        found[CLOTHES] = garments.clothes_distance(points, neck, face.clothes)
+        return found
+
+    def nearest(self, points: np.ndarray, relief: float = 1.0) -> np.ndarray:
+        """Return the distance of points [3, N] to the nearest thing, float32 [N]."""
+        return np.minimum.reduce(list(self.distances(points, relief).values()))
+
+    def objects(self, points: np.ndarray) -> np.ndarray:
+        """Return which thing is nearest to each point [3, N], int64 [N]."""
+        found = self.distances(points)
+        return np.array(list(found))[np.argmin(np.stack(list(found.values())), axis=0)]
+
+    def _put_on_headwear(self, found: dict[int, np.ndarray], points: np.ndarray, bald: np.ndarray) -> None:
+        """Add the headwear, and press the hair down beneath it."""
+        face, wear = self.face, self.face.headwear
+        x, y, z = points
+        found[HEADWEAR] = garments.headwear_distance(points, bald, wear, face.identity, face.hair.volume)
+        if HAIR not in found:
+            return
+        if wear.kind in garments.COVERING:
+            # What a scarf covers does not poke through; a few strands may show at the forehead.
+            found[HAIR] = np.maximum(found[HAIR], np.maximum(found[HEADWEAR] + 0.03, np.abs(x) - 0.6))
+            found[HAIR] = np.maximum(found[HAIR], -y)
+        elif wear.kind not in garments.OPEN_TOPPED:
+            found[HAIR] = np.maximum(found[HAIR], y - garments.front_edge(x, z, wear) - 0.02)

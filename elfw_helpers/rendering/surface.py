@@ -1,0 +1,70 @@
+"""What the rays met: points on surfaces with all that paint and light need to know of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from elfw_helpers.rendering.camera import Rays
+from elfw_helpers.rendering.parameters import FaceParameters
+from elfw_helpers.rendering.scene import Scene
+from elfw_helpers.rendering.textures import Textures
+
+# The corners of a tetrahedron: four samples are enough for a gradient in three dimensions.
+CORNERS = np.array([(1, -1, -1), (-1, -1, 1), (-1, 1, -1), (1, 1, 1)], np.float32)
+NORMAL_STEP = 0.012
+# Strands are painted; their full relief would make the light on them flicker from pixel to pixel.
+RELIEF_IN_LIGHT = 0.4
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The points where rays ended.
+
+    pixels: int64 [N], which ray of the picture each point belongs to.
+    points: float32 [3, N], head units.
+    things: int64 [N], SKIN, HAIR, ... of `scene`.
+    normals, to_camera: float32 [3, N], unit length.
+    """
+
+    face: FaceParameters
+    scene: Scene
+    rays: Rays
+    textures: Textures
+    pixels: np.ndarray
+    points: np.ndarray
+    things: np.ndarray
+    normals: np.ndarray
+    to_camera: np.ndarray
+
+
+def find_surface(
+    scene: Scene, rays: Rays, travelled: np.ndarray, hit: np.ndarray, textures: Textures
+) -> Surface:
+    """Return the surface that the rays met."""
+    pixels = np.flatnonzero(hit)
+    directions = rays.directions[:, pixels]
+    points = rays.origin + travelled[pixels] * directions
+    normals = surface_normals(scene, points)
+    return Surface(
+        scene.face, scene, rays, textures, pixels, points, scene.objects(points), normals, -directions
+    )
+
+
+def surface_normals(scene: Scene, points: np.ndarray) -> np.ndarray:
+    """Return the outward direction at points on a surface, float32 [3, N]: the distance's gradient."""
+    total = np.zeros_like(points)
+    for corner in CORNERS[:, :, None]:
+        total += corner * scene.nearest(points + NORMAL_STEP * corner, RELIEF_IN_LIGHT)
+    return normalise(total)
+
+
+def normalise(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors [3, N] at unit length."""
+    return vectors / (np.sqrt(dot(vectors, vectors)) + 1e-6)
+
+
+def dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the dot products of vectors [3, N], float32 [N]."""
+    return first[0] * second[0] + first[1] * second[1] + first[2] * second[2]

@@ -1,0 +1,80 @@
+"""Random textures: value noise, which is random numbers on a grid, joined smoothly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from elfw_helpers.rendering.sampling import TEXTURE, Sampler
+
+TEXTURE_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Textures:
+    """The textures of one picture, float32 [256, 256] each, mean 0 and standard deviation 1, periodic.
+
+    blotches: clouds of every size, for skin and cloth.
+    strands: long and thin, for hair and beards.
+    curls: small and round, for curly hair and knitting.
+    """
+
+    blotches: np.ndarray
+    strands: np.ndarray
+    curls: np.ndarray
+
+
+def make_textures(seed: int) -> Textures:
+    """Return the textures that belong to a seed: the same for all, but moved along."""
+    base, (rows, columns) = base_textures(), (TEXTURE_SIZE * Sampler(TEXTURE, seed).array(2)).astype(int)
+    return Textures(*(np.roll(texture, (rows, columns), (0, 1)) for texture in vars(base).values()))
+
+
+@lru_cache(maxsize=1)
+def base_textures() -> Textures:
+    """Return the textures that all others are moved from; made once a process."""
+    sampler = Sampler(TEXTURE)
+    return Textures(
+        blotches=value_noise(sampler, 6, 6, octaves=5),
+        strands=value_noise(sampler, 2, 40, octaves=3, fall=0.7),
+        curls=value_noise(sampler, 24, 24, octaves=3),
+    )
+
+
+def value_noise(sampler: Sampler, rows: int, columns: int, octaves: int, fall: float = 0.55) -> np.ndarray:
+    """Return periodic noise with `rows` x `columns` cells, and twice as many each further octave.
+
+    Args:
+        fall: how much weaker each octave is than the one before.
+
+    Returns:
+        float32 [256, 256], mean 0, standard deviation 1.
+    """
+    total, strength = np.zeros((TEXTURE_SIZE, TEXTURE_SIZE), np.float32), 1.0
+    for octave in range(octaves):
+        grid = 2 * sampler.array(rows << octave, columns << octave) - 1
+        total += strength * stretch(stretch(grid, TEXTURE_SIZE).T, TEXTURE_SIZE).T
+        strength *= fall
+    # In float64 and rounded: the order in which a machine adds must not show.
+    mean, spread = round(float(total.mean(dtype=float)), 4), round(float(total.std(dtype=float)), 4)
+    return (total - mean) * (1 / spread)
+
+
+def stretch(grid: np.ndarray, size: int) -> np.ndarray:
+    """Return `grid` [rows, columns] with its rows joined smoothly to `size` rows, wrapping round."""
+    rows = len(grid)
+    place = np.arange(size, dtype=np.float32) * (rows / size)
+    index = place.astype(np.int32)
+    step = (place - index)[:, None]
+    step = step * step * (3 - 2 * step)
+    first, second = grid[index % rows], grid[(index + 1) % rows]
+    return first + (second - first) * step
+
+
+def look_up(texture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Return the texture at (u, v), counted in periods, float32 [N]."""
+    columns = np.floor(u * TEXTURE_SIZE).astype(np.int32) & (TEXTURE_SIZE - 1)
+    rows = np.floor(v * TEXTURE_SIZE).astype(np.int32) & (TEXTURE_SIZE - 1)
+    return texture[rows, columns]

@@ -1,0 +1,177 @@
+"""The grid search: every combination of settings, in parallel, each finished run stored at once."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import multiprocessing
+import os
+import pickle
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from elfw_helpers.batches import Batches
+from elfw_helpers.checkpoints import write_atomically
+from elfw_helpers.errors import TrainingError
+from elfw_helpers.training import fingerprint_run, fit
+
+# The report's grid: 18 combinations.
+REPORT_GRID = {
+    "lr": (1e-4, 5e-4, 1e-3),
+    "momentum": (0.9, 0.95),
+    "weight_decay": (1e-5, 5e-5, 1e-4),
+}
+
+Setting = dict[str, float]
+
+
+def grid_search(
+    make_model: Callable[[], nn.Module],
+    train: Batches,
+    validation: Batches,
+    epochs: int,
+    *,
+    out: str | Path,
+    grid: Mapping[str, Sequence[float]] = REPORT_GRID,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train a fresh model with every combination of a grid; runs that `out` holds already are not repeated.
+
+    On the CPU, each run has a process and one thread to itself: two runs side by side on one core each
+    are faster than one after the other on two, and the results do not depend on the number of cores.
+
+    Args:
+        make_model: returns a new model; a function of a module, so that workers can import it.
+        train, validation: the batches.
+        epochs: of every run.
+        out: a folder; every finished run is stored there at once.
+        grid: values by the name of a setting of `fit`.
+        seed: of the initial weights, the same for all runs.
+        workers: processes; None takes one a core.
+        progress: show a bar on stderr.
+
+    Returns:
+        A row a run, in the order of the grid: its settings, train_loss, validation_loss and
+        validation_accuracy of the last epoch, best_validation_loss and best_epoch (from 1), and error,
+        which says why a run failed (its numbers are NaN) and is empty otherwise.
+    """
+    settings = [
+        dict(zip(grid, map(float, values), strict=True)) for values in itertools.product(*grid.values())
+    ]
+    files = [
+        Path(out) / name_run(make_model, train, validation, epochs, setting, seed) for setting in settings
+    ]
+    Path(out).mkdir(parents=True, exist_ok=True)
+    pending = [index for index, file in enumerate(files) if not file.exists()]
+    job = (make_model, train, validation, epochs, seed)
+    bar = tqdm(total=len(files), initial=len(files) - len(pending), unit="run", disable=not progress)
+    with bar:
+        for index, result in run_all(job, settings, pending, workers or os.cpu_count() or 1):
+            write_atomically(files[index], json.dumps({**settings[index], **result}, indent=1).encode())
+            bar.update()
+    return pd.DataFrame([json.loads(file.read_text()) for file in files])
+
+
+def best_setting(table: pd.DataFrame, names: Sequence[str] = tuple(REPORT_GRID)) -> Setting:
+    """Return the settings of the run with the lowest validation loss of any epoch.
+
+    Raises:
+        TrainingError: every run failed.
+    """
+    if table["best_validation_loss"].isna().all():
+        raise TrainingError(f"every run failed, the first by: {table['error'].iloc[0]}")
+    return {name: float(table.loc[table["best_validation_loss"].idxmin(), name]) for name in names}
+
+
+def name_run(
+    make_model: Callable[[], nn.Module],
+    train: Batches,
+    validation: Batches,
+    epochs: int,
+    setting: Setting,
+    seed: int,
+) -> str:
+    """Return the name of a run's file: its settings to read, and a fingerprint of all it depends on."""
+    key = fingerprint_run(make_seeded(make_model, seed), train, validation, [epochs, setting, seed])
+    words = "_".join(f"{name}-{value:g}" for name, value in setting.items())
+    return f"{words}_{hashlib.sha256(key.encode()).hexdigest()[:12]}.json"
+
+
+def make_seeded(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """Return a new model whose initial weights depend on the seed alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return make_model()
+
+
+def train_setting(job: tuple, setting: Setting) -> dict[str, float | str]:
+    """Train one setting and return its results; a failed run returns NaN and says why."""
+    make_model, train, validation, epochs, seed = job
+    try:
+        model = make_seeded(make_model, seed)
+        history = fit(model, train, validation, epochs, seed=seed, progress=False, **setting)
+    except TrainingError as error:
+        names = ("train_loss", "validation_loss", "validation_accuracy", "best_validation_loss", "best_epoch")
+        return {**dict.fromkeys(names, math.nan), "error": str(error)}
+    return {
+        "train_loss": history.train_loss[-1],
+        "validation_loss": history.validation_loss[-1],
+        "validation_accuracy": history.validation_accuracy[-1],
+        "best_validation_loss": history.validation_loss[history.best_epoch],
+        "best_epoch": history.best_epoch + 1,
+        "error": "",
+    }
+
+
+def run_all(
+    job: tuple, settings: list[Setting], pending: list[int], workers: int
+) -> Iterator[tuple[int, dict]]:
+    """Yield (index, result) of the pending settings as they finish; on a GPU one after the other."""
+    if not pending:
+        return
+    if job[1].device.type != "cpu":
+        yield from ((index, train_setting(job, settings[index])) for index in pending)
+        return
+    # Spawned, not forked: a fork of a process whose threads hold locks can hang.
+    context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
+    # Pickled here, once: torch would share memory with the workers, of which containers have little.
+    pool = ProcessPoolExecutor(min(workers, len(pending)), context, start_worker, (pickle.dumps(job),))
+    try:
+        futures = {pool.submit(work, settings[index]): index for index in pending}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+        pool.shutdown()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        # Nobody waits for the runs under way, and they would keep the cores busy for minutes.
+        for child in set(multiprocessing.active_children()) - others:
+            child.terminate()
+        raise
+
+
+_job: tuple = ()
+
+
+def start_worker(pickled: bytes) -> None:
+    """Prepare a worker: one thread, the data in memory, Ctrl-C left to the parent."""
+    global _job
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    _job = pickle.loads(pickled)
+
+
+def work(setting: Setting) -> dict[str, float | str]:
+    """Train one setting in a worker."""
+    return train_setting(_job, setting)

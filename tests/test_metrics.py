@@ -1,0 +1,145 @@
+import math
+import warnings
+
+import numpy as np
+import pytest
+import scipy.stats
+import sklearn.metrics
+import torch
+
+from elfw_helpers.metrics import (
+    bootstrap_macro_f1,
+    classification_report,
+    confusion_matrix,
+    f1_by_class,
+    score,
+    wilson_interval,
+)
+
+
+def draw(count: int, seed: int = 0, classes: int = 3):
+    generator = np.random.default_rng(seed)
+    targets = generator.integers(0, classes, count)
+    return targets, np.where(generator.random(count) < 0.7, targets, generator.integers(0, classes, count))
+
+
+@pytest.fixture(autouse=True)
+def no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+# What statistics textbooks and programs give, to the digits the report's numbers are quoted with.
+@pytest.mark.parametrize(
+    ("correct", "total", "low", "high"), [(18, 22, 0.615, 0.927), (193, 228, 0.794, 0.888), (0, 10, 0, 0.278)]
+)
+def test_wilson_interval_has_known_values(correct, total, low, high):
+    assert wilson_interval(correct, total) == pytest.approx((low, high), abs=5e-4)
+
+
+@pytest.mark.parametrize(("correct", "total"), [(18, 22), (193, 228), (0, 10), (10, 10), (1, 1), (7, 4000)])
+def test_wilson_interval_agrees_with_scipy(correct, total):
+    expected = scipy.stats.binomtest(correct, total).proportion_ci(method="wilson")
+    assert wilson_interval(correct, total) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_interval_widens_with_confidence_and_stays_inside():
+    assert wilson_interval(5, 10, 0.99)[0] < wilson_interval(5, 10, 0.95)[0]
+    assert all(0 <= end <= 1 for total in range(1, 300) for end in wilson_interval(total, total))
+
+
+@pytest.mark.parametrize(("correct", "total"), [(0, 0), (3, 2), (-1, 2)])
+def test_wilson_interval_refuses_impossible_counts(correct, total):
+    with pytest.raises(ValueError, match=f"{correct} of {total}"):
+        wilson_interval(correct, total)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_agree_with_scikit_learn(seed):
+    targets, predictions = draw(150, seed)
+    scores = score(targets, predictions)
+    assert scores.accuracy == sklearn.metrics.accuracy_score(targets, predictions)
+    assert scores.balanced_accuracy == pytest.approx(
+        sklearn.metrics.balanced_accuracy_score(targets, predictions)
+    )
+    assert scores.class_f1 == pytest.approx(sklearn.metrics.f1_score(targets, predictions, average=None))
+    assert scores.macro_f1 == pytest.approx(sklearn.metrics.f1_score(targets, predictions, average="macro"))
+    np.testing.assert_array_equal(
+        confusion_matrix(targets, predictions, 3), sklearn.metrics.confusion_matrix(targets, predictions)
+    )
+    assert scores.accuracy_interval == wilson_interval(scores.correct, scores.total)
+
+
+def test_tensors_arrays_and_lists_are_welcome():
+    targets, predictions = draw(40)
+    expected = score(targets, predictions)
+    assert score(torch.from_numpy(targets), torch.from_numpy(predictions)) == expected
+    assert score(targets.tolist(), predictions.tolist()) == expected
+
+
+def test_absent_class_is_nan_and_not_averaged():
+    scores = score([0, 0, 1, 1], [0, 1, 1, 1])
+    assert math.isnan(scores.class_f1[2])
+    assert scores.macro_f1 == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert scores.balanced_accuracy == 0.75
+    assert all(0 <= end <= 1 for end in scores.macro_f1_interval)
+
+
+def test_class_only_predicted_counts_as_zero():
+    scores = score([0, 0, 1], [0, 2, 1])
+    assert scores.class_f1[2] == 0
+    assert scores.balanced_accuracy == 0.75
+
+
+def test_majority_is_the_training_splits_where_it_is_given():
+    targets = [0] * 17 + [1] * 5
+    assert score(targets, targets).majority_baseline == pytest.approx(17 / 22)
+    assert score(targets, targets, majority=1).majority_baseline == pytest.approx(5 / 22)
+    assert score(targets, targets, majority=2).majority_baseline == 0
+
+
+def test_bootstrap_is_seeded_and_covers_what_drawing_images_one_by_one_gives():
+    targets, predictions = draw(228)
+    matrix = confusion_matrix(targets, predictions, 3)
+    interval = bootstrap_macro_f1(matrix, seed=0)
+    assert interval == bootstrap_macro_f1(matrix, seed=0) != bootstrap_macro_f1(matrix, seed=1)
+    generator = np.random.default_rng(5)
+    drawn = [
+        np.nanmean(f1_by_class(confusion_matrix(targets[chosen], predictions[chosen], 3)))
+        for chosen in generator.integers(0, 228, (2_000, 228))
+    ]
+    assert interval == pytest.approx(np.quantile(drawn, (0.025, 0.975)), abs=0.01)
+
+
+def test_report_has_three_rows_under_the_reports_names():
+    text = classification_report([0] * 17 + [1] * 5, [0] * 15 + [1] * 2 + [1] * 3 + [0] * 2)
+    assert [line.split() for line in text.splitlines() if line][1:4] == [
+        ["hair", "0.88", "0.88", "0.88", "17"],
+        ["spects", "0.60", "0.60", "0.60", "5"],
+        ["cap", "0.00", "0.00", "0.00", "0"],
+    ]
+    assert "0.49" in text
+
+
+@pytest.mark.parametrize(
+    ("targets", "predictions", "message"),
+    [
+        ([], [], "at least one"),
+        ([0, 1], [0], "as many"),
+        ([0, 3], [0, 1], "targets must be class indices"),
+        ([0, 1], [0, -1], "predictions must be class indices"),
+        ([0, 1], [0.2, 0.8], "argmax"),
+    ],
+)
+@pytest.mark.parametrize("function", [score, classification_report])
+def test_bad_input_is_a_clear_error(function, targets, predictions, message):
+    with pytest.raises(ValueError, match=message):
+        function(targets, predictions)
+
+
+def test_metrics_carry_the_names_of_the_closing_table():
+    assert list(score([0, 1, 2], [0, 1, 1]).as_metrics()) == [
+        "images", "accuracy", "accuracy_interval", "balanced_accuracy", "majority_baseline",
+        "macro_f1", "macro_f1_interval", "f1_hair", "f1_spectacles", "f1_cap",
+    ]  # fmt: skip

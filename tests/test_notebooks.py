@@ -1,0 +1,85 @@
+"""What every notebook has in common; nbval checks what they compute."""
+
+import re
+
+import nbformat
+import pytest
+
+from elfw_helpers.paths import project_folder
+
+NOTEBOOKS = sorted((project_folder() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    """One notebook, with its path."""
+    content = nbformat.read(request.param, as_version=4)
+    nbformat.validate(content)
+    content.path = request.param
+    return content
+
+
+def code_of(notebook) -> list[str]:
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_the_course_is_complete():
+    assert [path.stem for path in NOTEBOOKS] == [
+        "01_preprocessing",
+        "02_transfer_learning",
+        "03_overfit_one_sample",
+        "04_grid_search",
+        "05_evaluation",
+    ]
+
+
+def test_begins_with_title_badge_question_goals_and_time(notebook):
+    opening = notebook.cells[0].source
+    assert opening.startswith(f"# {notebook.path.stem[:2]} · ")
+    assert f"/notebooks/{notebook.path.name})" in opening
+    for part in ("**The question:**", "**You will learn**", "**You need:**", "**Time:**"):
+        assert part in opening
+
+
+def test_setup_cell_is_the_same_everywhere(notebook):
+    first = nbformat.read(NOTEBOOKS[0], as_version=4)
+    assert code_of(notebook)[0] == code_of(first)[0]
+
+
+def test_says_what_the_report_said_and_closes_with_takeaways_and_exercises(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert "**The report said" in text
+    assert text.index("## Takeaways") < text.index("## Exercises")
+
+
+def test_every_exercise_has_a_solution_and_is_followed_by_its_check(notebook):
+    codes = code_of(notebook)
+    exercises = [index for index, code in enumerate(codes) if code.startswith("# exercise: ")]
+    assert len(exercises) >= 2
+    for index in exercises:
+        name = codes[index].splitlines()[0].removeprefix("# exercise: ")
+        assert f"def {name}(" in codes[index]
+        assert re.search(r"### BEGIN SOLUTION\n.+\n *### END SOLUTION", codes[index], re.DOTALL)
+        assert codes[index + 1].startswith(f"# check: {name}\n")
+
+
+def test_shows_a_figure_and_checked_metrics(notebook):
+    kinds = {
+        kind
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        for kind in output.get("data", {})
+    }
+    assert {"image/png", "application/vnd.elfw.metrics+json"} <= kinds
+
+
+def test_cells_are_short(notebook):
+    longest = max(code_of(notebook), key=lambda code: code.count("\n"))
+    assert longest.count("\n") < 18, longest
+
+
+def test_no_output_names_a_folder_of_the_machine_it_ran_on(notebook):
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+            assert not re.search(r"(^|[\s'\"(])/(home|root|tmp|work|Users|usr|content)/", text), text

@@ -1,0 +1,213 @@
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from elfw_helpers.batches import Batches
+from elfw_helpers.errors import TrainingError
+from elfw_helpers.training import evaluate, fit, predict_logits
+
+SETTINGS = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}
+
+
+def make_batches(count=40, seed=0, shuffle_seed=0, per_pixel=False):
+    """Return learnable batches: the class is the brightest colour channel."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(0, 3, (count,), generator=generator)
+    images = torch.randint(0, 120, (count, 8, 8, 3), dtype=torch.uint8, generator=generator)
+    images[torch.arange(count), :, :, targets] += 60
+    if per_pixel:
+        targets = targets[:, None, None].expand(-1, 8, 8).contiguous()
+    return Batches(images, targets, mean=[0.4] * 3, std=[0.2] * 3, batch_size=8, shuffle_seed=shuffle_seed)
+
+
+def make_model(seed=0):
+    """Return a small model with all that a checkpoint has to hold: batch statistics, random dropout."""
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(144, 3)
+    )
+
+
+def same_weights(first, second):
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_learns_and_reports_what_evaluate_measures():
+    model, train, validation = make_model(), make_batches(), make_batches(seed=1, shuffle_seed=None)
+    history = fit(model, train, validation, 8, **SETTINGS, restore_best=False, progress=False)
+    assert len(history) == 8
+    assert history.train_loss[-1] < 0.5 * history.train_loss[0]
+    assert (history.validation_loss[-1], history.validation_accuracy[-1]) == evaluate(model, validation)
+    logits = predict_logits(model, validation)
+    assert (logits.argmax(1) == validation.targets).float().mean().item() == pytest.approx(
+        history.validation_accuracy[-1]
+    )
+    frame = history.frame()
+    assert frame.index.tolist() == list(range(1, 9)) and frame.index.name == "epoch"
+
+
+def test_losses_are_counted_not_averages_of_batch_averages():
+    validation = make_batches(count=9, shuffle_seed=None)
+    model = make_model().eval()
+    logits = predict_logits(model, validation)
+    expected = nn.functional.cross_entropy(logits, validation.targets).item()
+    assert evaluate(model, validation)[0] == pytest.approx(expected, rel=1e-6)
+    weights = torch.tensor([1.0, 5.0, 0.5])
+    expected = nn.functional.cross_entropy(logits, validation.targets, weight=weights).item()
+    assert evaluate(model, validation, weights)[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_one_step_is_sgd_s_with_momentum_and_decay():
+    model, reference = make_model().eval(), make_model().eval()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    reference = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    reference.load_state_dict(model.state_dict())
+    batches = make_batches(count=8, shuffle_seed=None)
+    fit(model, batches, None, 3, **SETTINGS, progress=False)
+    optimizer = torch.optim.SGD(reference.parameters(), **SETTINGS)
+    inputs, targets = next(iter(batches))
+    for _ in range(3):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(reference(inputs), targets).backward()
+        optimizer.step()
+    for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_same_seed_same_weights_and_the_caller_s_random_numbers_are_left_alone():
+    models = [make_model(), make_model(), make_model()]
+    for model, seed in zip(models, (0, 0, 1), strict=True):
+        torch.manual_seed(42)
+        before = torch.get_rng_state()
+        fit(model, make_batches(), None, 2, **SETTINGS, seed=seed, progress=False)
+        assert torch.equal(torch.get_rng_state(), before)
+    assert same_weights(models[0], models[1])
+    assert not same_weights(models[0], models[2])
+
+
+def test_best_weights_are_restored_and_patience_stops():
+    validation = make_batches(seed=1, shuffle_seed=None)
+    model = make_model()
+    # A learning rate that blows up after the third epoch makes later epochs worse for sure.
+    history = fit(
+        model, make_batches(), validation, 20, lr=0.02, schedule=lambda e: 1 if e < 3 else 200, patience=2,
+        progress=False,
+    )  # fmt: skip
+    assert len(history) < 20
+    assert history.best_epoch == len(history) - 3
+    assert evaluate(model, validation)[0] == min(history.validation_loss)
+
+
+def test_class_weights_move_the_answers():
+    skewed = torch.tensor([1.0, 100.0, 1.0])
+    model = make_model()
+    fit(model, make_batches(), None, 2, lr=0.01, class_weights=skewed, progress=False)
+    plain = make_model()
+    fit(plain, make_batches(), None, 2, lr=0.01, progress=False)
+    counts = [(predict_logits(m, make_batches(seed=2)).argmax(1) == 1).sum() for m in (model, plain)]
+    assert counts[0] > counts[1]
+
+
+def test_segmentation_trains_with_the_same_loop():
+    batches = make_batches(per_pixel=True)
+    torch.manual_seed(0)
+    model = nn.Conv2d(3, 3, 1)
+    history = fit(model, batches, batches, 20, lr=0.1, progress=False)
+    assert history.train_loss[-1] < history.train_loss[0]
+    assert history.validation_accuracy[-1] > 0.5
+
+
+@pytest.mark.filterwarnings("error")
+def test_loss_that_is_not_finite_stops_and_says_where():
+    with pytest.raises(TrainingError, match=r"at step \d+ of epoch 1, with learning rate 1e\+20.*Lower"):
+        fit(make_model(), make_batches(), None, 3, lr=1e20, progress=False)
+
+
+def test_finished_run_is_loaded_and_another_setting_is_another_run(tmp_path):
+    first, again, other = make_model(), make_model(), make_model()
+    history = fit(
+        first, make_batches(), make_batches(seed=1), 3, **SETTINGS, checkpoint=tmp_path, progress=False
+    )
+    folder = next(tmp_path.iterdir())
+    stamp = (folder / "progress.json").stat().st_mtime_ns
+    loaded = fit(
+        again, make_batches(), make_batches(seed=1), 3, **SETTINGS, checkpoint=tmp_path, progress=False
+    )
+    assert loaded == history and same_weights(first, again)
+    assert (folder / "progress.json").stat().st_mtime_ns == stamp
+    fit(other, make_batches(), make_batches(seed=1), 3, lr=0.01, checkpoint=tmp_path, progress=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert not same_weights(first, other)
+
+
+@pytest.mark.parametrize("change", ["data", "weights", "seed"])
+def test_a_run_is_not_taken_for_one_with_other_data_weights_or_seed(tmp_path, change):
+    fit(make_model(), make_batches(), None, 1, checkpoint=tmp_path, progress=False)
+    model = make_model(seed=1 if change == "weights" else 0)
+    data = make_batches(seed=1 if change == "data" else 0)
+    fit(model, data, None, 1, seed=1 if change == "seed" else 0, checkpoint=tmp_path, progress=False)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+SCRIPT = """
+import sys
+from test_training import SETTINGS, fit, make_batches, make_model
+fit(make_model(), make_batches(400), make_batches(seed=1), 400, **SETTINGS, checkpoint=sys.argv[1], progress=False)
+"""
+
+
+def test_killed_run_goes_on_bit_for_bit(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], env=environment)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("*/epoch_000[5-9].safetensors")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    saved = json.loads(next(tmp_path.glob("*/progress.json")).read_text())
+    assert 5 <= len(saved["history"]["train_loss"]) < 400
+    arguments = (make_batches(400), make_batches(seed=1), 400)
+    resumed, straight = make_model(), make_model()
+    history = fit(resumed, *arguments, **SETTINGS, checkpoint=tmp_path, progress=False)
+    expected = fit(straight, *arguments, **SETTINGS, progress=False)
+    assert history == expected
+    assert same_weights(resumed, straight)
+
+
+def test_damaged_checkpoint_says_so(tmp_path):
+    fit(make_model(), make_batches(), None, 1, checkpoint=tmp_path, progress=False)
+    tensors = next(tmp_path.glob("*/*.safetensors"))
+    content = bytearray(tensors.read_bytes())
+    content[-1] ^= 1
+    tensors.write_bytes(content)
+    with pytest.raises(TrainingError, match="is damaged.*Delete that folder"):
+        fit(make_model(), make_batches(), None, 1, checkpoint=tmp_path, progress=False)
+
+
+def test_without_validation_its_history_is_nan():
+    history = fit(make_model(), make_batches(), None, 2, progress=False)
+    assert all(math.isnan(loss) for loss in history.validation_loss)
+    assert history.best_epoch is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_gpu_agrees_with_cpu():
+    data = make_batches()
+    on_gpu = Batches(data.images, data.targets, mean=[0.4] * 3, std=[0.2] * 3, batch_size=8, shuffle_seed=0,
+                     device="cuda")  # fmt: skip
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    twin = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    twin.load_state_dict(model.state_dict())
+    losses = [fit(m, d, None, 3, progress=False).train_loss for m, d in ((model, data), (twin, on_gpu))]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
