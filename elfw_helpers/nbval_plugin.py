@@ -2,7 +2,7 @@
 
 Loaded by `-p elfw_helpers.nbval_plugin` (pyproject.toml). It works on nbval's own objects through pytest's
 hooks: nbval 0.11 asks a notebook's `skip_compare` what not to compare and a cell's `compare_outputs` whether
-stored and fresh outputs agree, and it waits for a cell by its kernel's `await_reply`.
+stored and fresh outputs agree; its kernel's `execute_cell_input` sends a cell, `await_reply` waits for it.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     if not isinstance(item, IPyNbCell):
         return (yield)
     _watch_kernel(item)
+    _respect_semicolon(item)
     result = yield
     # Only now: the cells that follow need this one to have run.
     complaint = find_stale_state(item.cell, _expected_count(item), item.options["check_exception"])
@@ -146,3 +147,15 @@ def _watch_kernel(item: IPyNbCell) -> None:
                     raise
 
     kernel.await_reply = await_reply
+
+
+def _respect_semicolon(item: IPyNbCell) -> None:
+    """Let `;` at the end hide a value: IPython looks for it in the history, which nbval leaves out."""
+    kernel = item.parent.kernel
+    send = type(kernel).execute_cell_input
+
+    def execute_cell_input(source: str, allow_stdin: bool) -> str:
+        quiet = source + "\npass" if source.rstrip().endswith(";") else source
+        return send(kernel, quiet, allow_stdin=allow_stdin)
+
+    kernel.execute_cell_input = execute_cell_input

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from elfw_helpers.labels import EYEWEAR, HAIR, SKIN, WEARABLE, encode_colours
 
 SIDE = 32
+
+# The tests' networks are tiny: a second thread would only wait for the first, and for the other workers'.
+torch.set_num_threads(1)
 
 
 def paint_face(attribute: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

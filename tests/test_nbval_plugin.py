@@ -69,6 +69,7 @@ CELLS = {
     "other stderr": ("import sys\nprint('new', file=sys.stderr)", store_text("old", "stderr"), [], None),
     "other stdout": ("print('new')", store_text("old\n"), [], "Cell outputs differ"),
     "other result": ("2", RESULT, [], "Cell outputs differ"),
+    "value kept quiet": ("2;", [], [], None),
     "other stdout, ignored": ("print('new')", store_text("old\n"), ["nbval-ignore-output"], None),
     "stored error": ("pass", RAISED, ["nbval-ignore-output"], "The stored outputs hold an error"),
     "stored error, meant": ("raise ValueError('x')", RAISED, ["raises-exception"], None),
