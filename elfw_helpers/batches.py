@@ -49,7 +49,8 @@ class Batches:
         images: uint8 [N, H, W, 3].
         targets: int64 [N] (classification) or [N, H, W] (segmentation).
         mean, std: three numbers each, for values scaled to 0..1.
-        batch_size: samples a batch; the last one may be smaller.
+        batch_size: samples a batch; the last one may be smaller, and a single last sample joins the
+            batch before it.
         shuffle_seed: a seed shuffles each epoch anew (and reproducibly); None keeps the order.
         augment: called as `augment(inputs, targets, generator)` on every batch, before
             normalisation, with float inputs [B, 3, H, W] in 0..1; returns both.
@@ -77,7 +78,7 @@ class Batches:
         self.batch_size, self.shuffle_seed, self.augment = batch_size, shuffle_seed, augment
 
     def __len__(self) -> int:
-        return -(-self.count // self.batch_size)
+        return len(self._cut(torch.empty(self.count)))
 
     @property
     def count(self) -> int:
@@ -105,13 +106,20 @@ class Batches:
         generator = torch.Generator().manual_seed(1_000_003 * (self.shuffle_seed or 0) + number)
         shuffled = self.shuffle_seed is not None
         order = torch.randperm(self.count, generator=generator) if shuffled else torch.arange(self.count)
-        for chosen in order.to(self.device).split(self.batch_size):
+        for chosen in self._cut(order.to(self.device)):
             # NHWC storage read as NCHW is torch's channels_last: no copy, and the CPU's faster layout.
             inputs = self.images[chosen].permute(0, 3, 1, 2).float().div_(255)
             targets = self.targets[chosen]
             if self.augment is not None:
                 inputs, targets = self.augment(inputs, targets, generator)
             yield inputs.sub_(self.mean).div_(self.std), targets
+
+    def _cut(self, order: Tensor) -> list[Tensor]:
+        cut = list(order.split(self.batch_size))
+        if len(cut) > 1 and len(cut[-1]) == 1 < self.batch_size:
+            # Batch normalisation has no variance to divide by in a batch of one.
+            cut[-2:] = [torch.cat(cut[-2:])]
+        return cut
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self.epoch(0)

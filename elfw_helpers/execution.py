@@ -114,6 +114,8 @@ def execute_notebook(notebook: NotebookNode, path: Path, environment: Mapping[st
         notebook,
         timeout=None,
         record_timing=False,
+        # A progress bar writes hundreds of states; only its last one belongs on the page.
+        coalesce_streams=True,
         store_widget_state=False,
         kernel_name="python3",
         kernel_manager_class=ThisEnvironment,

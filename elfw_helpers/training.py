@@ -203,6 +203,8 @@ def fingerprint_run(model: nn.Module, train: Batches, validation: Batches | None
     digest = hashlib.sha256(fingerprint_code().encode() + str(model).encode())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    digest.update(json.dumps(frozen).encode())
     digest.update(train.fingerprint.encode() + (validation.fingerprint if validation else "none").encode())
     digest.update(json.dumps(settings).encode())
     return digest.hexdigest()[:16]

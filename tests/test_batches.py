@@ -47,6 +47,13 @@ def test_batches_hold_every_sample_once_normalised_and_channels_last():
     torch.testing.assert_close(inputs, expected)
 
 
+def test_a_single_last_sample_joins_the_batch_before():
+    batches = Batches(IMAGES[:33], TARGETS[:33], mean=IMAGENET_MEAN, std=IMAGENET_STD, batch_size=16)
+    assert [len(targets) for _, targets in batches] == [16, 17]
+    assert len(batches) == 2
+    assert len(make(batch_size=1)) == 70
+
+
 def test_order_depends_on_seed_and_epoch_alone():
     def order(seed, epoch):
         return torch.cat([targets for _, targets in make(shuffle_seed=seed).epoch(epoch)]).tolist()

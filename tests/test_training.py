@@ -150,10 +150,11 @@ def test_finished_run_is_loaded_and_another_setting_is_another_run(tmp_path):
     assert not same_weights(first, other)
 
 
-@pytest.mark.parametrize("change", ["data", "weights", "seed"])
+@pytest.mark.parametrize("change", ["data", "weights", "seed", "frozen"])
 def test_a_run_is_not_taken_for_one_with_other_data_weights_or_seed(tmp_path, change):
     fit(make_model(), make_batches(), None, 1, checkpoint=tmp_path, progress=False)
     model = make_model(seed=1 if change == "weights" else 0)
+    model[0].requires_grad_(change != "frozen")
     data = make_batches(seed=1 if change == "data" else 0)
     fit(model, data, None, 1, seed=1 if change == "seed" else 0, checkpoint=tmp_path, progress=False)
     assert len(list(tmp_path.iterdir())) == 2
