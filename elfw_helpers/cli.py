@@ -21,10 +21,16 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def render(arguments: argparse.Namespace) -> int:
-    """Render a set of faces into a folder in ELFW's layout."""
+    """Render a set of faces into a folder in ELFW's layout; exit code 2 for a number that makes no sense."""
     from elfw_helpers.rendering import render_folder
 
-    render_folder(arguments.out, arguments.count, seed=arguments.seed, size=arguments.size)
+    try:
+        render_folder(arguments.out, arguments.count, seed=arguments.seed, size=arguments.size)
+    except ValueError as error:
+        if isinstance(error, ElfwError):
+            raise
+        print(f"elfw render: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
