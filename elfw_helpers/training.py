@@ -103,7 +103,10 @@ def fit(
         settings = [rates, momentum, weight_decay, weights if weights is None else weights.tolist(), patience]
         folder = Path(checkpoint) / fingerprint_run(model, train, validation, [*settings, seed])
         history = History(**load_checkpoint(folder, state, asdict(history)))
-    with tqdm(total=epochs, initial=len(history), unit="epoch", disable=not progress, delay=1) as bar:
+    bar = tqdm(total=epochs, initial=len(history), unit="epoch", disable=not progress, delay=1)
+    # On a GPU: the same kernels in every run, and float32 that is float32.
+    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False, allow_tf32=False)
+    with bar, exact:
         while len(history) < epochs and not is_stale(history, patience):
             epoch = len(history)
             optimizer.param_groups[0]["lr"] = rates[epoch]
