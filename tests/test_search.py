@@ -1,5 +1,7 @@
 import json
 import math
+import multiprocessing
+import time
 
 import pandas as pd
 import pytest
@@ -72,8 +74,6 @@ def test_failed_run_is_recorded_and_stops_no_other(tmp_path):
 
 
 def test_interruption_keeps_finished_runs_and_leaves_no_process(tmp_path, monkeypatch):
-    import multiprocessing
-
     original, written = search.write_atomically, []
 
     def interrupt_after_first(path, content):
@@ -84,7 +84,9 @@ def test_interruption_keeps_finished_runs_and_leaves_no_process(tmp_path, monkey
     monkeypatch.setattr(search, "write_atomically", interrupt_after_first)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, workers=1)
-    for child in multiprocessing.active_children():
-        child.join(10)
+    # The pool's own thread collects the children too, so a join here may return before it has noted their end.
+    deadline = time.monotonic() + 30
+    while multiprocessing.active_children() and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert not multiprocessing.active_children()
     assert json.loads(written[0].read_text())["error"] == ""
