@@ -84,7 +84,7 @@ def test_interruption_keeps_finished_runs_and_leaves_no_process(tmp_path, monkey
     monkeypatch.setattr(search, "write_atomically", interrupt_after_first)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, workers=1)
-    # The pool's own thread collects the children too, so a join here may return before it has noted their end.
+    # The pool's own thread collects them too: a join here may return before it has noted their end.
     deadline = time.monotonic() + 30
     while multiprocessing.active_children() and time.monotonic() < deadline:
         time.sleep(0.05)
