@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
@@ -105,7 +104,7 @@ def name_run(
     """Return the name of a run's file: its settings to read, and a fingerprint of all it depends on."""
     key = fingerprint_run(make_seeded(make_model, seed), train, validation, [epochs, setting, seed])
     words = "_".join(f"{name}-{value:g}" for name, value in setting.items())
-    return f"{words}_{hashlib.sha256(key.encode()).hexdigest()[:12]}.json"
+    return f"{words}_{key}.json"
 
 
 def make_seeded(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:

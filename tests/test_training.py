@@ -68,7 +68,6 @@ def test_losses_are_counted_not_averages_of_batch_averages():
 
 
 def test_one_step_is_sgd_s_with_momentum_and_decay():
-    model, reference = make_model().eval(), make_model().eval()
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
     reference = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
     reference.load_state_dict(model.state_dict())

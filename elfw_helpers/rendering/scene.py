@@ -15,7 +15,6 @@ SKIN, HAIR, HEADWEAR, MOUTH_MASK, CLOTHES = range(5)
 PIXEL_CLASS = np.array(
     [labels.SKIN, labels.HAIR, labels.WEARABLE, labels.MOUTH_MASK, labels.BACKGROUND], np.uint8
 )
-FAR = np.float32(9)
 
 
 @dataclass(frozen=True)
