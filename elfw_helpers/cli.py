@@ -9,15 +9,22 @@ from pathlib import Path
 
 from elfw_helpers import __version__
 from elfw_helpers.errors import ElfwError
+from elfw_helpers.paths import build_folder, rendered_weights
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Audit a folder; exit code 1 when something is wrong with it."""
+    """Audit a folder, and draw a contact sheet if asked; exit code 1 when something is wrong with it."""
     from elfw_helpers.check import check_folder, describe
+    from elfw_helpers.contact_sheet import sheet_of_folder
+    from elfw_helpers.datasets import FaceFolder
 
     audit = check_folder(arguments.folder)
     print(describe(audit))
-    return 1 if audit.problems else 0
+    if audit.problems:
+        return 1
+    if arguments.sheet:
+        sheet_of_folder(FaceFolder(arguments.folder)).save(arguments.sheet)
+    return 0
 
 
 def render(arguments: argparse.Namespace) -> int:
@@ -31,6 +38,15 @@ def render(arguments: argparse.Namespace) -> int:
             raise
         print(f"elfw render: {error}", file=sys.stderr)
         return 2
+    return 0
+
+
+def pretrain(arguments: argparse.Namespace) -> int:
+    """Pre-train ResNet-18 on rendered faces, and store its weights."""
+    from elfw_helpers.pretraining import pretrain
+
+    work = arguments.work or build_folder() / "pretraining"
+    pretrain(arguments.faces, arguments.out, work, arguments.replace)
     return 0
 
 
@@ -56,6 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("check", help="audit a folder of faces in ELFW's layout")
     command.add_argument("folder", type=Path)
+    command.add_argument("--sheet", type=Path, help="draw thirty of the faces into this file")
     command.set_defaults(function=check)
 
     command = commands.add_parser("render", help="render faces, with masks and labels, into a folder")
@@ -64,6 +81,16 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0, help="same seed, same faces (default 0)")
     command.add_argument("--size", type=int, default=128, help="pixels a side, a multiple of 8 (default 128)")
     command.set_defaults(function=render)
+
+    command = commands.add_parser("pretrain", help="pre-train ResNet-18 on rendered faces (up to an hour)")
+    command.add_argument("--faces", type=int, default=20_000, help="how many to render (default 20000)")
+    out = rendered_weights()
+    command.add_argument(
+        "--out", type=Path, default=out, help=f"the weights (default data/weights/{out.name})"
+    )
+    command.add_argument("--work", type=Path, help="faces and checkpoints (default build/pretraining)")
+    command.add_argument("--replace", action="store_true", help="overwrite the weights that are there")
+    command.set_defaults(function=pretrain)
 
     command = commands.add_parser("run", help="execute the notebooks into build/ (make run)")
     command.add_argument("notebooks", nargs="*", help="such as 02_transfer_learning; all when none is named")

@@ -1,24 +1,15 @@
-"""The networks of the course, and where their weights come from."""
+"""The networks of the course."""
 
 from __future__ import annotations
 
-import hashlib
-import http.client
-import pickle
-import re
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate, max_pool2d
 from torchvision import models
 
 from elfw_helpers.errors import WeightsError
-
-# A server that says nothing for this long counts as out of reach, in seconds.
-NETWORK_TIMEOUT = 20
+from elfw_helpers.paths import rendered_weights
+from elfw_helpers.weights import load_imagenet, load_rendered
 
 
 class MiniNetwork(nn.Module):
@@ -56,6 +47,53 @@ class MiniNetwork(nn.Module):
         return self.linear(features.flatten(1))
 
 
+class UNet(nn.Module):
+    """A compact U-Net: down to a sixteenth of the size and up again, each step up seeing its step down.
+
+    Args:
+        classes: number of outputs a pixel.
+        width: channels at full size; each of the four steps down doubles them. 8 gives 0.4 million
+            parameters.
+
+    Source: Ronneberger et al. (2015), https://arxiv.org/abs/1505.04597; here with padded convolutions,
+    batch normalisation, and one convolution instead of two on each step up.
+    """
+
+    def __init__(self, classes: int = 7, width: int = 8):
+        super().__init__()
+        widths = [width << step for step in range(5)]
+        self.down = nn.ModuleList(
+            nn.Sequential(convolve(before, after), convolve(after, after))
+            for before, after in zip([3, *widths], widths, strict=False)
+        )
+        self.up = nn.ModuleList(
+            convolve(deep + shallow, shallow)
+            for deep, shallow in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.head = nn.Conv2d(width, classes, kernel_size=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [B, classes, H, W] of images, float32 [B, 3, H, W]; H and W are multiples of 16."""
+        features = self.down[0](images)
+        skipped = []
+        for step in self.down[1:]:
+            skipped.append(features)
+            features = step(max_pool2d(features, 2))
+        for step in self.up:
+            features = interpolate(features, scale_factor=2, mode="nearest")
+            features = step(torch.cat([features, skipped.pop()], dim=1))
+        return self.head(features)
+
+
+def convolve(before: int, after: int) -> nn.Sequential:
+    """Return a 3 x 3 convolution from `before` to `after` channels, normalised over the batch, with ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(inplace=True),
+    )
+
+
 def mini_network(classes: int = 3) -> MiniNetwork:
     """Return the report's mini network, freshly initialised: 29,667 parameters for 3 classes."""
     return MiniNetwork(classes)
@@ -65,7 +103,8 @@ def resnet18(weights: str | None = None, classes: int = 3) -> models.ResNet:
     """Return torchvision's ResNet-18 with a new, freshly initialised last layer.
 
     Args:
-        weights: None for random initialisation, "imagenet" for torchvision's ImageNet weights.
+        weights: None for random initialisation, "imagenet" for torchvision's ImageNet weights, "rendered"
+            for the course's own, from rendered faces (`data/weights`; no network needed).
         classes: number of outputs.
 
     Raises:
@@ -73,11 +112,14 @@ def resnet18(weights: str | None = None, classes: int = 3) -> models.ResNet:
 
     Source: He et al. (2015), https://arxiv.org/abs/1512.03385
     """
-    if weights not in (None, "imagenet"):
-        raise WeightsError(f"there are no weights {weights!r} for ResNet-18. Known are 'imagenet' and None")
+    if weights not in (None, "imagenet", "rendered"):
+        known = "Known are 'imagenet', 'rendered' and None"
+        raise WeightsError(f"there are no weights {weights!r} for ResNet-18. {known}")
     network = models.resnet18(weights=None)
     if weights == "imagenet":
-        _load_imagenet(network, models.ResNet18_Weights.IMAGENET1K_V1)
+        load_imagenet(network, models.ResNet18_Weights.IMAGENET1K_V1)
+    elif weights == "rendered":
+        load_rendered(network, rendered_weights())
     network.fc = nn.Linear(network.fc.in_features, classes)
     return network
 
@@ -85,47 +127,3 @@ def resnet18(weights: str | None = None, classes: int = 3) -> models.ResNet:
 def count_parameters(model: nn.Module) -> int:
     """Return the number of parameters of a model, those that do not learn included."""
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _load_imagenet(network: nn.Module, weights: models.WeightsEnum) -> None:
-    """Give a network torchvision's weights, from torch's cache or, the first time, by download into it.
-
-    Raises:
-        WeightsError: out of reach, or not the file that its name promises; says what to do.
-    """
-    name = Path(weights.url).name
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / name
-    advice = (
-        "Train from scratch with weights=None, or fetch the file on another machine and put it, under the "
-        f"name {name}, into {cached.parent}"
-    )
-    if cached.exists() and not _matches_name(cached):
-        raise WeightsError(f"{cached} is damaged: delete it. {advice}")
-    try:
-        with _network_timeout():
-            # weights_only: a checkpoint is data; nothing in it may be executed.
-            state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
-        network.load_state_dict(state)
-    except (OSError, http.client.HTTPException, RuntimeError, TypeError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"cannot use the weights at {weights.url}: {error}. {advice}") from error
-
-
-def _matches_name(file: Path) -> bool:
-    """Say whether a file's SHA-256 begins as its name, torch's `name-HASH.pth`, says."""
-    promised = re.search(r"-([0-9a-f]{8,})\.", file.name)
-    with file.open("rb") as stream:
-        found = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            found.update(block)
-    return promised is not None and found.hexdigest().startswith(promised[1])
-
-
-@contextmanager
-def _network_timeout() -> Iterator[None]:
-    """Give up on a silent server; torch's download waits for as long as the system does, minutes or more."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(NETWORK_TIMEOUT)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -17,6 +17,11 @@ def data_folder() -> Path:
     return Path(chosen).expanduser().resolve() if chosen else project_folder() / "data" / "rendered_faces"
 
 
+def rendered_weights() -> Path:
+    """Return the file of weights, from rendered faces, that the course brings along."""
+    return project_folder() / "data" / "weights" / "resnet18_rendered.safetensors"
+
+
 def build_folder() -> Path:
     """Return the folder for everything that can be made again: `$ELFW_BUILD`, or `build/`. Creates it."""
     folder = Path(os.environ.get("ELFW_BUILD") or project_folder() / "build").expanduser().resolve()

@@ -1,19 +1,33 @@
 """The renderer: the same pixels everywhere, people that recur, and folders that can be trusted."""
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from elfw_helpers.errors import DataError
-from elfw_helpers.labels import ATTRIBUTES, PALETTE, PIXEL_CLASSES, attribute_from_mask
-from elfw_helpers.rendering import contact_sheet, render_face, render_folder
+from elfw_helpers.labels import (
+    ATTRIBUTES,
+    BEARD,
+    EYEWEAR,
+    MOUTH_MASK,
+    PALETTE,
+    PIXEL_CLASSES,
+    SKIN,
+    WEARABLE,
+    attribute_from_mask,
+)
 from elfw_helpers.rendering import folder as folder_module
+from elfw_helpers.rendering import render_face, render_folder
 from elfw_helpers.rendering.drawing import sample_parameters
-from elfw_helpers.rendering.plan import SPLITS, plan_faces
+from elfw_helpers.rendering.face import render_parameters
+from elfw_helpers.rendering.parameters import HEADWEAR_KINDS
+from elfw_helpers.rendering.plan import SPLITS, WRONG_SHARE, plan_faces
 
 REFERENCE = Path(__file__).parent / "data" / "rendered_reference.npz"
 
@@ -62,10 +76,89 @@ def test_all_classes_appear():
     assert np.array_equal(np.unique(masks), np.arange(len(PIXEL_CLASSES)))
 
 
+def share(mask, kind):
+    return (mask == kind).mean()
+
+
+@pytest.mark.parametrize("kind", HEADWEAR_KINDS)
+def test_every_kind_of_headwear_is_a_cap_by_the_rule(kind):
+    masks = [render_face(seed, 48, headwear={"kind": kind}, hand=None).mask for seed in range(3)]
+    assert ATTRIBUTES[max(map(attribute_from_mask, masks))] == "cap"
+
+
+def test_parameters_set_by_name_show_in_the_mask():
+    plain = {"eyewear": None, "headwear": None, "mouth_mask": None, "hand": None, "beard": "none"}
+    plain |= {"pose": {"yaw": 0.0, "pitch": 0.0, "zoom": 1.0}, "identity": {"hair_length": "cropped"}}
+    bare = render_face(4, 64, **plain).mask
+    assert not np.isin(bare, (BEARD, EYEWEAR, WEARABLE, MOUTH_MASK)).any()
+    assert share(render_face(4, 64, **plain | {"beard": "full"}).mask, BEARD) > 0.02
+    assert share(render_face(4, 64, **plain | {"mouth_mask": {}}).mask, MOUTH_MASK) > 0.03
+    assert share(render_face(4, 64, **plain | {"eyewear": {"dark": True}}).mask, EYEWEAR) > 0.01
+    pushed_up = render_face(4, 64, **plain | {"eyewear": {"lift": 0.8}}).mask
+    assert share(pushed_up, WEARABLE) > 0.005 and not share(pushed_up, EYEWEAR)
+    hand = render_face(4, 64, **plain | {"hand": {"x": 0.0, "y": -0.6, "depth": 1.0}}).mask
+    hidden = (hand == 0) & (bare == SKIN)
+    assert hidden.mean() > 0.03, "a hand before the face is background"
+
+
+def test_a_changed_part_leaves_the_others_as_they_were():
+    before, after = sample_parameters(9, 9), render_face(9, 16, pose={"yaw": 0.5}).parameters
+    assert after.pose.yaw == 0.5 and after.pose.pitch == before.pose.pitch
+    assert dataclasses.replace(after, pose=before.pose) == before
+    face = render_face(9, 16, headwear={"kind": "beanie"}, eyewear=None)
+    assert np.array_equal(render_parameters(face.parameters, 16).image, face.image)
+
+
+def test_no_trait_goes_with_another():
+    faces = [sample_parameters(seed, seed) for seed in range(4000)]
+    traits = pd.DataFrame(map(describe_traits, faces)).astype(float)
+    correlations = traits.corr().abs() - np.eye(traits.shape[1])
+    # Hair turns grey with age, here as in life.
+    assert 0.2 < correlations.loc["age", "hair lightness"] < 0.4
+    correlations.loc["age", "hair lightness"] = correlations.loc["hair lightness", "age"] = 0
+    both_known = traits.notna().astype(float)
+    # 1 / sqrt(n) is the standard error of a correlation between traits that are independent.
+    errors = 1 / (both_known.T @ both_known) ** 0.5
+    assert (correlations / errors).max().max() < 4, correlations
+    assert correlations.drop(index="dark lenses", columns="dark lenses").max().max() < 0.06
+
+
+def describe_traits(face):
+    person = face.identity
+    return {
+        "eyewear": face.eyewear is not None and not face.eyewear.lift,
+        "dark lenses": face.eyewear.dark if face.eyewear else np.nan,
+        "headwear": face.headwear is not None,
+        "mouth-mask": face.mouth_mask is not None,
+        "hand": face.hand is not None,
+        "beard": face.beard not in ("none", "stubble"),
+        "make-up": face.expression.eyeliner > 0,
+        "skin tone": person.skin_tone,
+        "age": person.age,
+        "hair lightness": sum(person.hair_colour),
+        "long hair": person.hair_length == "long",
+        "curls": person.curl,
+        "smile": face.expression.smile,
+        "yaw": face.pose.yaw,
+        "light from the left": face.light.direction[0],
+        "bright background": face.background.brightness,
+    }
+
+
+def test_skin_tones_and_ages_are_spread_evenly():
+    people = [sample_parameters(seed, seed).identity for seed in range(2000)]
+    tones = np.histogram([person.skin_tone for person in people], bins=5, range=(0, 1))[0]
+    assert tones.min() > 0.8 * 400, "a fifth of the people on each fifth of the scale"
+    ages = np.histogram([person.age for person in people], bins=3, range=(0, 1))[0]
+    assert ages.min() > 0.2 * 2000
+
+
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
 def test_an_attribute_can_be_asked_for(attribute):
-    faces = [sample_parameters(seed, seed, attribute) for seed in range(40)]
-    assert all((face.headwear is not None) == (attribute == "cap") for face in faces)
+    faces = [sample_parameters(seed, seed, attribute) for seed in range(80)]
+    pushed_up = [face.eyewear is not None and face.eyewear.lift > 0 for face in faces]
+    on_the_head = [face.headwear is not None or lifted for face, lifted in zip(faces, pushed_up, strict=True)]
+    assert all(worn == (attribute == "cap") for worn in on_the_head)
     if attribute != "cap":
         assert all((face.eyewear is not None) == (attribute == "spectacles") for face in faces)
 
@@ -77,8 +170,14 @@ def test_an_attribute_can_be_asked_for(attribute):
         ({"seed": 1.5}, "seed is a whole number"),
         ({"seed": 0, "size": 100}, "multiple of 8"),
         ({"seed": 0, "size": 0}, "multiple of 8"),
-        ({"seed": 0, "identity": -3}, "identity is a whole number"),
+        ({"seed": 0, "identity_seed": -3}, "identity_seed is a whole number"),
         ({"seed": 0, "attribute": "hat"}, "attribute is one of"),
+        ({"seed": 0, "hat": None}, "no parameter 'hat'.*Known are identity, pose"),
+        ({"seed": 0, "pose": {"jaw": 1}}, "no parameter 'jaw' of pose.*yaw"),
+        ({"seed": 0, "pose": None}, "pose cannot be None"),
+        ({"seed": 0, "pose": 0.3}, "pose is a mapping"),
+        ({"seed": 0, "headwear": {"kind": "crown"}}, "headwear kind is one of cap.*'crown'"),
+        ({"seed": 0, "beard": "braided"}, "beard is one of none"),
     ],
 )
 def test_bad_arguments_of_a_face(arguments, message):
@@ -106,7 +205,11 @@ def test_folder_holds_what_the_layout_asks_for(small_set):
             assert picture.mode == "P" and picture.getpalette()[:21] == PALETTE.ravel().tolist()
         with Image.open(small_set / "faces" / f"{name}.jpg") as picture:
             assert picture.size == (32, 32) and picture.mode == "RGB"
-        assert ATTRIBUTES[attribute_from_mask(mask)] == attribute
+        entry, wrong = manifest["faces"][name], manifest["wrong_labels"]
+        assert ATTRIBUTES[attribute_from_mask(mask)] == entry["attribute"]
+        assert attribute == (wrong[name]["label"] if name in wrong else entry["attribute"])
+        jpeg = (small_set / "faces" / f"{name}.jpg").read_bytes()
+        assert entry["jpeg_sha256"] == hashlib.sha256(jpeg).hexdigest()
         assert manifest["faces"][name]["mask_sha256"] == checksum(mask)
 
 
@@ -177,9 +280,8 @@ def test_split_is_80_10_10_and_keeps_people_together(count):
         assert abs(test - share * sizes["test"]) <= 1
 
 
-def test_contact_sheet_shows_every_face():
-    faces = [render_face(seed, size=16) for seed in range(3)]
-    sheet = contact_sheet(faces, columns=2)
-    assert sheet.width > 2 * 16 and sheet.height > 4 * 16
-    with pytest.raises(ValueError, match="at least one"):
-        contact_sheet([])
+def test_three_in_a_hundred_labels_are_wrong_and_none_of_them_by_chance():
+    faces = plan_faces(2280, seed=0)
+    wrong = [face for face in faces if face.label != face.attribute]
+    assert len(wrong) == round(WRONG_SHARE * 2280) == 68
+    assert {face.label for face in wrong} == {face.attribute for face in wrong} == {0, 1, 2}

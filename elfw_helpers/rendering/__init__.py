@@ -1,12 +1,13 @@
 """Faces made from scratch, with exact masks: no photo of anyone went into them.
 
-A face is a scene of signed distance functions (`head`, `garments`, `scene`), looked at by a sphere
-tracer (`camera`), painted (`skin`, `materials`), lit (`lighting`) and photographed (`photo`). Which
-thing a pixel's ray meets *is* the mask. What the numbers are is decided in `parameters` and `drawing`.
+A face is a scene of signed distance functions (`head`, `garments`, `hand`, put together in `scene`), looked
+at by a sphere tracer (`camera`, `surface`), painted (`skin`, `materials`, `textures`), lit (`lighting`) and
+photographed (`photo`) before a `background`; `eyewear` is put on last. Which thing a pixel's ray meets *is*
+the mask. What decides a face has names (`parameters`), is drawn from a seed (`drawing`, `sampling`), and can
+be changed by name (`changes`). `plan` says who is in a set, `folder` writes it. Read `face` first.
 """
 
-from elfw_helpers.rendering.contact import contact_sheet
 from elfw_helpers.rendering.face import RenderedFace, render_face
 from elfw_helpers.rendering.folder import render_folder
 
-__all__ = ["RenderedFace", "contact_sheet", "render_face", "render_folder"]
+__all__ = ["RenderedFace", "render_face", "render_folder"]

@@ -5,27 +5,49 @@ from __future__ import annotations
 import numpy as np
 
 from elfw_helpers.rendering.colours import any_colour
+from elfw_helpers.rendering.parameters import Background
 from elfw_helpers.rendering.photo import blur
-from elfw_helpers.rendering.sampling import Sampler
+from elfw_helpers.rendering.sampling import BACKGROUND, Sampler
 from elfw_helpers.rendering.textures import stretch
 
+# Cells down and across of the field that two colours are mixed by, and how strongly, by kind.
+GRAINS = {
+    "plain": (2, 2, 0.1),
+    "clouds": (5, 5, 0.6),
+    "stripes": (2, 24, 0.8),
+    "shapes": (2, 2, 0.35),
+    "lights": (2, 2, 0.35),
+    "letters": (2, 2, 0.1),
+}
 
-def make_background(sampler: Sampler, size: int) -> np.ndarray:
+
+def make_background(background: Background, size: int) -> np.ndarray:
     """Return a background, float32 [3, size * size], linear light."""
-    kind = sampler.choose(("plain", "clouds", "shapes", "lights"), (0.3, 0.25, 0.3, 0.15))
-    first, second = any_colour(sampler, 0.6), any_colour(sampler, 0.6)
-    strength = {"plain": 0.1, "clouds": 0.6}.get(kind, 0.35)
-    field = smooth_field(sampler, size, cells=5 if kind == "clouds" else 2)
-    picture = mix(first, second, 0.5 + strength * (field - 0.5))
-    if kind == "clouds":
-        picture = picture * (0.6 + 0.8 * smooth_field(sampler, size, cells=11))[..., None]
-    if kind in ("shapes", "lights"):
-        for _ in range(int(sampler.uniform(4, 20))):
-            where = draw_light(sampler, size) if kind == "lights" else draw_block(sampler, size)
-            picture = np.where(where[..., None], np.array(any_colour(sampler), np.float32), picture)
-    brightness = 0.05 if sampler.chance(0.1) else sampler.uniform(0.4, 1.3)
-    picture = blur(picture, size * (0.004 + 0.03 * sampler.uniform() ** 2))
-    return np.ascontiguousarray(picture.reshape(-1, 3).T) * np.float32(brightness)
+    # Out of focus it has no detail that half as many pixels could not show.
+    sampler, half = Sampler(BACKGROUND, background.seed), size // 2
+    rows, columns, strength = GRAINS[background.kind]
+    field = smooth_field(sampler, half, rows, columns)
+    picture = mix(background.first, background.second, 0.2 + strength * (field - 0.5))
+    if background.kind in ("clouds", "stripes"):
+        picture = picture * (0.6 + 0.8 * smooth_field(sampler, half, 2 * rows, 2 * columns))[..., None]
+    draw = {"lights": draw_light, "shapes": draw_block, "letters": draw_letter}.get(background.kind)
+    for _ in range(int(sampler.uniform(4, 20)) if draw else 0):
+        where = draw(sampler, half)
+        # Writing on a wall is of one colour, other things are of many.
+        colour = background.second if background.kind == "letters" else any_colour(sampler)
+        picture = np.where(where[..., None], np.array(colour, np.float32), picture)
+    picture = enlarge(blur(picture, half * background.blur))
+    return np.ascontiguousarray(picture.reshape(-1, 3).T) * np.float32(background.brightness)
+
+
+def enlarge(picture: np.ndarray) -> np.ndarray:
+    """Return a picture [S, S, 3] at twice the size, joined linearly."""
+    for _ in range(2):
+        before = np.concatenate([picture[:1], picture[:-1]])
+        after = np.concatenate([picture[1:], picture[-1:]])
+        pairs = np.stack([0.75 * picture + 0.25 * before, 0.75 * picture + 0.25 * after], axis=1)
+        picture = pairs.reshape(-1, *picture.shape[1:]).swapaxes(0, 1)
+    return picture
 
 
 def mix(first, second, amount: np.ndarray) -> np.ndarray:
@@ -34,9 +56,9 @@ def mix(first, second, amount: np.ndarray) -> np.ndarray:
     return first + (second - first) * amount[..., None]
 
 
-def smooth_field(sampler: Sampler, size: int, cells: int) -> np.ndarray:
-    """Return a smooth field of numbers in 0..1, float32 [size, size]."""
-    return stretch(stretch(sampler.array(cells, cells), size).T, size).T
+def smooth_field(sampler: Sampler, size: int, rows: int, columns: int) -> np.ndarray:
+    """Return a smooth field of numbers in 0..1 with so many cells, float32 [size, size]."""
+    return stretch(stretch(sampler.array(rows, columns), size).T, size).T
 
 
 def coordinates(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -58,3 +80,13 @@ def draw_block(sampler: Sampler, size: int) -> np.ndarray:
     x, y, slant = x - sampler.uniform(-0.1, 1.1), y - sampler.uniform(-0.1, 1.1), sampler.normal(0, 0.15)
     wide, high = sampler.uniform(0.02, 0.25), sampler.uniform(0.03, 0.5)
     return (np.abs(x + slant * y) < wide) & (np.abs(y - slant * x) < high)
+
+
+def draw_letter(sampler: Sampler, size: int) -> np.ndarray:
+    """Return where a letter-like thing lies, bool [size, size]: two strokes, upright and across."""
+    x, y = coordinates(size)
+    x, y = x - sampler.uniform(-0.1, 1.1), y - sampler.uniform(-0.1, 1.1)
+    high, thick = sampler.uniform(0.04, 0.12), sampler.uniform(0.01, 0.03)
+    upright = (np.abs(x) < thick) & (np.abs(y) < high)
+    across = (np.abs(x - 0.5 * high) < 0.5 * high) & (np.abs(y + sampler.choose((-1, 0, 1)) * high) < thick)
+    return upright | across

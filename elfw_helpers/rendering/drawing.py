@@ -1,11 +1,15 @@
 """How the parameters of a face are drawn from a seed.
 
 `Identity` is who it is and comes from the identity's seed; everything else is the photo of the day and
-comes from the photo's seed. Traits are drawn independently of each other: no skin tone, hair length,
-beard or headwear goes with another, so that a network cannot learn one from the other.
+comes from the photo's seed, each part from a stream of its own. Traits are drawn independently of each
+other: no skin tone, hair length, beard or headwear goes with another, so that a network cannot learn one
+from the other.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
 
 from elfw_helpers.rendering.colours import (
     EYE_TONES,
@@ -19,9 +23,11 @@ from elfw_helpers.rendering.colours import (
     to_linear,
 )
 from elfw_helpers.rendering.parameters import (
+    BACKGROUNDS,
     BEARDS,
     HAIR_LENGTHS,
     HEADWEAR_KINDS,
+    Background,
     Camera,
     Cloth,
     Clothes,
@@ -29,6 +35,7 @@ from elfw_helpers.rendering.parameters import (
     Eyewear,
     FaceParameters,
     Hair,
+    Hand,
     Headwear,
     Identity,
     Light,
@@ -46,24 +53,26 @@ def sample_parameters(seed: int, identity_seed: int, attribute: str | None = Non
             eyewear as often as anyone); None leaves it to chance: 60, 20 and 20 %.
     """
     identity, sampler = sample_identity(identity_seed), Sampler(PHOTO, seed)
+    parts = {name: draw_part(name, seed, identity) for name in PARTS}
     attribute = attribute or sampler.choose(("hair", "spectacles", "cap"), (0.6, 0.2, 0.2))
-    # A quarter of the faces without headwear wear glasses, so a quarter of those with it do.
-    spectacled = attribute == "spectacles" or (attribute == "cap" and sampler.chance(0.25))
-    return FaceParameters(
-        seed=seed,
-        identity_seed=identity_seed,
-        identity=identity,
-        pose=sample_pose(sampler),
-        expression=sample_expression(sampler),
-        hair=sample_hair(sampler, identity),
-        beard="none" if sampler.chance(0.1) else identity.beard,
-        eyewear=sample_eyewear(sampler) if spectacled else None,
-        headwear=sample_headwear(sampler) if attribute == "cap" else None,
-        mouth_mask=sample_mouth_mask(sampler) if sampler.chance(0.07) else None,
-        clothes=Clothes(sample_cloth(sampler), any_colour(sampler) if sampler.chance(0.4) else None),
-        light=sample_light(sampler),
-        camera=sample_camera(sampler),
-    )
+    # A quarter of the faces without headwear wear glasses, so a quarter of those with it do. Some wear
+    # glasses pushed up on the head, which ELFW counts as headwear.
+    spectacled, pushed_up = sampler.chance(0.25), sampler.chance(0.08)
+    if attribute != "cap" or pushed_up:
+        parts["headwear"] = None
+    if attribute == "cap" and pushed_up:
+        parts["eyewear"] = replace(parts["eyewear"], lift=sampler.uniform(0.8, 1.05))
+    elif attribute == "hair" or (attribute == "cap" and not spectacled):
+        parts["eyewear"] = None
+    for name, share in (("mouth_mask", 0.07), ("hand", 0.08)):
+        if not sampler.chance(share):
+            parts[name] = None
+    return FaceParameters(seed=seed, identity_seed=identity_seed, identity=identity, **parts)
+
+
+def draw_part(name: str, seed: int, identity: Identity) -> Any:
+    """Draw one part of a photo from its own stream, as if it were worn."""
+    return PARTS[name](Sampler(PHOTO, seed, 1 + list(PARTS).index(name)), identity)
 
 
 def sample_identity(identity_seed: int) -> Identity:
@@ -73,7 +82,8 @@ def sample_identity(identity_seed: int) -> Identity:
     hair_tone = scale_colour(to_linear(s.choose(tuple(HAIR_TONES.values()))), s.uniform(0.75, 1.25))
     greying = min(max(3 * age - 2 + s.normal(0, 0.35), 0), 1)
     return Identity(
-        skin=skin_colour(s.uniform(), s.normal(0, 0.07)),
+        skin_tone=s.uniform(),
+        skin_warmth=s.normal(0, 0.07),
         hair_colour=any_colour(s)
         if s.chance(0.02)
         else mix_colours(hair_tone, to_linear(GREY_HAIR), greying),
@@ -88,69 +98,86 @@ def sample_identity(identity_seed: int) -> Identity:
         nose_depth=s.uniform(0.80, 0.93),
         eye_size=s.uniform(0.85, 1.2),
         eye_slant=s.normal(0.05, 0.05),
-        brow_thickness=s.uniform(0.02, 0.05),
-        brow_height=s.uniform(0.17, 0.23),
+        eye_depth=s.uniform(0.12, 0.24),
+        brow_thickness=s.uniform(0.025, 0.075),
+        brow_height=s.uniform(0.12, 0.21),
+        socket_shade=s.uniform(0.1, 0.75),
         mouth_width=s.uniform(0.22, 0.31),
         lip_fullness=s.uniform(0.7, 1.4),
-        hair_length=s.choose(tuple(HAIR_LENGTHS), tuple(HAIR_LENGTHS.values())),
+        hair_length=s.choose(HAIR_LENGTHS, (0.05, 0.16, 0.34, 0.14, 0.31)),
         curl=s.choose((0.0, 0.5, 1.0), (0.5, 0.28, 0.22)),
         hairline=s.uniform(0.62, 0.84),
         recession=round(s.uniform() * (0.3 + 0.7 * age), 4),
-        beard=s.choose(tuple(BEARDS), tuple(BEARDS.values())),
+        beard=s.choose(BEARDS, (0.56, 0.17, 0.09, 0.09, 0.09)),
         freckles=s.uniform() if s.chance(0.2) else 0.0,
     )
 
 
-def sample_pose(s: Sampler) -> Pose:
-    """Draw a pose; three in twenty crops are loose."""
-    loose = s.chance(0.15)
+def sample_pose(s: Sampler, identity: Identity) -> Pose:
+    """Draw a pose; three in twenty crops are loose, one in ten is tight."""
+    crop = s.choose(("usual", "loose", "tight"), (0.75, 0.15, 0.1))
+    loose = crop == "loose"
+    zoom = {"usual": (0.88, 1.08), "loose": (1.1, 1.4), "tight": (0.76, 0.88)}[crop]
     return Pose(
         yaw=min(max(s.normal(0, 0.28), -0.75), 0.75),
         pitch=s.normal(0.02, 0.12),
         roll=s.normal(0, 0.1 if loose else 0.06),
         distance=s.uniform(9, 25),
-        zoom=s.uniform(1.1, 1.4) if loose else s.uniform(0.88, 1.08),
+        zoom=s.uniform(*zoom),
         shift_x=s.normal(0, 0.08 if loose else 0.03),
         shift_y=s.normal(0, 0.08 if loose else 0.03),
     )
 
 
-def sample_expression(s: Sampler) -> Expression:
+def sample_expression(s: Sampler, identity: Identity) -> Expression:
     """Draw an expression; who smiles shows teeth more often."""
     smile = s.uniform(-0.2, 1)
+    made_up = s.chance(0.35)
     return Expression(
         smile=smile,
         mouth_open=s.uniform(0.02, 0.1) if s.chance(0.65 if smile > 0.35 else 0.2) else 0.0,
         eyes_open=s.uniform(0.75, 1.1) * (1 - 0.25 * max(smile, 0)),
         gaze=s.normal(0, 0.025),
         lipstick=to_linear(s.choose(LIPSTICKS)),
-        lipstick_strength=s.uniform(0.3, 0.8) if s.chance(0.35) else s.uniform(0, 0.15),
-        eyeliner=s.uniform() if s.chance(0.35) else 0.0,
+        lipstick_strength=s.uniform(0.3, 0.8) if made_up else s.uniform(0, 0.15),
+        eyeliner=s.uniform(0.2, 1) if made_up else s.uniform(0, 0.5),
+        eyeshadow=s.uniform(0.1, 1) if s.chance(0.6) else 0.0,
+        eyeshadow_height=s.uniform(0.04, 0.15),
+        eyeshadow_colour=mix_colours((0.15, 0.12, 0.12), any_colour(s), s.choose((0.0, 0.5), (0.7, 0.3))),
     )
 
 
 def sample_hair(s: Sampler, identity: Identity) -> Hair:
     """Draw how the hair is worn: its length and curl belong to the identity."""
-    fullness = {"bald": 0.0, "cropped": 0.03, "short": 0.14, "bob": 0.2, "long": 0.17}[identity.hair_length]
+    length, long = identity.hair_length, identity.hair_length == "long"
+    fullness = {"bald": 0.0, "cropped": 0.03, "short": 0.15, "bob": 0.2, "long": 0.18}[length]
+    tied = s.choose(("loose", "bun", "back"), (0.76, 0.12, 0.12)) if long else "loose"
+    curtain = s.uniform(0.1, 0.9) if s.chance(0.6) else 0.0
     return Hair(
-        volume=round(fullness * s.uniform(0.6, 1.4) * (1 + 0.9 * max(identity.curl - 0.5, 0)), 4),
-        parting=s.normal(0, 0.15),
-        sweep=s.normal(0, 0.25),
-        fringe=s.uniform(0.2, 0.5)
-        if identity.hair_length in ("short", "bob", "long") and s.chance(0.3)
-        else None,
-        fringe_slope=s.normal(0, 0.3),
-        lock_width=s.uniform(0.18, 0.34),
-        lock_bottom=s.uniform(-1.2, -0.7) if identity.hair_length == "bob" else s.uniform(-2.8, -1.5),
-        lock_front=s.uniform(-0.4, 0.1),
+        volume=round(fullness * s.uniform(0.5, 1.7) * (1 + 1.2 * max(identity.curl - 0.5, 0)), 4),
+        parting=s.normal(0, 0.18),
+        sweep=s.normal(0, 0.3),
+        curtain=curtain if length in ("bob", "long") and tied == "loose" else round(0.3 * curtain, 4),
+        fringe=s.uniform(0.24, 0.55) if length != "cropped" and s.chance(0.28) else None,
+        fringe_slope=s.normal(0, 0.45),
+        quiff=s.uniform(0, 0.22) if length == "short" and s.chance(0.5) else 0.0,
+        lock_width=s.uniform(0.18, 0.48),
+        lock_bottom=s.uniform(-1.2, -0.7) if length == "bob" else s.uniform(-2.8, -1.4),
+        lock_front=s.uniform(-0.4, 0.25),
         nape=s.uniform(-0.4, -0.1),
-        bun=identity.hair_length == "long" and s.chance(0.25),
-        roughness=s.uniform(0.006, 0.02) * (1 + identity.curl),
+        tied=tied,
+        wisps=round((0.04 if identity.curl == 1.0 else 0.09) * s.uniform() ** 1.5, 4),
+        roughness=round(s.uniform(0.006, 0.02) * (1 + 0.5 * identity.curl), 4),
         strand_width=s.uniform(3, 7),
-        contrast=s.uniform(0.2, 0.5),
-        gloss=s.uniform(0.02, 0.12),
+        contrast=s.uniform(0.15, 0.55),
+        gloss=s.uniform(0.02, 0.14),
         phase=s.uniform(),
     )
+
+
+def sample_beard(s: Sampler, identity: Identity) -> str:
+    """Draw the beard: the person's own, but one day in ten it is shaved off."""
+    return "none" if s.chance(0.1) else identity.beard
 
 
 def sample_cloth(s: Sampler) -> Cloth:
@@ -163,7 +190,7 @@ def sample_cloth(s: Sampler) -> Cloth:
     )
 
 
-def sample_headwear(s: Sampler) -> Headwear:
+def sample_headwear(s: Sampler, identity: Identity) -> Headwear:
     """Draw a thing on the head."""
     return Headwear(
         kind=s.choose(HEADWEAR_KINDS, (0.24, 0.07, 0.18, 0.17, 0.07, 0.1, 0.07, 0.05, 0.05)),
@@ -177,7 +204,7 @@ def sample_headwear(s: Sampler) -> Headwear:
     )
 
 
-def sample_mouth_mask(s: Sampler) -> MouthMask:
+def sample_mouth_mask(s: Sampler, identity: Identity) -> MouthMask:
     """Draw a mouth-mask: half of them pale, as surgical ones are."""
     cloth = sample_cloth(s)
     if s.chance(0.5):
@@ -186,11 +213,12 @@ def sample_mouth_mask(s: Sampler) -> MouthMask:
     return MouthMask(cloth, top=s.uniform(-0.3, -0.12), pleats=s.uniform(0, 0.012))
 
 
-def sample_eyewear(s: Sampler) -> Eyewear:
+def sample_eyewear(s: Sampler, identity: Identity) -> Eyewear:
     """Draw spectacles; four in ten have dark lenses."""
     dark, width, thin = s.chance(0.4), s.uniform(0.21, 0.29), s.chance(0.45)
     return Eyewear(
         dark=dark,
+        lift=0.0,
         lens_x=round(width + s.uniform(0.05, 0.09), 4),
         lens_width=width,
         lens_height=round(width * s.uniform(0.58, 1.0), 4),
@@ -199,7 +227,7 @@ def sample_eyewear(s: Sampler) -> Eyewear:
         taper=s.uniform(-0.3, 0.6),
         bend=s.uniform(0.08, 0.35),
         depth=s.uniform(0.86, 0.94),
-        rim=s.uniform(0.008, 0.016) if thin else s.uniform(0.018, 0.042),
+        rim=s.uniform(0.011, 0.02) if thin else s.uniform(0.02, 0.048),
         lower_rim=s.choose((1.0, 0.15), (0.8, 0.2)),
         tint=s.uniform(0.75, 0.98) if dark else s.uniform(0, 0.15),
         lens_colour=scale_colour(any_colour(s, 0.3), 0.12 if dark else 0.8),
@@ -209,27 +237,86 @@ def sample_eyewear(s: Sampler) -> Eyewear:
     )
 
 
-def sample_light(s: Sampler) -> Light:
+def sample_hand(s: Sampler, identity: Identity) -> Hand:
+    """Draw a hand: at the chin, before the mouth, at a cheek or over an eye; one in four is another's."""
+    x, y, depth = s.choose(((0.0, -1.3, 0.75), (0.0, -0.75, 0.95), (0.55, -0.7, 0.6), (0.4, -0.1, 0.95)))
+    side = s.choose((-1, 1))
+    return Hand(
+        skin=identity.skin if s.chance(0.75) else skin_colour(s.uniform(), s.normal(0, 0.07)),
+        x=round(side * x + s.normal(0, 0.15), 4),
+        y=round(y + s.normal(0, 0.15), 4),
+        depth=round(depth + s.uniform(0, 0.12), 4),
+        turn=round(side * s.normal(0.4, 0.4), 4),
+        spread=s.uniform(0.02, 0.2),
+        bend=s.uniform(0.0, 0.5),
+        size=s.uniform(0.85, 1.1),
+        left=side < 0,
+    )
+
+
+def sample_clothes(s: Sampler, identity: Identity) -> Clothes:
+    """Draw what the shoulders wear: a third as dark as suits, and four in ten open over something else."""
+    cloth, dark = sample_cloth(s), s.chance(0.33)
+    return Clothes(
+        cloth=replace(cloth, colour=scale_colour(cloth.colour, 0.12)) if dark else cloth,
+        neckline=s.uniform(),
+        shirt=any_colour(s) if s.chance(0.4) else None,
+    )
+
+
+def sample_background(s: Sampler, identity: Identity) -> Background:
+    """Draw a background: one in five is bright, as studio walls are, and one in ten is dark."""
+    brightness = s.choose(("usual", "bright", "dark"), (0.7, 0.2, 0.1))
+    bright = brightness == "bright"
+    return Background(
+        kind=s.choose(BACKGROUNDS, (0.2, 0.22, 0.14, 0.22, 0.11, 0.11)),
+        first=to_linear((s.uniform(215, 250),) * 3) if bright else any_colour(s, 0.6),
+        second=any_colour(s, 0.6),
+        brightness={"usual": s.uniform(0.4, 1.3), "bright": s.uniform(0.9, 1.4), "dark": 0.05}[brightness],
+        blur=round(0.004 + 0.03 * s.uniform() ** 2, 4),
+        seed=s.integer(),
+    )
+
+
+def sample_light(s: Sampler, identity: Identity) -> Light:
     """Draw the light: a lamp from above more often than from below."""
     x, y, z = s.normal(0, 0.65), s.normal(0.5, 0.4), s.uniform(0.5, 1.2)
     length = (x * x + y * y + z * z) ** 0.5
-    lamp, sky = s.uniform(0.7, 1.4), s.uniform(0.4, 0.95)
+    lamp, sky = s.uniform(0.7, 1.9), s.uniform(0.2, 0.9)
     return Light(
         direction=(round(x / length, 4), round(y / length, 4), round(z / length, 4)),
         lamp=tuple(round(lamp * (1 + s.normal(0, 0.06)), 4) for _ in range(3)),
         sky=tuple(round(sky * (1 + s.normal(0, 0.06)), 4) for _ in range(3)),
-        softness=s.uniform(0.25, 0.6),
+        softness=s.uniform(0.1, 0.6),
+        shine=round(0.04 + 0.2 * s.uniform() ** 2, 4),
     )
 
 
-def sample_camera(s: Sampler) -> Camera:
+def sample_camera(s: Sampler, identity: Identity) -> Camera:
     """Draw what happens to the picture after the light; three in a hundred are grey."""
     return Camera(
-        exposure=round(2.0 ** s.normal(-0.05, 0.35), 4),
+        exposure=round(2.0 ** s.normal(-0.3, 0.35), 4),
         white_balance=tuple(round(base * (1 + s.normal(0, 0.06)), 4) for base in (1.03, 1.0, 0.97)),
-        contrast=s.uniform(0.9, 1.2),
-        saturation=0.0 if s.chance(0.03) else s.uniform(0.75, 1.15),
+        contrast=s.uniform(0.9, 1.5),
+        saturation=0.0 if s.chance(0.03) else s.uniform(0.7, 1.3),
         blur=s.uniform(0.4, 0.8) if s.chance(0.85) else s.uniform(0.8, 1.6),
         noise=round(4 * s.uniform() ** 2, 4),
         jpeg_quality=int(s.uniform(55, 96)),
     )
+
+
+# How each part of a photo is drawn. A part's stream is numbered by its place here: add new ones at the end.
+PARTS = {
+    "pose": sample_pose,
+    "expression": sample_expression,
+    "hair": sample_hair,
+    "beard": sample_beard,
+    "eyewear": sample_eyewear,
+    "headwear": sample_headwear,
+    "mouth_mask": sample_mouth_mask,
+    "hand": sample_hand,
+    "clothes": sample_clothes,
+    "light": sample_light,
+    "background": sample_background,
+    "camera": sample_camera,
+}

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from elfw_helpers import labels
 from elfw_helpers.rendering.camera import Rays
 from elfw_helpers.rendering.colours import column
 from elfw_helpers.rendering.parameters import Eyewear
 from elfw_helpers.rendering.shapes import smoothstep, wave
 from elfw_helpers.rendering.skin import blend
+
+# Glasses that are pushed up turn around this axis, near the ears: y and z.
+EARS_Y, EARS_Z = 0.1, -0.2
+# Pushed up, they lie on hair and not on a nose.
+LIFTED_OUT = 0.12
+
+
+def pixel_class(eyewear: Eyewear) -> int:
+    """Return the pixel class of spectacles: on the head, ELFW calls them wearable."""
+    return labels.WEARABLE if eyewear.lift else labels.EYEWEAR
 
 
 def put_on_eyewear(picture: np.ndarray, rays: Rays, reach: np.ndarray, eyewear: Eyewear):
@@ -21,9 +34,10 @@ def put_on_eyewear(picture: np.ndarray, rays: Rays, reach: np.ndarray, eyewear: 
     Returns:
         the picture, float32 [3, N], and where it is eyewear, bool [N].
     """
-    travelled, x, y = cut_plane(rays.origin, rays.directions, eyewear)
+    origin, directions = lift_rays(rays.origin, rays.directions, eyewear)
+    travelled, x, y = cut_plane(origin, directions, eyewear)
     lens, rim = lens_and_rim(x, y, eyewear)
-    visible = (travelled < reach + 0.02) & (rays.directions[2] < 0)
+    visible = (travelled < reach + 0.02) & (directions[2] < 0)
     soft = 0.6 * rays.pixel
     lens_cover, rim_cover = visible * smoothstep(soft, -soft, lens), visible * smoothstep(soft, -soft, rim)
     mirrored = eyewear.reflection * smoothstep(-0.2, 0.6, wave(eyewear.reflection_slope * x + 0.7 * y))
@@ -31,7 +45,7 @@ def put_on_eyewear(picture: np.ndarray, rays: Rays, reach: np.ndarray, eyewear: 
     seen = picture * (1 - eyewear.tint) + eyewear.tint * glass + mirrored
     picture = blend(picture, seen, lens_cover)
     picture = blend(picture, column(eyewear.frame_colour) * (1 + smoothstep(0.004, -0.02, rim)), rim_cover)
-    temples = temple_cover(rays, reach, eyewear)
+    temples = temple_cover(origin, directions, reach, eyewear)
     picture = np.where(temples, column(eyewear.frame_colour), picture)
     return picture, (np.maximum(lens_cover, rim_cover) > 0.5) | temples
 
@@ -43,12 +57,24 @@ def shade_behind(points: np.ndarray, lamp: np.ndarray, eyewear: Eyewear) -> np.n
         points: float32 [3, N], on the surface.
         lamp: float32 [3, 1], direction to the lamp.
     """
+    points, lamp = lift_rays(points, lamp, eyewear)
     _, x, y = cut_plane(points, np.broadcast_to(lamp, points.shape), eyewear)
     lens, rim = lens_and_rim(x, y, eyewear)
     dark = 0.45 if eyewear.dark else 0.06
     return (points[2] > 0.1) * np.maximum(
         0.4 * smoothstep(0.02, -0.01, rim), dark * smoothstep(0.02, -0.02, lens)
     )
+
+
+def lift_rays(origin: np.ndarray, directions: np.ndarray, eyewear: Eyewear) -> tuple[np.ndarray, np.ndarray]:
+    """Return rays, origins [3, N or 1] and directions likewise, as seen from spectacles pushed up."""
+    if not eyewear.lift:
+        return origin, directions
+    cosine, sine = np.float32(math.cos(eyewear.lift)), np.float32(math.sin(eyewear.lift))
+    y, z = origin[1] - EARS_Y, origin[2] - EARS_Z
+    turned = [origin[0], cosine * y - sine * z + EARS_Y, cosine * z + sine * y + EARS_Z - LIFTED_OUT]
+    x, y, z = directions
+    return np.stack(turned), np.stack([x, cosine * y - sine * z, cosine * z + sine * y])
 
 
 def cut_plane(origin: np.ndarray, directions: np.ndarray, eyewear: Eyewear):
@@ -84,15 +110,17 @@ def lens_and_rim(x: np.ndarray, y: np.ndarray, eyewear: Eyewear) -> tuple[np.nda
     return lens, np.minimum(ring, bridge)
 
 
-def temple_cover(rays: Rays, reach: np.ndarray, eyewear: Eyewear) -> np.ndarray:
+def temple_cover(
+    origin: np.ndarray, directions: np.ndarray, reach: np.ndarray, eyewear: Eyewear
+) -> np.ndarray:
     """Return where the arms to the ears are seen, bool [N]: strips on two planes beside the head."""
-    cover = np.zeros(rays.directions.shape[1], bool)
-    sideways = np.where(np.abs(rays.directions[0]) < 1e-3, np.float32(1e-3), rays.directions[0])
+    cover = np.zeros(directions.shape[1], bool)
+    sideways = np.where(np.abs(directions[0]) < 1e-3, np.float32(1e-3), directions[0])
     for side in (-1, 1):
         x = side * (eyewear.lens_x + eyewear.lens_width + 0.02)
-        travelled = (x - rays.origin[0]) / sideways
-        y = rays.origin[1] + travelled * rays.directions[1]
-        z = rays.origin[2] + travelled * rays.directions[2]
+        travelled = (x - origin[0]) / sideways
+        y = origin[1] + travelled * directions[1]
+        z = origin[2] + travelled * directions[2]
         strip = np.abs(y - eyewear.lens_y - 0.3 * eyewear.lens_height) < 1.6 * eyewear.rim
         between = (z < eyewear.depth - eyewear.bend * x * x + 0.02) & (z > -0.1)
         cover |= strip & between & (travelled > 0) & (travelled < reach)

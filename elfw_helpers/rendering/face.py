@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from elfw_helpers import labels
 from elfw_helpers.rendering.background import make_background
 from elfw_helpers.rendering.camera import make_rays, trace_rays
+from elfw_helpers.rendering.changes import change_parameters
 from elfw_helpers.rendering.drawing import sample_parameters
-from elfw_helpers.rendering.eyewear import put_on_eyewear, shade_behind
+from elfw_helpers.rendering.eyewear import pixel_class, put_on_eyewear, shade_behind
 from elfw_helpers.rendering.lighting import lamp_direction, light_surface
 from elfw_helpers.rendering.materials import paint_surface
 from elfw_helpers.rendering.parameters import FaceParameters
 from elfw_helpers.rendering.photo import take_photo
-from elfw_helpers.rendering.sampling import BACKGROUND, NOISE, Sampler
+from elfw_helpers.rendering.sampling import NOISE, Sampler
 from elfw_helpers.rendering.scene import PIXEL_CLASS, Scene
 from elfw_helpers.rendering.surface import find_surface
 from elfw_helpers.rendering.textures import make_textures
 
 # Raised with every change that changes pixels: a set is only continued by the version that began it.
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -38,26 +40,33 @@ class RenderedFace:
 
 
 def render_face(
-    seed: int, size: int = 128, identity: int | None = None, attribute: str | None = None
+    seed: int,
+    size: int = 128,
+    identity_seed: int | None = None,
+    attribute: str | None = None,
+    **parameters: Any,
 ) -> RenderedFace:
     """Render a face: the same arguments give the same pixels.
 
     Args:
         seed: decides the photo: pose, light, accessories, background; non-negative.
         size: side of the picture, pixels; a positive multiple of 8.
-        identity: seed of the person, non-negative; the photo's own seed if None.
+        identity_seed: decides the person, non-negative; the photo's own seed if None.
         attribute: "hair", "spectacles" or "cap": what to wear; drawn from the seed if None.
+        parameters: what to set by name instead of drawing it, a part of `FaceParameters` each: a mapping
+            of its own parameters, or None to take it off. `headwear={"kind": "beanie"}, hand=None`
 
     Raises:
         ValueError: an argument is not one of these.
     """
     check_seed(seed, "seed")
     check_size(size)
-    identity = seed if identity is None else identity
-    check_seed(identity, "identity")
+    identity_seed = seed if identity_seed is None else identity_seed
+    check_seed(identity_seed, "identity_seed")
     if attribute is not None and attribute not in labels.ATTRIBUTES:
         raise ValueError(f"attribute is one of {', '.join(labels.ATTRIBUTES)} or None, not {attribute!r}")
-    return render_parameters(sample_parameters(seed, identity, attribute), size)
+    face = sample_parameters(seed, identity_seed, attribute)
+    return render_parameters(change_parameters(face, parameters), size)
 
 
 def render_parameters(parameters: FaceParameters, size: int) -> RenderedFace:
@@ -67,7 +76,7 @@ def render_parameters(parameters: FaceParameters, size: int) -> RenderedFace:
     surface = find_surface(scene, rays, travelled, hit, make_textures(parameters.seed))
     colour, gloss, beard = paint_surface(surface)
     light = light_surface(surface, colour, gloss)
-    picture = make_background(Sampler(BACKGROUND, parameters.seed), size)
+    picture = make_background(parameters.background, size)
     mask = np.full(size * size, labels.BACKGROUND, np.uint8)
     mask[surface.pixels] = np.where(beard > 0.5, np.uint8(labels.BEARD), PIXEL_CLASS[surface.things])
     if parameters.eyewear:
@@ -76,7 +85,7 @@ def render_parameters(parameters: FaceParameters, size: int) -> RenderedFace:
     if parameters.eyewear:
         reach = np.where(hit, travelled, np.float32(np.inf))
         picture, worn = put_on_eyewear(picture, rays, reach, parameters.eyewear)
-        mask[worn] = labels.EYEWEAR
+        mask[worn] = pixel_class(parameters.eyewear)
     square = np.ascontiguousarray(picture.T).reshape(size, size, 3)
     image = take_photo(square, parameters.camera, Sampler(NOISE, parameters.seed))
     return RenderedFace(image, mask.reshape(size, size), parameters)

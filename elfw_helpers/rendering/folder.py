@@ -23,7 +23,7 @@ from elfw_helpers.rendering.drawing import sample_parameters
 from elfw_helpers.rendering.face import RENDERER_VERSION, RenderedFace, check_seed, check_size, render_face
 from elfw_helpers.rendering.plan import SPLITS, PlannedFace, photo_seed, plan_faces
 
-JPEG_QUALITY = 92
+JPEG_QUALITY = 90
 MANIFEST = "manifest.json"
 ATTEMPTS = 50
 
@@ -241,7 +241,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def write_lists(out: Path, faces: list[PlannedFace], settings: dict) -> None:
     """Write labels.txt, the three split files and the complete manifest."""
-    labels = "".join(f"{face.name} {ATTRIBUTES[face.attribute]}\n" for face in faces)
+    labels = "".join(f"{face.name} {ATTRIBUTES[face.label]}\n" for face in faces)
     write_atomically(out / "labels.txt", labels.encode())
     for split in SPLITS:
         names = "".join(f"{face.name}\n" for face in faces if face.split == split)
@@ -251,11 +251,21 @@ def write_lists(out: Path, faces: list[PlannedFace], settings: dict) -> None:
         entry = describe_face(out, face)
         people[face.person] = entry["parameters"].pop("identity")
         photos[face.name] = entry
-    write_atomically(out / MANIFEST, encode_json(settings | {"people": people, "faces": photos}))
+    wrong = {
+        face.name: {"label": ATTRIBUTES[face.label], "attribute": ATTRIBUTES[face.attribute]}
+        for face in faces
+        if face.label != face.attribute
+    }
+    manifest = settings | {"wrong_labels": wrong, "people": people, "faces": photos}
+    write_atomically(out / MANIFEST, encode_json(manifest))
 
 
 def describe_face(out: Path, face: PlannedFace) -> dict:
-    """Return a face's entry in the manifest: its seeds, its mask's checksum and its parameters."""
+    """Return a face's entry in the manifest: its seeds, its checksums and its parameters.
+
+    The mask's checksum is that of its class ids, which any machine renders alike; the picture's is that
+    of the file, whose bytes also depend on the JPEG library that wrote it.
+    """
     with Image.open(out / "labels" / f"{face.name}.png") as picture:
         mask, seed = np.asarray(picture), int(picture.info["seed"])
     parameters = asdict(sample_parameters(seed, face.identity_seed, ATTRIBUTES[face.attribute]))
@@ -265,5 +275,6 @@ def describe_face(out: Path, face: PlannedFace) -> dict:
         "seed": parameters.pop("seed"),
         "identity_seed": parameters.pop("identity_seed"),
         "mask_sha256": hashlib.sha256(mask.tobytes()).hexdigest(),
+        "jpeg_sha256": hashlib.sha256((out / "faces" / f"{face.name}.jpg").read_bytes()).hexdigest(),
         "parameters": parameters,
     }

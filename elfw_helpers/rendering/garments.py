@@ -15,7 +15,8 @@ def clothes_distance(points: np.ndarray, neck: np.ndarray, clothes: Clothes) -> 
     """Return the distance to shoulders and collar, float32 [N]; `neck` is the distance to the neck."""
     x, y, z = points
     shoulders = ellipsoid(x, y + 2.36, z + 0.35, 1.7, 0.98, 0.75)
-    collar = np.maximum(neck - 0.09, y + 1.5 if clothes.shirt is None else y + 1.38 + 0.25 * z)
+    top = y + 1.34 + 0.3 * clothes.neckline + (0.0 if clothes.shirt is None else 0.25 * z)
+    collar = np.maximum(neck - 0.09, top)
     return smooth_union(shoulders, collar, 0.15)
 
 

@@ -28,7 +28,7 @@ def head_distance(points: np.ndarray, identity: Identity, expression: Expression
     head = smooth_union(head, cheeks, 0.2)
     chin_ball = ellipsoid(x, y - chin - 0.17, z - 0.50, identity.chin_width, 0.15, 0.14)
     head = smooth_union(head, chin_ball, 0.15)
-    head = smooth_cut(head, ellipsoid(side - 0.33, y - 0.01, z - 0.80, 0.17, 0.10, 0.13), 0.12)
+    head = smooth_cut(head, ellipsoid(side - 0.32, y - 0.01, z - 0.80, 0.18, 0.11, identity.eye_depth), 0.12)
     head = smooth_union(head, ellipsoid(side - 0.31, y + 0.005, z - 0.55, 0.13, 0.10, 0.11), 0.03)
     head = smooth_union(head, ellipsoid(x, y + 0.72, z - 0.59, 0.24, 0.13, 0.13), 0.08)
     head = add_nose(head, x, side, y, z, identity)
@@ -68,17 +68,19 @@ def hair_distance(
     if identity.hair_length == "bald":
         return None
     x, y, z = points
+    strands = strand_relief(x, y, z, hair, identity)
+    growth = hair_growth(x, y, z, hair, identity) + relief * hair.wisps * strands
     # Thin hair has little relief, or the scalp would show through it in holes.
-    roughness = relief * min(hair.roughness, 0.25 * hair.volume)
-    strands = roughness * strand_relief(x, y, z, hair, identity)
-    growth = hair_growth(x, y, z, hair, identity) + strands
+    strands = relief * min(hair.roughness, 0.25 * hair.volume) * strands
     ramp = max(0.16, 1.1 * hair.volume)
     # Fuller on top than at the temples.
-    fullness = 0.5 + 0.7 * smoothstep(-0.1, 0.9, y)
-    volume = hair.volume * fullness * smoothstep(0, ramp, growth)
+    volume = hair.volume * (0.5 + 0.7 * smoothstep(-0.1, 0.9, y))
+    if hair.quiff:
+        volume = volume + hair.quiff * smoothstep(0.2, 0.8, y) * smoothstep(-0.3, 0.5, z)
+    volume = volume * smoothstep(0, ramp, growth)
     # Where none grows the surface sinks below the skin, out of sight.
     lifted = head - 0.012 - volume - strands + np.maximum(-growth, 0)
-    if identity.hair_length in ("bob", "long"):
+    if identity.hair_length in ("bob", "long") and hair.tied != "back":
         lifted = smooth_union(lifted, lock_distance(x, y, z, hair, identity) - 2 * strands, 0.12)
     return lifted
 
@@ -104,12 +106,16 @@ def hair_growth(x, y, z, hair: Hair, identity: Identity) -> np.ndarray:
     # The face is an oval without hair; its corners go back with age, and the hair may fall to one side.
     corner = 0.25 * identity.recession * np.abs(wave(0.5 * np.clip(x, -1, 1) + 0.5))
     across = x * (1 / (identity.face_width - 0.08))
-    along = (y - middle - hair.sweep * np.maximum(y, 0) * x - corner) * (1 / (top - middle))
+    along = y - middle - hair.sweep * np.maximum(y, 0) * x - corner
+    if hair.curtain:
+        along += hair.curtain * np.abs(x - hair.parting) * np.clip(2 * y + 0.5, 0, 1)
+    along *= 1 / (top - middle)
     # The fourth power squares the oval's shoulders; below its middle the oval is open: no hair on chins.
     across, along = across * across, np.maximum(along, 0) ** 2
     growth = (np.sqrt(np.sqrt(across * across + along * along)) - 1) * 0.66
     if hair.fringe is not None:
-        growth = np.maximum(growth, y - hair.fringe - hair.fringe_slope * (x - hair.parting))
+        falls_to = hair.fringe + hair.fringe_slope * (x - hair.parting) + 0.4 * x * x
+        growth = np.maximum(growth, y - falls_to)
     growth = np.maximum(growth, -0.12 - z)
     if identity.hair_length in ("cropped", "short"):
         # Sideburns end at the ear, and the ear stays free.
@@ -122,7 +128,7 @@ def hair_growth(x, y, z, hair: Hair, identity: Identity) -> np.ndarray:
 
 def lock_distance(x, y, z, hair: Hair, identity: Identity) -> np.ndarray:
     """Return the distance to hair that hangs down at the sides and the back, or is tied up in a bun."""
-    if hair.bun:
+    if hair.tied == "bun":
         return ellipsoid(x - 0.5 * hair.parting, y - 1.15, z + 0.45, 0.34, 0.30, 0.32)
     top = 0.55
     middle, half = 0.5 * (top + hair.lock_bottom), 0.5 * (top - hair.lock_bottom)

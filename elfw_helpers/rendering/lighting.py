@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from elfw_helpers.rendering.camera import rotate
+from elfw_helpers.rendering.camera import BESIDE, rotate
 from elfw_helpers.rendering.colours import column
 from elfw_helpers.rendering.scene import HAIR, SKIN
 from elfw_helpers.rendering.surface import Surface, dot, normalise
@@ -24,7 +24,7 @@ def light_surface(surface: Surface, colour: np.ndarray, gloss: np.ndarray) -> np
     light, hair = surface.face.light, surface.things == HAIR
     lamp = lamp_direction(surface)
     facing = dot(surface.normals, lamp)
-    shadow = soft_shadow(surface, lamp)
+    shadow, sky = shade_surface(surface, lamp)
     # Light scatters under the skin and softens the border of the shadow; cloth has less of that.
     wrap = np.where(surface.things == SKIN, light.softness, 0.1).astype(np.float32)
     diffuse = np.clip((facing + wrap) / (1 + wrap), 0, 1) * shadow
@@ -35,7 +35,7 @@ def light_surface(surface: Surface, colour: np.ndarray, gloss: np.ndarray) -> np
     diffuse = np.where(hair, 0.5 * diffuse + 0.5 * along * lit, diffuse)
     highlight = np.where(hair, across * lit, highlight)
     up = rotate(surface.rays.rotation, surface.normals)[1]
-    sky = sky_share(surface) * np.where(hair, 0.7, 1).astype(np.float32) * (0.75 + 0.25 * up)
+    sky = sky * np.where(hair, 0.7, 1).astype(np.float32) * (0.75 + 0.25 * up)
     return colour * (column(light.lamp) * diffuse + column(light.sky) * sky) + column(light.lamp) * (
         2 * gloss * highlight
     )
@@ -54,24 +54,48 @@ def power_16(value: np.ndarray) -> np.ndarray:
     return value
 
 
-def sky_share(surface: Surface) -> np.ndarray:
-    """Return how much of the sky a point sees, float32 [N]: little where something stands near."""
-    ahead = surface.points + SKY_REACH * surface.normals
-    return np.clip(0.25 + 0.75 / SKY_REACH * surface.scene.nearest(ahead), 0, 1)
+def shade_surface(surface: Surface, lamp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how much of the lamp and how much of the sky every point sees, float32 [N] each.
 
-
-def soft_shadow(surface: Surface, lamp: np.ndarray) -> np.ndarray:
-    """Return how much of the lamp a point sees, float32 [N].
-
-    A few looks towards the lamp: the closer a look passes by something, seen from the point, the
-    more of the lamp is hidden.
+    Both change slowly, so they are worked out for every second pixel of every second row, and the points
+    between take the mean of those around them that lie on the same thing.
     """
-    seen = np.ones(surface.points.shape[1], np.float32)
-    start = surface.points + 0.03 * surface.normals
-    for step in SHADOW_STEPS:
-        clearance = surface.scene.nearest(start + step * lamp)
-        seen = np.minimum(seen, np.clip(0.5 + 3.5 / step * clearance, 0, 1))
-    return seen
+    half, (rows, columns) = surface.rays.size // 2, np.divmod(surface.pixels, surface.rays.size)
+    looked = (rows % 2 == 0) & (columns % 2 == 0)
+    found = np.full(half * half, -1)
+    found[rows[looked] // 2 * half + columns[looked] // 2] = surface.things[looked]
+    beside = [
+        np.minimum((rows + down) // 2, half - 1) * half + np.minimum((columns + right) // 2, half - 1)
+        for down, right in BESIDE
+    ]
+    same = [found[place] == surface.things for place in beside]
+    alone = ~(same[0] | same[1] | same[2] | same[3])
+    chosen = np.flatnonzero(looked | alone)
+    shares = np.zeros((2, len(rows)), np.float32)
+    shares[:, chosen] = look_around(surface, chosen, lamp)
+    lattice = np.zeros((2, half * half), np.float32)
+    lattice[:, rows[looked] // 2 * half + columns[looked] // 2] = shares[:, looked]
+    total, count = shares * alone, alone.astype(np.float32)
+    for place, fits in zip(beside, same, strict=True):
+        total += np.where(fits, lattice[:, place], 0)
+        count += fits
+    shadow, sky = total / count
+    return shadow, sky
+
+
+def look_around(surface: Surface, chosen: np.ndarray, lamp: np.ndarray) -> np.ndarray:
+    """Return how much of the lamp and of the sky the chosen points see, float32 [2, number chosen].
+
+    The sky is hidden where something stands near. Of the lamp's shadow, a few looks towards it tell: the
+    closer a look passes by something, seen from the point, the more of the lamp is hidden.
+    """
+    points, normals = surface.points[:, chosen], surface.normals[:, chosen]
+    start = points + 0.03 * normals
+    looks = [points + SKY_REACH * normals, *(start + step * lamp for step in SHADOW_STEPS)]
+    # All looks at once: one call on many points costs less than many on few.
+    sky, *free = np.split(surface.scene.nearest(np.concatenate(looks, axis=1)), len(looks))
+    clear = np.minimum.reduce([look * (3.5 / step) for look, step in zip(free, SHADOW_STEPS, strict=True)])
+    return np.stack([np.clip(0.5 + clear, 0, 1), np.clip(0.25 + 0.75 / SKY_REACH * sky, 0, 1)])
 
 
 def strand_terms(surface: Surface, lamp: np.ndarray, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

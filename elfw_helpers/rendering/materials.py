@@ -30,9 +30,11 @@ def paint_surface(surface: Surface) -> tuple[np.ndarray, np.ndarray, np.ndarray]
         points = surface.points[:, chosen]
         if thing == things.SKIN:
             colour[:, chosen], beard[chosen] = paint_head(points, face, textures, surface.rays.pixel)
-            gloss[chosen] = 0.05
+            gloss[chosen] = face.light.shine
         elif thing == things.HAIR:
             colour[:, chosen], gloss[chosen] = paint_hair(points, face, textures)
+        elif thing == things.HAND:
+            colour[:, chosen] = paint_hand(points, face, textures)
         else:
             colour[:, chosen] = paint_garment(thing, points, face, textures)
     return colour, gloss, beard
@@ -52,6 +54,11 @@ def paint_hair(points: np.ndarray, face: FaceParameters, textures: Textures) -> 
     roots = 1 - 0.35 * smoothstep(0.06, 0.0, np.abs(x - hair.parting)) * (y > 0.7)
     shine = hair.gloss * np.clip(0.6 + 0.5 * strands, 0, 2)
     return column(face.identity.hair_colour) * (tone * roots), shine
+
+
+def paint_hand(points: np.ndarray, face: FaceParameters, textures: Textures) -> np.ndarray:
+    """Return the colour [3, N] of a hand."""
+    return column(face.hand.skin) * (1 + 0.06 * look_up(textures.blotches, 0.4 * points[0], 0.4 * points[1]))
 
 
 def paint_garment(thing: int, points: np.ndarray, face: FaceParameters, textures: Textures) -> np.ndarray:

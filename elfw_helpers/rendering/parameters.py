@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from elfw_helpers.rendering.colours import Colour
+from elfw_helpers.rendering.colours import Colour, skin_colour
 
 HEADWEAR_KINDS = (
     "cap",
@@ -22,15 +22,17 @@ HEADWEAR_KINDS = (
     "headband",
     "visor",
 )
-HAIR_LENGTHS = {"bald": 0.06, "cropped": 0.16, "short": 0.34, "bob": 0.16, "long": 0.28}
-BEARDS = {"none": 0.56, "full": 0.17, "goatee": 0.09, "moustache": 0.09, "stubble": 0.09}
+HAIR_LENGTHS = ("bald", "cropped", "short", "bob", "long")
+BEARDS = ("none", "full", "goatee", "moustache", "stubble")
+BACKGROUNDS = ("plain", "clouds", "stripes", "shapes", "lights", "letters")
 
 
 @dataclass(frozen=True)
 class Identity:
     """What stays the same from photo to photo of one person."""
 
-    skin: Colour
+    skin_tone: float  # 0 light .. 1 dark
+    skin_warmth: float  # above 0 more yellow and red
     hair_colour: Colour
     eye_colour: Colour
     age: float  # 0 young .. 1 old
@@ -43,16 +45,23 @@ class Identity:
     nose_depth: float
     eye_size: float
     eye_slant: float
+    eye_depth: float  # how far the sockets go in
     brow_thickness: float
     brow_height: float
+    socket_shade: float  # how dark the skin around the eyes is, 0..1
     mouth_width: float
     lip_fullness: float
-    hair_length: str  # a key of HAIR_LENGTHS
+    hair_length: str  # one of HAIR_LENGTHS
     curl: float  # 0 straight .. 1 tight curls
     hairline: float  # y where the hair begins
     recession: float  # how far the corners of the hairline have gone back
-    beard: str  # a key of BEARDS
+    beard: str  # one of BEARDS, when it is not shaved off
     freckles: float
+
+    @property
+    def skin(self) -> Colour:
+        """The colour of bare skin, linear light."""
+        return skin_colour(self.skin_tone, self.skin_warmth)
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,9 @@ class Expression:
     lipstick: Colour
     lipstick_strength: float
     eyeliner: float
+    eyeshadow: float  # how strong, 0..1
+    eyeshadow_height: float  # how far it spreads up and down; the larger, the more like a shadow
+    eyeshadow_colour: Colour  # what the skin's colour is multiplied by
 
 
 @dataclass(frozen=True)
@@ -88,13 +100,16 @@ class Hair:
     volume: float
     parting: float  # x of the parting
     sweep: float  # slope of the hairline: how far it falls to one side
+    curtain: float  # how steeply hair falls over the temples, away from the parting
     fringe: float | None  # y down to which a fringe falls, or None
     fringe_slope: float
+    quiff: float  # extra height over the forehead
     lock_width: float
     lock_bottom: float
     lock_front: float  # z of the locks: above 0 in front of the shoulders
     nape: float  # y where short hair ends
-    bun: bool
+    tied: str  # "loose", or for long hair "bun" or "back"
+    wisps: float  # how ragged the hairline is
     roughness: float
     strand_width: float
     contrast: float
@@ -140,6 +155,7 @@ class Eyewear:
     """Spectacles or sunglasses."""
 
     dark: bool
+    lift: float  # angle by which they are pushed up over the forehead; 0 on the nose
     lens_x: float
     lens_width: float
     lens_height: float
@@ -158,10 +174,26 @@ class Eyewear:
 
 
 @dataclass(frozen=True)
+class Hand:
+    """A hand before the face, the person's own or another's."""
+
+    skin: Colour
+    x: float  # of the middle of the palm
+    y: float
+    depth: float  # z of the palm
+    turn: float  # 0 fingers up, above 0 to the viewer's left
+    spread: float  # between neighbouring fingers, radians
+    bend: float  # how far the fingertips come towards the face
+    size: float
+    left: bool
+
+
+@dataclass(frozen=True)
 class Clothes:
     """What the shoulders wear."""
 
     cloth: Cloth
+    neckline: float  # how low the collar is, 0..1
     shirt: Colour | None  # seen in the opening of a jacket
 
 
@@ -173,6 +205,19 @@ class Light:
     lamp: Colour
     sky: Colour
     softness: float
+    shine: float  # gloss of the skin
+
+
+@dataclass(frozen=True)
+class Background:
+    """What is behind the face; `seed` decides where its shapes are."""
+
+    kind: str  # one of BACKGROUNDS
+    first: Colour
+    second: Colour
+    brightness: float
+    blur: float  # standard deviation, share of the picture's side
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -202,6 +247,8 @@ class FaceParameters:
     eyewear: Eyewear | None
     headwear: Headwear | None
     mouth_mask: MouthMask | None
+    hand: Hand | None
     clothes: Clothes
     light: Light
+    background: Background
     camera: Camera

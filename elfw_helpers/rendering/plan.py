@@ -11,6 +11,7 @@ from elfw_helpers.rendering.sampling import PLAN, Sampler
 ATTRIBUTE_SHARES = (0.6, 0.2, 0.2)
 SPLITS = ("train", "validation", "test")
 HELD_OUT_SHARE = 0.1  # of validation, and again of test
+WRONG_SHARE = 0.03  # of the labels, on purpose: annotators err
 # How many people have 1, 2, 3 ... photos: most have few, as in LFW.
 PHOTO_WEIGHTS = (0.5, 0.2, 0.1, 0.07, 0.05, 0.04, 0.02, 0.02)
 
@@ -21,6 +22,7 @@ class PlannedFace:
 
     name: `person_PPPP_NNNN`.
     attribute: index into ATTRIBUTES, which the mask has to show in the end.
+    label: index into ATTRIBUTES, what labels.txt says; for a few it is not the attribute, on purpose.
     split: one of SPLITS.
     """
 
@@ -28,6 +30,7 @@ class PlannedFace:
     name: str
     identity_seed: int
     attribute: int
+    label: int
     split: str
 
     @property
@@ -45,11 +48,12 @@ def plan_faces(count: int, seed: int) -> list[PlannedFace]:
     identity_seeds = [sampler.integer() for _ in sizes]
     owners = [person for person, size in enumerate(sizes) for _ in range(size)]
     splits = split_people(sampler, owners, attributes)
+    labels = mistake_some(sampler, attributes)
     numbers, faces = Counter(), []
-    for index, (person, attribute) in enumerate(zip(owners, attributes, strict=True)):
+    for index, (person, attribute, label) in enumerate(zip(owners, attributes, labels, strict=True)):
         numbers[person] += 1
         name = f"person_{person + 1:04d}_{numbers[person]:04d}"
-        faces.append(PlannedFace(index, name, identity_seeds[person], attribute, splits[person]))
+        faces.append(PlannedFace(index, name, identity_seeds[person], attribute, label, splits[person]))
     return faces
 
 
@@ -76,6 +80,14 @@ def share_out(count: int, shares: tuple[float, ...]) -> list[int]:
     for place in by_remainder[: count - sum(whole)]:
         whole[place] += 1
     return whole
+
+
+def mistake_some(sampler: Sampler, attributes: list[int]) -> list[int]:
+    """Return the attributes with WRONG_SHARE of them turned into another one, drawn evenly."""
+    labels = list(attributes)
+    for index in sampler.shuffle(range(len(labels)))[: round(WRONG_SHARE * len(labels))]:
+        labels[index] = sampler.choose([kind for kind in range(len(ATTRIBUTES)) if kind != labels[index]])
+    return labels
 
 
 def split_people(sampler: Sampler, owners: list[int], attributes: list[int]) -> list[str]:

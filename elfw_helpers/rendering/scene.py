@@ -8,13 +8,19 @@ import numpy as np
 
 from elfw_helpers import labels
 from elfw_helpers.rendering import garments, head
+from elfw_helpers.rendering.hand import hand_distance
 from elfw_helpers.rendering.parameters import FaceParameters
 from elfw_helpers.rendering.shapes import smooth_union
 
-SKIN, HAIR, HEADWEAR, MOUTH_MASK, CLOTHES = range(5)
+SKIN, HAIR, HEADWEAR, MOUTH_MASK, CLOTHES, HAND = range(6)
+# A hand is background: that is how ELFW labels what hides a face.
 PIXEL_CLASS = np.array(
-    [labels.SKIN, labels.HAIR, labels.WEARABLE, labels.MOUTH_MASK, labels.BACKGROUND], np.uint8
+    [labels.SKIN, labels.HAIR, labels.WEARABLE, labels.MOUTH_MASK, labels.BACKGROUND, labels.BACKGROUND],
+    np.uint8,
 )
+
+# So many points at once keep numbers in the processor's cache.
+CHUNK = 8192
 
 
 @dataclass(frozen=True)
@@ -23,20 +29,31 @@ class Scene:
 
     face: FaceParameters
 
-    def distances(self, points: np.ndarray, relief: float = 1.0) -> dict[int, np.ndarray]:
+    def distances(
+        self, points: np.ndarray, relief: float = 1.0, alone: int | None = None
+    ) -> dict[int, np.ndarray]:
         """Return the distance of points to every thing there is.
 
         Args:
             points: float32 [3, N], head units.
             relief: how much of the relief of hair to show, 0..1.
+            alone: one thing to look at alone, which takes less time.
 
         Returns:
-            float32 [N] for each of SKIN, HAIR, HEADWEAR, MOUTH_MASK, CLOTHES that is there.
+            float32 [N] for each of SKIN, HAIR, HEADWEAR, MOUTH_MASK, CLOTHES, HAND that is there.
         """
-        face = self.face
-        bald = head.head_distance(points, face.identity, face.expression)
+        face, found = self.face, {}
+        if alone == HAND:
+            return {HAND: hand_distance(points, face.hand)}
         neck = head.neck_distance(points, face.identity)
-        found = {SKIN: smooth_union(bald, np.maximum(neck, points[1] + 0.6), 0.12)}
+        if alone in (None, CLOTHES):
+            found[CLOTHES] = garments.clothes_distance(points, neck, face.clothes)
+        if alone == CLOTHES:
+            return found
+        bald = head.head_distance(points, face.identity, face.expression)
+        found[SKIN] = smooth_union(bald, np.maximum(neck, points[1] + 0.6), 0.12)
+        if alone == SKIN:
+            return found
         hair = head.hair_distance(points, bald, face.hair, face.identity, relief)
         if hair is not None:
             found[HAIR] = hair
@@ -44,12 +61,18 @@ class Scene:
             self._put_on_headwear(found, points, bald)
         if face.mouth_mask:
             found[MOUTH_MASK] = garments.mask_distance(points, bald, face.mouth_mask)
-        found[CLOTHES] = garments.clothes_distance(points, neck, face.clothes)
-        return found
+        if face.hand:
+            found[HAND] = hand_distance(points, face.hand)
+        return found if alone is None else {alone: found[alone]}
 
-    def nearest(self, points: np.ndarray, relief: float = 1.0) -> np.ndarray:
-        """Return the distance of points [3, N] to the nearest thing, float32 [N]."""
-        return np.minimum.reduce(list(self.distances(points, relief).values()))
+    def nearest(self, points: np.ndarray, relief: float = 1.0, alone: int | None = None) -> np.ndarray:
+        """Return the distance of points [3, N] to the nearest thing, or to one alone, float32 [N]."""
+        cuts = range(CHUNK, points.shape[1], CHUNK)
+        found = [
+            np.minimum.reduce(list(self.distances(part, relief, alone).values()))
+            for part in np.split(points, cuts, axis=1)
+        ]
+        return np.concatenate(found)
 
     def objects(self, points: np.ndarray) -> np.ndarray:
         """Return which thing is nearest to each point [3, N], int64 [N]."""

@@ -17,11 +17,13 @@ import numpy as np
 def ellipsoid(x: np.ndarray, y: np.ndarray, z: np.ndarray, radius_x: float, radius_y: float, radius_z: float):
     """Return the (first-order) distance of points to an ellipsoid around the origin, float32 [N]."""
     a, b, c = x * (1 / radius_x), y * (1 / radius_y), z * (1 / radius_z)
-    # Squared in place: this function is half of the renderer's work.
+    # In place, here and in smooth_union: these two are half of the renderer's work.
     a *= a
     b *= b
     c *= c
-    length = np.sqrt(a + b + c)
+    length = a + b
+    length += c
+    np.sqrt(length, out=length)
     a *= 1 / radius_x**2
     b *= 1 / radius_y**2
     c *= 1 / radius_z**2
@@ -29,13 +31,30 @@ def ellipsoid(x: np.ndarray, y: np.ndarray, z: np.ndarray, radius_x: float, radi
     a += c
     gradient = np.sqrt(a, out=a)
     gradient += 1e-5
-    return length * (length - 1) / gradient
+    distance = np.subtract(length, 1, out=b)
+    distance *= length
+    distance /= gradient
+    return distance
+
+
+def capsule(x, y, z, start: tuple[float, float, float], end: tuple[float, float, float], radius: float):
+    """Return the distance of points to a rod with round ends from `start` to `end`, float32 [N]."""
+    along = [float(b - a) for a, b in zip(start, end, strict=True)]
+    x, y, z = x - start[0], y - start[1], z - start[2]
+    share = np.clip((x * along[0] + y * along[1] + z * along[2]) * (1 / sum(a * a for a in along)), 0, 1)
+    x, y, z = x - along[0] * share, y - along[1] * share, z - along[2] * share
+    return np.sqrt(x * x + y * y + z * z) - radius
 
 
 def smooth_union(first: np.ndarray, second: np.ndarray, radius: float) -> np.ndarray:
     """Return the union of two shapes, melted together over `radius`."""
-    overlap = np.maximum(radius - np.abs(first - second), 0)
-    return np.minimum(first, second) - overlap * overlap * (0.25 / radius)
+    overlap = first - second
+    np.abs(overlap, out=overlap)
+    np.subtract(radius, overlap, out=overlap)
+    np.maximum(overlap, 0, out=overlap)
+    overlap *= overlap
+    overlap *= 0.25 / radius
+    return np.subtract(np.minimum(first, second), overlap, out=overlap)
 
 
 def smooth_cut(shape: np.ndarray, tool: np.ndarray, radius: float) -> np.ndarray:
@@ -45,7 +64,9 @@ def smooth_cut(shape: np.ndarray, tool: np.ndarray, radius: float) -> np.ndarray
 
 def smoothstep(start: float, end: float, value: np.ndarray) -> np.ndarray:
     """Return 0 before `start`, 1 after `end`, and a smooth ramp between (`start` may be the larger)."""
-    ramp = np.clip((value - start) * (1 / (end - start)), 0, 1)
+    ramp = (value - start) * (1 / (end - start))
+    np.maximum(ramp, 0, out=ramp)
+    np.minimum(ramp, 1, out=ramp)
     return ramp * ramp * (3 - 2 * ramp)
 
 
@@ -58,8 +79,13 @@ def bump(value: np.ndarray) -> np.ndarray:
 def wave(phase: np.ndarray) -> np.ndarray:
     """Return a smooth wave in -1..1 with period 1, made of parabolas: a sine that is the same everywhere."""
     place = phase - np.floor(phase)
-    place = 2 * place - 1
-    return 4 * place * (np.abs(place) - 1)
+    place *= 2
+    place -= 1
+    height = np.abs(place)
+    height -= 1
+    height *= place
+    height *= 4
+    return height
 
 
 def turn_around(x: np.ndarray, z: np.ndarray) -> np.ndarray:

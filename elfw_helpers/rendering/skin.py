@@ -57,7 +57,7 @@ def paint_skin(x, y, z, identity: Identity, textures: Textures) -> np.ndarray:
     nose = bump(x / 0.13) * bump((y + 0.37) / 0.12)
     colour = colour * (1 + (FLUSH - 1) * (0.6 * cheeks + 0.4 * nose))
     socket = front * bump((side - EYE_X) / 0.2) * bump((y - 0.05) / 0.09)
-    colour = darken(colour, socket, 0.22)
+    colour = darken(colour, socket, identity.socket_shade)
     bags = front * bump((side - EYE_X) / 0.13) * bump((y + 0.12) / 0.03)
     colour = darken(colour, bags, 0.05 + 0.2 * identity.age)
     fold = np.abs(0.85 * (side - 0.17) + 0.52 * (y + 0.40))
@@ -80,11 +80,11 @@ def paint_brows(colour, x, y, z, face: FaceParameters, textures: Textures) -> np
     middle = identity.brow_height + 0.02 * face.expression.smile + 0.045 * (1 - out * out)
     thickness = identity.brow_thickness * (1.15 - 0.35 * out)
     shape = smoothstep(0.25, 0.17, np.abs(np.abs(x) - 0.33)) * smoothstep(
-        1.3, 0.4, np.abs(y - middle) / thickness
+        1.3, 0.5, np.abs(y - middle) / thickness
     )
     hairs = np.clip(0.8 + 0.15 * look_up(textures.strands, 2 * x, y), 0, 1)
-    tone = np.minimum(column(identity.hair_colour), 0.11) * 0.8
-    return blend(colour, tone, (z > 0.15) * shape * hairs * 0.85)
+    tone = np.minimum(column(identity.hair_colour), 0.09) * 0.7
+    return blend(colour, tone, (z > 0.15) * shape * hairs * 0.95)
 
 
 def paint_eyes(colour, x, y, z, face: FaceParameters, pixel: float) -> np.ndarray:
@@ -98,10 +98,12 @@ def paint_eyes(colour, x, y, z, face: FaceParameters, pixel: float) -> np.ndarra
     opening = (across / 0.145) ** 2 + np.abs(up / np.where(up > 0, height, 0.8 * height))
     crease = bump((up - height - 0.045 + 1.2 * across * across) / 0.014)
     colour = darken(colour, front * crease * smoothstep(0.2, 0.12, np.abs(across)), 0.3)
+    lid = front * bump(across / 0.17) * bump((up - 0.04) / expression.eyeshadow_height)
+    colour = blend(colour, colour * column(expression.eyeshadow_colour), lid * expression.eyeshadow)
     soft = 0.5 * pixel / height
     ball = eyeball(across, up, np.sign(x), height, identity, expression)
     colour = blend(colour, ball, front * smoothstep(1 + soft, 1 - soft, opening))
-    liner = 0.5 + 0.5 * expression.eyeliner
+    liner = 0.65 + 0.35 * expression.eyeliner
     lashes = smoothstep(0.45 + 0.5 * liner, 0.05, np.abs(opening - 1.12))
     lashes = lashes * smoothstep(-0.035 * expression.eyeliner, 0.02, up)
     return blend(colour, 0.015, front * lashes * liner)
@@ -109,11 +111,11 @@ def paint_eyes(colour, x, y, z, face: FaceParameters, pixel: float) -> np.ndarra
 
 def eyeball(across, up, side, height: float, identity: Identity, expression: Expression) -> np.ndarray:
     """Return the colour of an eyeball, float32 [3, N]: white, iris, pupil and a highlight."""
-    white = 0.42 * (1 - 0.5 * smoothstep(0.3 * height, height, up))
+    white = 0.3 * (1 - 0.5 * smoothstep(0.3 * height, height, up))
     from_middle = across - expression.gaze * side
     radius = np.sqrt(from_middle * from_middle + (up - 0.004) ** 2)
     iris = column(identity.eye_colour) * 0.7
-    ball = blend(np.broadcast_to(white, (3, len(up))), iris, smoothstep(0.068, 0.056, radius))
+    ball = blend(np.broadcast_to(white, (3, len(up))), iris, smoothstep(0.08, 0.066, radius))
     ball = blend(ball, 0.01, smoothstep(0.036, 0.024, radius))
     light = np.sqrt((across - 0.02) ** 2 + (up - 0.022) ** 2)
     return ball + 0.6 * smoothstep(0.022, 0.008, light)

@@ -46,18 +46,21 @@ def find_surface(
     pixels = np.flatnonzero(hit)
     directions = rays.directions[:, pixels]
     points = rays.origin + travelled[pixels] * directions
-    normals = surface_normals(scene, points)
-    return Surface(
-        scene.face, scene, rays, textures, pixels, points, scene.objects(points), normals, -directions
+    things = scene.objects(points)
+    normals = np.empty_like(points)
+    for thing in np.unique(things):
+        chosen = np.flatnonzero(things == thing)
+        normals[:, chosen] = surface_normals(scene, thing, points[:, chosen])
+    return Surface(scene.face, scene, rays, textures, pixels, points, things, normals, -directions)
+
+
+def surface_normals(scene: Scene, thing: int, points: np.ndarray) -> np.ndarray:
+    """Return the outward direction at points on a thing, float32 [3, N]: the gradient of its distance."""
+    looks = np.concatenate([points + NORMAL_STEP * corner for corner in CORNERS[:, :, None]], axis=1)
+    found = np.split(scene.nearest(looks, RELIEF_IN_LIGHT, thing), len(CORNERS))
+    return normalise(
+        sum(corner * distance for corner, distance in zip(CORNERS[:, :, None], found, strict=True))
     )
-
-
-def surface_normals(scene: Scene, points: np.ndarray) -> np.ndarray:
-    """Return the outward direction at points on a surface, float32 [3, N]: the distance's gradient."""
-    total = np.zeros_like(points)
-    for corner in CORNERS[:, :, None]:
-        total += corner * scene.nearest(points + NORMAL_STEP * corner, RELIEF_IN_LIGHT)
-    return normalise(total)
 
 
 def normalise(vectors: np.ndarray) -> np.ndarray:

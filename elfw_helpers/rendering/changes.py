@@ -1,0 +1,78 @@
+"""Parameters of a face, set by name: `{"headwear": {"kind": "beanie"}, "pose": {"yaw": 0.4}}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from elfw_helpers.rendering.drawing import PARTS, draw_part
+from elfw_helpers.rendering.parameters import (
+    BACKGROUNDS,
+    BEARDS,
+    HAIR_LENGTHS,
+    HEADWEAR_KINDS,
+    FaceParameters,
+)
+
+# What a face can do without.
+OPTIONAL = ("eyewear", "headwear", "mouth_mask", "hand")
+# The words that a parameter may be, by part and name.
+CHOICES = {
+    ("identity", "hair_length"): HAIR_LENGTHS,
+    ("identity", "beard"): BEARDS,
+    ("headwear", "kind"): HEADWEAR_KINDS,
+    ("background", "kind"): BACKGROUNDS,
+    ("hair", "tied"): ("loose", "bun", "back"),
+}
+
+
+def change_parameters(face: FaceParameters, changes: Mapping[str, Any]) -> FaceParameters:
+    """Return a face with some parameters set by name.
+
+    Args:
+        changes: by part: a mapping of the part's own parameters ({"kind": "beanie"}), the whole part as
+            its class, or None to take it off. A part that the face does not have is drawn first.
+
+    Raises:
+        ValueError: there is no such part or parameter, or it cannot have that value.
+    """
+    known = ("identity", *PARTS)
+    for part, value in changes.items():
+        if part not in known:
+            raise ValueError(f"there is no parameter {part!r} of a face. Known are {', '.join(known)}")
+        present = getattr(face, part)
+        if part == "beard":
+            check_choice("beard", value, BEARDS)
+        elif isinstance(value, Mapping):
+            present = draw_part(part, face.seed, face.identity) if present is None else present
+            value = change_part(part, present, value)
+        elif value is None and part not in OPTIONAL:
+            raise ValueError(f"{part} cannot be None: only {', '.join(OPTIONAL)} can be taken off")
+        elif value is not None and type(value) is not type(draw_or_keep(part, face)):
+            raise ValueError(f"{part} is a mapping of its parameters, not {value!r}")
+        face = replace(face, **{part: value})
+    return face
+
+
+def draw_or_keep(part: str, face: FaceParameters) -> Any:
+    """Return a part of the face, drawn if the face does not have it."""
+    present = getattr(face, part)
+    return draw_part(part, face.seed, face.identity) if present is None else present
+
+
+def change_part(part: str, present: Any, changes: Mapping[str, Any]) -> Any:
+    """Return a part with some of its parameters set, or raise ValueError for one it does not have."""
+    known = [entry.name for entry in fields(present)]
+    for name, value in changes.items():
+        if name not in known:
+            raise ValueError(f"there is no parameter {name!r} of {part}. Known are {', '.join(known)}")
+        if (part, name) in CHOICES:
+            check_choice(f"{part} {name}", value, CHOICES[part, name])
+    return replace(present, **changes)
+
+
+def check_choice(name: str, value: Any, options: tuple[str, ...]) -> None:
+    """Raise ValueError unless `value` is one of the words that a parameter may be."""
+    if value not in options:
+        raise ValueError(f"{name} is one of {', '.join(options)}, not {value!r}")

@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from elfw_helpers.cli import main
+from elfw_helpers.contact_sheet import contact_sheet
+from elfw_helpers.labels import HAIR, PALETTE
+
+
+def test_every_face_is_shown_above_its_mask():
+    images = np.full((3, 16, 16, 3), 77, np.uint8)
+    sheet = np.asarray(contact_sheet(images, np.full((3, 16, 16), HAIR, np.uint8), columns=2))
+    # The legend at the foot adds a small square of the colour.
+    assert (sheet == 77).all(-1).sum() >= 3 * 16 * 16
+    assert (sheet == PALETTE[HAIR]).all(-1).sum() >= 3 * 16 * 16
+
+
+def test_without_masks_the_faces_stand_alone():
+    sheet = contact_sheet(np.zeros((2, 16, 16, 3), np.uint8), None, columns=2)
+    assert sheet.height < 2 * 16
+
+
+def test_no_faces_are_refused():
+    with pytest.raises(ValueError, match="at least one"):
+        contact_sheet(np.zeros((0, 16, 16, 3), np.uint8), None, columns=2)
+
+
+def test_check_draws_a_sheet_of_a_folder(folder, tmp_path):
+    assert main(["check", str(folder), "--sheet", str(tmp_path / "sheet.png")]) == 0
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 10 * 128 and sheet.height > 6 * 128
