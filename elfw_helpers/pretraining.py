@@ -6,7 +6,6 @@ What all four tasks need is what the backbone learns; their heads are thrown awa
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +34,7 @@ from elfw_helpers.face_tasks import (
 )
 from elfw_helpers.labels import ATTRIBUTES, PIXEL_CLASSES
 from elfw_helpers.rendering import render_folder
+from elfw_helpers.rendering.manifest import read_manifest, read_parameters
 from elfw_helpers.training import best_device, keep_freed_memory
 from elfw_helpers.weights import load_rendered, store_weights
 
@@ -100,13 +100,13 @@ def read_faces(folder: FaceFolder) -> Faces:
     """Return the images of a rendered folder and what the renderer knows about them."""
     size = max(INPUT_SIZES)
     loaded = folder.preload(size)
-    listed = json.loads((folder.root / "manifest.json").read_text())["faces"]
-    poses = [listed[name]["parameters"]["pose"] for name in loaded.names]
+    listed, parameters = read_manifest(folder.root)["faces"], read_parameters(folder.root)
+    poses = [parameters[name].pose for name in loaded.names]
     counts = torch.stack([(loaded.masks == label).sum((1, 2)) for label in range(len(PIXEL_CLASSES))], 1)
     targets = Targets(
         attributes=torch.tensor([ATTRIBUTES.index(listed[name]["attribute"]) for name in loaded.names]),
         shown=(1000 * counts > SHOWN_PER_MILLE * size**2).float(),
-        angles=torch.tensor([[pose[angle] for angle in ANGLES] for pose in poses], dtype=torch.float32),
+        angles=torch.tensor([[getattr(pose, angle) for angle in ANGLES] for pose in poses]),
         masks=loaded.masks,
     )
     return Faces(loaded.images, targets)

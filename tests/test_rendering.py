@@ -26,6 +26,7 @@ from elfw_helpers.rendering import folder as folder_module
 from elfw_helpers.rendering import render_face, render_folder
 from elfw_helpers.rendering.drawing import sample_parameters
 from elfw_helpers.rendering.face import render_parameters
+from elfw_helpers.rendering.manifest import read_manifest, read_parameters
 from elfw_helpers.rendering.parameters import HEADWEAR_KINDS
 from elfw_helpers.rendering.plan import SPLITS, WRONG_SHARE, plan_faces
 
@@ -213,10 +214,22 @@ def test_folder_holds_what_the_layout_asks_for(small_set):
         assert manifest["faces"][name]["mask_sha256"] == checksum(mask)
 
 
-def test_manifest_is_enough_to_render_a_face_again(small_set):
-    name, entry = next(iter(json.loads((small_set / "manifest.json").read_text())["faces"].items()))
-    face = render_face(entry["seed"], 32, entry["identity_seed"], entry["attribute"])
-    assert checksum(face.mask) == entry["mask_sha256"]
+def test_manifest_is_enough_to_render_every_face_again(small_set):
+    entries = read_manifest(small_set)["faces"]
+    parameters = read_parameters(small_set)
+    assert len(entries) == len(parameters) == 20
+    for name, entry in list(entries.items())[:5]:
+        by_seed = render_face(entry["seed"], 32, entry["identity_seed"], entry["attribute"])
+        assert by_seed.parameters == parameters[name]
+        assert checksum(render_parameters(parameters[name], 32).mask) == entry["mask_sha256"]
+
+
+def test_a_manifest_that_is_none_is_named(tmp_path):
+    with pytest.raises(DataError, match="manifest.json: no manifest"):
+        read_parameters(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"faces": {"a_1": {}}}')
+    with pytest.raises(DataError, match="another version.*Render the set again"):
+        read_parameters(tmp_path)
 
 
 def test_a_broken_run_goes_on_where_it_stopped(small_set, tmp_path, monkeypatch):
@@ -285,3 +298,4 @@ def test_three_in_a_hundred_labels_are_wrong_and_none_of_them_by_chance():
     wrong = [face for face in faces if face.label != face.attribute]
     assert len(wrong) == round(WRONG_SHARE * 2280) == 68
     assert {face.label for face in wrong} == {face.attribute for face in wrong} == {0, 1, 2}
+    assert {face.split for face in wrong} == {"train", "validation"}, "the test split tells the truth"

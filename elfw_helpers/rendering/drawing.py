@@ -57,7 +57,7 @@ def sample_parameters(seed: int, identity_seed: int, attribute: str | None = Non
     attribute = attribute or sampler.choose(("hair", "spectacles", "cap"), (0.6, 0.2, 0.2))
     # A quarter of the faces without headwear wear glasses, so a quarter of those with it do. Some wear
     # glasses pushed up on the head, which ELFW counts as headwear.
-    spectacled, pushed_up = sampler.chance(0.25), sampler.chance(0.08)
+    spectacled, pushed_up = sampler.chance(0.25), sampler.chance(0.05)
     if attribute != "cap" or pushed_up:
         parts["headwear"] = None
     if attribute == "cap" and pushed_up:
@@ -214,8 +214,8 @@ def sample_mouth_mask(s: Sampler, identity: Identity) -> MouthMask:
 
 
 def sample_eyewear(s: Sampler, identity: Identity) -> Eyewear:
-    """Draw spectacles; four in ten have dark lenses."""
-    dark, width, thin = s.chance(0.4), s.uniform(0.21, 0.29), s.chance(0.45)
+    """Draw spectacles; half of them have dark lenses."""
+    dark, width, thin = s.chance(0.5), s.uniform(0.21, 0.29), s.chance(0.3)
     return Eyewear(
         dark=dark,
         lift=0.0,
@@ -227,12 +227,12 @@ def sample_eyewear(s: Sampler, identity: Identity) -> Eyewear:
         taper=s.uniform(-0.3, 0.6),
         bend=s.uniform(0.08, 0.35),
         depth=s.uniform(0.86, 0.94),
-        rim=s.uniform(0.011, 0.02) if thin else s.uniform(0.02, 0.048),
+        rim=s.uniform(0.015, 0.022) if thin else s.uniform(0.022, 0.05),
         lower_rim=s.choose((1.0, 0.15), (0.8, 0.2)),
-        tint=s.uniform(0.75, 0.98) if dark else s.uniform(0, 0.15),
+        tint=s.uniform(0.75, 0.98) if dark else s.uniform(0.03, 0.3),
         lens_colour=scale_colour(any_colour(s, 0.3), 0.12 if dark else 0.8),
-        frame_colour=scale_colour(any_colour(s), 0.1 if s.chance(0.6) else 0.8),
-        reflection=s.uniform(0.05, 0.25) if s.chance(0.5) else 0.0,
+        frame_colour=scale_colour(any_colour(s), 0.1 if s.chance(0.7) else 0.8),
+        reflection=s.uniform(0.05, 0.3) if s.chance(0.6) else 0.0,
         reflection_slope=s.uniform(-1.2, 1.2),
     )
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import multiprocessing
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -19,12 +16,11 @@ from tqdm import tqdm
 
 from elfw_helpers.errors import DataError
 from elfw_helpers.labels import ATTRIBUTES, PALETTE, attribute_from_mask
-from elfw_helpers.rendering.drawing import sample_parameters
 from elfw_helpers.rendering.face import RENDERER_VERSION, RenderedFace, check_seed, check_size, render_face
+from elfw_helpers.rendering.manifest import MANIFEST, encode_json, encode_manifest, read_settings
 from elfw_helpers.rendering.plan import SPLITS, PlannedFace, photo_seed, plan_faces
 
 JPEG_QUALITY = 90
-MANIFEST = "manifest.json"
 ATTEMPTS = 50
 
 
@@ -110,7 +106,7 @@ def prepare_folder(out: Path, settings: dict, faces: list[PlannedFace]) -> None:
         (out / "labels").mkdir()
         write_atomically(manifest, encode_json(settings))
         return
-    found = read_settings(manifest)
+    found = read_settings(out)
     if found is None:
         raise DataError(
             out,
@@ -124,15 +120,6 @@ def prepare_folder(out: Path, settings: dict, faces: list[PlannedFace]) -> None:
             "Name another folder, or use the same settings to go on with this one.",
         )
     refuse_foreign_files(out, present, faces)
-
-
-def read_settings(manifest: Path) -> dict | None:
-    """Return the settings a manifest names, or None if there is none that can be read."""
-    try:
-        content = json.loads(manifest.read_text())
-        return {key: content[key] for key in ("renderer", "count", "seed", "size")}
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
 
 
 def refuse_foreign_files(out: Path, present: list[str], faces: list[PlannedFace]) -> None:
@@ -218,20 +205,6 @@ def encode_mask(face: RenderedFace) -> bytes:
     return file.getvalue()
 
 
-def encode_json(content: dict) -> bytes:
-    """Return JSON with a line for every entry of the first level's tables, so that changes can be read."""
-    lines = []
-    for key, value in content.items():
-        if isinstance(value, dict):
-            rows = ",\n".join(
-                f"  {json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in value.items()
-            )
-            lines.append(f"{json.dumps(key)}: {{\n{rows}\n}}")
-        else:
-            lines.append(f"{json.dumps(key)}: {json.dumps(value)}")
-    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
-
-
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file under another name first, so that under its own it is whole or not there."""
     partial_file = path.with_name(f".{path.name}.part")
@@ -246,35 +219,4 @@ def write_lists(out: Path, faces: list[PlannedFace], settings: dict) -> None:
     for split in SPLITS:
         names = "".join(f"{face.name}\n" for face in faces if face.split == split)
         write_atomically(out / f"{split}.txt", names.encode())
-    people, photos = {}, {}
-    for face in faces:
-        entry = describe_face(out, face)
-        people[face.person] = entry["parameters"].pop("identity")
-        photos[face.name] = entry
-    wrong = {
-        face.name: {"label": ATTRIBUTES[face.label], "attribute": ATTRIBUTES[face.attribute]}
-        for face in faces
-        if face.label != face.attribute
-    }
-    manifest = settings | {"wrong_labels": wrong, "people": people, "faces": photos}
-    write_atomically(out / MANIFEST, encode_json(manifest))
-
-
-def describe_face(out: Path, face: PlannedFace) -> dict:
-    """Return a face's entry in the manifest: its seeds, its checksums and its parameters.
-
-    The mask's checksum is that of its class ids, which any machine renders alike; the picture's is that
-    of the file, whose bytes also depend on the JPEG library that wrote it.
-    """
-    with Image.open(out / "labels" / f"{face.name}.png") as picture:
-        mask, seed = np.asarray(picture), int(picture.info["seed"])
-    parameters = asdict(sample_parameters(seed, face.identity_seed, ATTRIBUTES[face.attribute]))
-    return {
-        "attribute": ATTRIBUTES[face.attribute],
-        "split": face.split,
-        "seed": parameters.pop("seed"),
-        "identity_seed": parameters.pop("identity_seed"),
-        "mask_sha256": hashlib.sha256(mask.tobytes()).hexdigest(),
-        "jpeg_sha256": hashlib.sha256((out / "faces" / f"{face.name}.jpg").read_bytes()).hexdigest(),
-        "parameters": parameters,
-    }
+    write_atomically(out / MANIFEST, encode_manifest(out, faces, settings))

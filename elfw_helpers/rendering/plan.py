@@ -11,7 +11,7 @@ from elfw_helpers.rendering.sampling import PLAN, Sampler
 ATTRIBUTE_SHARES = (0.6, 0.2, 0.2)
 SPLITS = ("train", "validation", "test")
 HELD_OUT_SHARE = 0.1  # of validation, and again of test
-WRONG_SHARE = 0.03  # of the labels, on purpose: annotators err
+WRONG_SHARE = 0.03  # of the labels, on purpose: annotators err, but tests are looked at twice
 # How many people have 1, 2, 3 ... photos: most have few, as in LFW.
 PHOTO_WEIGHTS = (0.5, 0.2, 0.1, 0.07, 0.05, 0.04, 0.02, 0.02)
 
@@ -48,7 +48,7 @@ def plan_faces(count: int, seed: int) -> list[PlannedFace]:
     identity_seeds = [sampler.integer() for _ in sizes]
     owners = [person for person, size in enumerate(sizes) for _ in range(size)]
     splits = split_people(sampler, owners, attributes)
-    labels = mistake_some(sampler, attributes)
+    labels = mistake_some(sampler, attributes, [splits[person] for person in owners])
     numbers, faces = Counter(), []
     for index, (person, attribute, label) in enumerate(zip(owners, attributes, labels, strict=True)):
         numbers[person] += 1
@@ -82,10 +82,17 @@ def share_out(count: int, shares: tuple[float, ...]) -> list[int]:
     return whole
 
 
-def mistake_some(sampler: Sampler, attributes: list[int]) -> list[int]:
-    """Return the attributes with WRONG_SHARE of them turned into another one, drawn evenly."""
+def mistake_some(sampler: Sampler, attributes: list[int], splits: list[str]) -> list[int]:
+    """Return the attributes with some turned into another one, drawn evenly, WRONG_SHARE of them all.
+
+    None of them is in the test split, which has to tell what a network is worth.
+
+    Args:
+        attributes, splits: of each photo.
+    """
     labels = list(attributes)
-    for index in sampler.shuffle(range(len(labels)))[: round(WRONG_SHARE * len(labels))]:
+    candidates = [index for index, split in enumerate(splits) if split != "test"]
+    for index in sampler.shuffle(candidates)[: round(WRONG_SHARE * len(labels))]:
         labels[index] = sampler.choose([kind for kind in range(len(ATTRIBUTES)) if kind != labels[index]])
     return labels
 
