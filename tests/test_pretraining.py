@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from elfw_helpers.face_tasks import ANGLES, Faces, FaceTasks, Targets, shrink_ma
 from elfw_helpers.labels import ATTRIBUTES, PIXEL_CLASSES
 from elfw_helpers.pretraining import draw_batches, mirror_faces, pretrain, rate_factor, read_faces
 from elfw_helpers.rendering import render_folder
+from elfw_helpers.rendering.manifest import read_manifest, read_parameters
 from elfw_helpers.rendering.plan import plan_faces
 
 COUNT = 24
@@ -96,10 +96,10 @@ def test_too_few_faces_are_refused_before_any_is_rendered(tmp_path):
 
 
 def test_targets_are_the_renderer_s(rendered, faces):
-    manifest = json.loads((rendered / "faces" / "manifest.json").read_text())["faces"]
-    for place, entry in enumerate(manifest.values()):
-        pose = entry["parameters"]["pose"]
-        assert faces.targets.angles[place].tolist() == pytest.approx([pose[angle] for angle in ANGLES])
+    entries, parameters = read_manifest(rendered / "faces")["faces"], read_parameters(rendered / "faces")
+    for place, (name, entry) in enumerate(entries.items()):
+        pose = [getattr(parameters[name].pose, angle) for angle in ANGLES]
+        assert faces.targets.angles[place].tolist() == pytest.approx(pose)
         # The manifest's attribute is what was rendered, whatever labels.txt says.
         assert faces.targets.attributes[place] == ATTRIBUTES.index(entry["attribute"])
     shares = torch.stack([(faces.targets.masks == label).float().mean((1, 2)) for label in range(7)], 1)

@@ -253,8 +253,6 @@ def test_weights_beyond_float16_are_not_written(tmp_path):
 
 def test_the_weights_that_the_course_brings_along():
     file = rendered_weights()
-    if not file.exists():
-        pytest.skip(f"{file.name} is not there yet; `elfw pretrain` makes it")
     network = models.resnet18(weights=None)
     load_rendered(network, file)
     assert file.stat().st_size < MOST_BYTES
