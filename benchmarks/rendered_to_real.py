@@ -14,7 +14,8 @@ samples, and the cut into folds.
 The photos' labels know no beards (they are labelled skin), so a beard that the U-Net finds counts as skin.
 
 Every finished run is stored in --out (numbers and weights, never a photo), so the same command goes on
-where it was stopped. At the end it prints the tables and writes them to tables.md there.
+where it was stopped. At the end, or when it is stopped, it prints the tables of the seeds that are finished
+and writes them to tables.md there.
 """
 
 from __future__ import annotations
@@ -105,14 +106,11 @@ def prepare_bench(rendered: Path, real: Path, out: Path) -> Bench:
     return Bench(rendered, real, out, attributes, parts, checksums)
 
 
-def list_runs(way: str) -> list[Run]:
-    """Return the runs of a way, the longest first."""
-    runs = []
-    for network in reversed(NETWORKS):
-        parts = FOLDS + ((HELD_OUT,) if network in TESTED_ON_HELD_OUT else ())
-        parts = (EVERYTHING,) if way == RENDERED_ONLY else parts
-        runs += [Run(network, way, seed, part) for seed in SEEDS for part in parts]
-    return runs
+def list_runs(network: Network, ways: tuple[str, ...], seed: int) -> list[Run]:
+    """Return the runs of a network some ways from a seed."""
+    photos = FOLDS + ((HELD_OUT,) if network in TESTED_ON_HELD_OUT else ())
+    parts = {way: (EVERYTHING,) if way == RENDERED_ONLY else photos for way in ways}
+    return [Run(network, way, seed, part) for way in ways for part in parts[way]]
 
 
 def find_file(bench: Bench, run: Run) -> Path:
@@ -185,8 +183,15 @@ def train_on_photos(bench: Bench, run: Run) -> None:
 
 
 def run_bench(bench: Bench, jobs: int) -> None:
-    """Do all runs that are not stored; the pre-trained ones start from weights, so they come last."""
-    stages = [list_runs(RENDERED_ONLY), list_runs(SCRATCH) + list_runs(PRETRAINED)]
+    """Do all runs that are not stored, seed by seed: all of the first before any of the second.
+
+    The pre-trained ones start from the weights that the rendered-only ones leave, and the longest come first.
+    """
+    stages = [
+        [run for network in reversed(NETWORKS) for run in list_runs(network, ways, seed)]
+        for seed in SEEDS
+        for ways in ((RENDERED_ONLY,), (SCRATCH, PRETRAINED))
+    ]
     missing = [[run for run in stage if not is_done(bench, run)] for stage in stages]
     total = sum(map(len, stages))
     with tqdm(total=total, initial=total - sum(map(len, missing)), unit="run") as bar:
@@ -200,6 +205,12 @@ def read_answers(bench: Bench, network: Network, way: str, seed: int, part: str)
         return read_result(find_file(bench, Run(network, way, seed, part)))
     result = read_result(find_file(bench, Run(network, RENDERED_ONLY, seed, EVERYTHING)))
     return result if way == RENDERED_ONLY else result[AS_IN_LIFE]
+
+
+def finished_seeds(bench: Bench, network: Network) -> list[int]:
+    """Return the seeds of which all runs of a network are stored."""
+    ways = (SCRATCH, RENDERED_ONLY, PRETRAINED)
+    return [seed for seed in SEEDS if all(is_done(bench, run) for run in list_runs(network, ways, seed))]
 
 
 def score_pooled(bench: Bench, network: Network, way: str, seed: int, parts: tuple[str, ...]) -> Scores:
@@ -219,7 +230,7 @@ def pool_ious(bench: Bench, way: str) -> np.ndarray:
     One confusion matrix a seed, accumulated over the folds.
     """
     rows = []
-    for seed in SEEDS:
+    for seed in finished_seeds(bench, (UNET, 64)):
         parts = FOLDS if way in (SCRATCH, PRETRAINED) else (EVERYTHING,)
         matrix = sum(np.array(read_answers(bench, (UNET, 64), way, seed, part)["matrix"]) for part in parts)
         ious = iou_by_class(matrix)
@@ -238,26 +249,30 @@ def tabulate_scores(bench: Bench, networks: list[Network], parts: tuple[str, ...
     measures = ("balanced_accuracy", "macro_f1", "accuracy")
     tested = torch.cat([bench.parts[SEEDS[0], part][1] for part in parts])
     hair = score(bench.attributes[tested], torch.zeros_like(tested))
-    rows = [["always hair", "", *(f"{getattr(hair, measure):.3f}" for measure in measures)]]
+    rows = [["always hair", "", "", *(f"{getattr(hair, measure):.3f}" for measure in measures)]]
     for network in networks:
-        for way in WAYS:
-            scores = [score_pooled(bench, network, way, seed, parts) for seed in SEEDS]
+        seeds = finished_seeds(bench, network)
+        for way in WAYS if seeds else ():
+            scores = [score_pooled(bench, network, way, seed, parts) for seed in seeds]
             cells = (format_spread([getattr(one, measure) for one in scores]) for measure in measures)
-            rows.append([name_network(network), way, *cells])
-    return format_table(["network", "way", "balanced accuracy", "macro F1", "accuracy"], rows)
+            rows.append([name_network(network), way, str(len(seeds)), *cells])
+    return format_table(["network", "way", "seeds", "balanced accuracy", "macro F1", "accuracy"], rows)
 
 
 def tabulate_lifts(bench: Bench) -> str:
     """Return a table of macro F1 pre-trained minus scratch, seed by seed, in both ways of testing."""
     rows = []
     for network in NETWORKS:
+        seeds = finished_seeds(bench, network)
+        if not seeds:
+            continue
         cells = [name_network(network)]
         for parts in (FOLDS, (HELD_OUT,)):
             if parts != FOLDS and network not in TESTED_ON_HELD_OUT:
                 cells.append("–")
                 continue
             before, after = (
-                np.array([score_pooled(bench, network, way, seed, parts).macro_f1 for seed in SEEDS])
+                np.array([score_pooled(bench, network, way, seed, parts).macro_f1 for seed in seeds])
                 for way in (SCRATCH, PRETRAINED)
             )
             cells.append(format_spread(after - before, sign=True))
@@ -287,7 +302,7 @@ def write_tables(bench: Bench) -> str:
     everything, held_out = torch.arange(len(bench.attributes)), bench.parts[SEEDS[0], HELD_OUT][1]
     return "\n\n".join(
         [
-            f"Mean ± standard deviation over {len(SEEDS)} seeds; – where a class is neither there nor found.",
+            "Mean ± standard deviation over seeds; – where a class is neither there nor found.",
             f"Five-fold cross-validation over {len(everything)} photos ({count(everything)}):",
             tabulate_scores(bench, NETWORKS, FOLDS),
             f"Held-out split, {len(held_out)} photos ({count(held_out)}):",
@@ -296,7 +311,7 @@ def write_tables(bench: Bench) -> str:
             tabulate_lifts(bench),
             "Pixels of the U-Net, 64 px, five folds. The photos' labels know no beards (they are labelled "
             "skin): a beard that it finds counts as skin.",
-            tabulate_ious(bench),
+            tabulate_ious(bench) if finished_seeds(bench, (UNET, 64)) else "Not finished.",
         ]
     )
 
@@ -312,7 +327,9 @@ def main() -> None:
     try:
         run_bench(bench, chosen.jobs)
     except KeyboardInterrupt:
-        sys.exit("Stopped. The same command goes on with the runs that are missing.")
+        print(
+            "Stopped. The same command goes on; the tables hold the seeds that are finished.", file=sys.stderr
+        )
     tables = write_tables(bench)
     write_atomically(chosen.out / "tables.md", f"{tables}\n".encode())
     print(tables)
