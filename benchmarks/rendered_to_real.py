@@ -207,10 +207,10 @@ def read_answers(bench: Bench, network: Network, way: str, seed: int, part: str)
     return result if way == RENDERED_ONLY else result[AS_IN_LIFE]
 
 
-def finished_seeds(bench: Bench, network: Network) -> list[int]:
-    """Return the seeds of which all runs of a network are stored."""
-    ways = (SCRATCH, RENDERED_ONLY, PRETRAINED)
-    return [seed for seed in SEEDS if all(is_done(bench, run) for run in list_runs(network, ways, seed))]
+def finished_seeds(bench: Bench, network: Network, *ways: str) -> list[int]:
+    """Return the seeds of which all runs of a network in these ways are stored."""
+    trained = tuple(RENDERED_ONLY if way == AS_IN_LIFE else way for way in ways)
+    return [seed for seed in SEEDS if all(is_done(bench, run) for run in list_runs(network, trained, seed))]
 
 
 def score_pooled(bench: Bench, network: Network, way: str, seed: int, parts: tuple[str, ...]) -> Scores:
@@ -224,13 +224,13 @@ def score_pooled(bench: Bench, network: Network, way: str, seed: int, parts: tup
     return score(torch.cat(targets), torch.cat(answers))
 
 
-def pool_ious(bench: Bench, way: str) -> np.ndarray:
+def pool_ious(bench: Bench, way: str, seeds: list[int]) -> np.ndarray:
     """Return the U-Net's IoU by seed and class, [seeds, 8]: the 7 classes, and the mean of those in photos.
 
     One confusion matrix a seed, accumulated over the folds.
     """
     rows = []
-    for seed in finished_seeds(bench, (UNET, 64)):
+    for seed in seeds:
         parts = FOLDS if way in (SCRATCH, PRETRAINED) else (EVERYTHING,)
         matrix = sum(np.array(read_answers(bench, (UNET, 64), way, seed, part)["matrix"]) for part in parts)
         ious = iou_by_class(matrix)
@@ -251,8 +251,10 @@ def tabulate_scores(bench: Bench, networks: list[Network], parts: tuple[str, ...
     hair = score(bench.attributes[tested], torch.zeros_like(tested))
     rows = [["always hair", "", "", *(f"{getattr(hair, measure):.3f}" for measure in measures)]]
     for network in networks:
-        seeds = finished_seeds(bench, network)
-        for way in WAYS if seeds else ():
+        for way in WAYS:
+            seeds = finished_seeds(bench, network, way)
+            if not seeds:
+                continue
             scores = [score_pooled(bench, network, way, seed, parts) for seed in seeds]
             cells = (format_spread([getattr(one, measure) for one in scores]) for measure in measures)
             rows.append([name_network(network), way, str(len(seeds)), *cells])
@@ -263,10 +265,10 @@ def tabulate_lifts(bench: Bench) -> str:
     """Return a table of macro F1 pre-trained minus scratch, seed by seed, in both ways of testing."""
     rows = []
     for network in NETWORKS:
-        seeds = finished_seeds(bench, network)
+        seeds = finished_seeds(bench, network, SCRATCH, PRETRAINED)
         if not seeds:
             continue
-        cells = [name_network(network)]
+        cells = [name_network(network), str(len(seeds))]
         for parts in (FOLDS, (HELD_OUT,)):
             if parts != FOLDS and network not in TESTED_ON_HELD_OUT:
                 cells.append("–")
@@ -277,18 +279,25 @@ def tabulate_lifts(bench: Bench) -> str:
             )
             cells.append(format_spread(after - before, sign=True))
         rows.append(cells)
-    return format_table(["macro F1, pre-trained − scratch", "five folds", HELD_OUT], rows)
+    return format_table(["macro F1, pre-trained − scratch", "seeds", "five folds", HELD_OUT], rows)
 
 
 def tabulate_ious(bench: Bench) -> str:
     """Return a table of the U-Net's IoU, a row a way; beards, which photos do not label, left out."""
     shown = [label for label in range(len(PIXEL_CLASSES) + 1) if label != BEARD]
-    ious = {way: pool_ious(bench, way)[:, shown] for way in WAYS}
-    rows = [[way, *map(format_spread, values.T)] for way, values in ious.items()]
-    lifts = (ious[PRETRAINED] - ious[SCRATCH]).T
-    rows.append(["pre-trained − scratch", *(format_spread(lift, sign=True) for lift in lifts)])
+    rows = []
+    for way in WAYS:
+        seeds = finished_seeds(bench, (UNET, 64), way)
+        if seeds:
+            values = pool_ious(bench, way, seeds)[:, shown].T
+            rows.append([way, str(len(seeds)), *map(format_spread, values)])
+    seeds = finished_seeds(bench, (UNET, 64), SCRATCH, PRETRAINED)
+    if seeds:
+        before, after = (pool_ious(bench, way, seeds)[:, shown].T for way in (SCRATCH, PRETRAINED))
+        lifts = (format_spread(lift, sign=True) for lift in after - before)
+        rows.append(["pre-trained − scratch", str(len(seeds)), *lifts])
     return format_table(
-        ["IoU", *[(*PIXEL_CLASSES, "mean of those in photos")[label] for label in shown]], rows
+        ["IoU", "seeds", *[(*PIXEL_CLASSES, "mean of those in photos")[label] for label in shown]], rows
     )
 
 
@@ -311,7 +320,7 @@ def write_tables(bench: Bench) -> str:
             tabulate_lifts(bench),
             "Pixels of the U-Net, 64 px, five folds. The photos' labels know no beards (they are labelled "
             "skin): a beard that it finds counts as skin.",
-            tabulate_ious(bench) if finished_seeds(bench, (UNET, 64)) else "Not finished.",
+            tabulate_ious(bench),
         ]
     )
 
