@@ -22,10 +22,12 @@ from elfw_helpers.labels import (
     WEARABLE,
     attribute_from_mask,
 )
+from elfw_helpers.paths import project_folder
 from elfw_helpers.rendering import folder as folder_module
 from elfw_helpers.rendering import render_face, render_folder
 from elfw_helpers.rendering.drawing import sample_parameters
 from elfw_helpers.rendering.face import render_parameters
+from elfw_helpers.rendering.folder import render_planned
 from elfw_helpers.rendering.manifest import read_manifest, read_parameters
 from elfw_helpers.rendering.parameters import HEADWEAR_KINDS
 from elfw_helpers.rendering.plan import SPLITS, WRONG_SHARE, plan_faces
@@ -299,3 +301,17 @@ def test_three_in_a_hundred_labels_are_wrong_and_none_of_them_by_chance():
     assert len(wrong) == round(WRONG_SHARE * 2280) == 68
     assert {face.label for face in wrong} == {face.attribute for face in wrong} == {0, 1, 2}
     assert {face.split for face in wrong} == {"train", "validation"}, "the test split tells the truth"
+
+
+def test_the_embedded_set_is_what_this_code_renders():
+    root = project_folder() / "data" / "rendered_faces"
+    manifest, faces = read_manifest(root), plan_faces(2280, seed=0)
+    labels = "".join(f"{face.name} {ATTRIBUTES[face.label]}\n" for face in faces)
+    assert (root / "labels.txt").read_text() == labels
+    wrong = {face.name for face in faces if face.label != face.attribute}
+    assert set(manifest["wrong_labels"]) == wrong
+    for face in faces[7::400]:
+        mask = render_planned(face, 0, 128).mask
+        assert checksum(mask) == manifest["faces"][face.name]["mask_sha256"], face.name
+    stored = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    assert stored <= 16e6
