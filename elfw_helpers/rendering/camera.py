@@ -13,7 +13,7 @@ from elfw_helpers.rendering.scene import Scene
 # Landmarks that decide the crop, in head units: eyes and mouth.
 EYE, MOUTH = (0.32, 0.0, 0.66), (0.0, -0.72, 0.70)
 HEAD_DEPTH = 0.7  # from the face plane, where the camera aims, to the middle of the head
-HEAD_REACH = 1.9  # no thing is farther than this from the middle of the head
+HEAD_REACH = 1.9  # rays are followed from so far before the middle of the head to so far behind it
 COARSE = 4  # side, in pixels, of the squares that one cone looks at first
 HIT_DISTANCE = 0.01
 MOST_STEPS = 10
@@ -33,7 +33,7 @@ class Rays:
     origin: float32 [3, 1], the camera.
     directions: float32 [3, N], unit length; N is size * size, row by row.
     distance: from the camera to the middle of the head, head units.
-    pixel: side of a pixel at that distance, head units.
+    pixel: side of a pixel in the face plane, head units.
     size: pixels along a side of the picture.
     rotation: float32 [3, 3], from head to camera coordinates.
     """

@@ -30,12 +30,16 @@ CHOICES = {
 def change_parameters(face: FaceParameters, changes: Mapping[str, Any]) -> FaceParameters:
     """Return a face with some parameters set by name.
 
+    What was drawn with an identity in mind (beard, hair, the skin of the hand) is not drawn anew when the
+    identity is changed: set it as well.
+
     Args:
         changes: by part: a mapping of the part's own parameters ({"kind": "beanie"}), the whole part as
-            its class, or None to take it off. A part that the face does not have is drawn first.
+            its class, for `beard` one of BEARDS, or None to take off one of OPTIONAL. A part that the face
+            does not have is drawn first.
 
     Raises:
-        ValueError: there is no such part or parameter, or it cannot have that value.
+        ValueError: there is no such part or parameter, or a word that it cannot be (numbers are not checked).
     """
     known = ("identity", *PARTS)
     for part, value in changes.items():

@@ -2,8 +2,8 @@
 
 `Identity` is who it is and comes from the identity's seed; everything else is the photo of the day and
 comes from the photo's seed, each part from a stream of its own. Traits are drawn independently of each
-other: no skin tone, hair length, beard or headwear goes with another, so that a network cannot learn one
-from the other.
+other, but for grey hair and a receding hairline, which come with age: no skin tone, hair length, beard or
+headwear goes with another, so that a network cannot learn one from the other.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def sample_parameters(seed: int, identity_seed: int, attribute: str | None = Non
 
     Args:
         attribute: "hair", "spectacles" or "cap" to wear neither, eyewear only, or headwear (and then
-            eyewear as often as anyone); None leaves it to chance: 60, 20 and 20 %.
+            eyewear as often as anyone; one time in twenty glasses pushed up instead); None leaves it to
+            chance: 60, 20 and 20 %.
     """
     identity, sampler = sample_identity(identity_seed), Sampler(PHOTO, seed)
     parts = {name: draw_part(name, seed, identity) for name in PARTS}

@@ -52,12 +52,14 @@ def render_face(
         seed: decides the photo: pose, light, accessories, background; non-negative.
         size: side of the picture, pixels; a positive multiple of 8.
         identity_seed: decides the person, non-negative; the photo's own seed if None.
-        attribute: "hair", "spectacles" or "cap": what to wear; drawn from the seed if None.
-        parameters: what to set by name instead of drawing it, a part of `FaceParameters` each: a mapping
-            of its own parameters, or None to take it off. `headwear={"kind": "beanie"}, hand=None`
+        attribute: "hair", "spectacles" or "cap": what to wear; drawn from the seed if None. "cap" may be
+            glasses pushed up, and a tight crop or a hand can hide what is worn: `render_folder` alone
+            makes sure that the mask shows it.
+        parameters: what to set by name instead of drawing it, a part of `FaceParameters` each, as
+            `change_parameters` takes them: `headwear={"kind": "beanie"}, beard="full", hand=None`
 
     Raises:
-        ValueError: an argument is not one of these.
+        ValueError: an argument is not one of these (numbers among the parameters are not checked).
     """
     check_seed(seed, "seed")
     check_size(size)

@@ -51,6 +51,7 @@ def render_folder(
     Raises:
         ValueError: an argument is not one of these.
         DataError: the folder holds something else, or cannot be written.
+        RuntimeError: 50 photos of a face do not show its attribute: the size is too small.
     """
     check_seed(seed, "seed")
     check_size(size)

@@ -81,7 +81,7 @@ def read_parameters(folder: str | Path) -> dict[str, FaceParameters]:
     """Return the parameters of every face of a rendered set, by its name.
 
     Raises:
-        DataError: the folder has no manifest, or not one of this version.
+        DataError: the folder has no manifest, or one that is not finished or of another version.
     """
     content, found = read_manifest(folder), {}
     try:
@@ -91,7 +91,8 @@ def read_parameters(folder: str | Path) -> dict[str, FaceParameters]:
             found[name] = FaceParameters(entry["seed"], entry["identity_seed"], **parts)
         return found
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        found, fix = f"a manifest of another version ({error!r})", "Render the set again"
+        found = f"a manifest that is not finished, or of another version ({error!r})"
+        fix = "The same `elfw render` again finishes it"
         raise DataError(Path(folder) / MANIFEST, found, fix) from error
 
 

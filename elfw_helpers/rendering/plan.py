@@ -20,7 +20,9 @@ PHOTO_WEIGHTS = (0.5, 0.2, 0.1, 0.07, 0.05, 0.04, 0.02, 0.02)
 class PlannedFace:
     """A face to be rendered.
 
+    index: place in the set, which decides the photo's seed.
     name: `person_PPPP_NNNN`.
+    identity_seed: decides who it is.
     attribute: index into ATTRIBUTES, which the mask has to show in the end.
     label: index into ATTRIBUTES, what labels.txt says; for a few it is not the attribute, on purpose.
     split: one of SPLITS.
