@@ -26,15 +26,17 @@ import stored_runs
 import torch
 from PIL import Image
 from real_photos import MINI, RENDERED_RECIPES, UNET, Recipe
-from stored_runs import format_spread, format_table, iou_by_class, read_result
+from stored_runs import format_spread, format_table, read_result
 from tqdm import tqdm
 
 from elfw_helpers import rendering
 from elfw_helpers.checkpoints import write_atomically
 from elfw_helpers.datasets import FaceTensors
 from elfw_helpers.labels import EYEWEAR, HAIR, PIXEL_CLASSES, SKIN, WEARABLE, attribute_from_mask
-from elfw_helpers.metrics import score
+from elfw_helpers.metrics import iou_by_class, score
 from elfw_helpers.rendering import render_face
+from elfw_helpers.training import best_device
+from elfw_helpers.workers import run_jobs
 
 SEEDS = (0, 1, 2)
 # Rendered as large as the embedded set, shown to the networks at 64 pixels.
@@ -174,7 +176,8 @@ def run_bench(bench: Bench, jobs: int) -> None:
             group = [run for run in missing if run.variant.parameters == parameters]
             seeds = sorted({run.seed for run in group})
             rendered = {seed: render_faces(seed, bench.count, parameters, jobs) for seed in seeds}
-            stored_runs.run_all(do_run, (bench, rendered), group, jobs, bar)
+            for _ in run_jobs(do_run, (bench, rendered), group, jobs, best_device()):
+                bar.update()
             missing = [run for run in missing if run not in group]
 
 

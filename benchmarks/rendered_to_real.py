@@ -32,16 +32,18 @@ import stored_runs
 import torch
 from real_photos import MINI, RESNET, UNET, classify_photos, load_faces, take_faces, train_network
 from safetensors.torch import load_file, save
-from stored_runs import format_spread, format_table, iou_by_class, read_result
+from stored_runs import format_spread, format_table, read_result
 from torch import Tensor
 from tqdm import tqdm
 
 from elfw_helpers.checkpoints import write_atomically
 from elfw_helpers.labels import ATTRIBUTES, BEARD, PIXEL_CLASSES
-from elfw_helpers.metrics import Scores, score
+from elfw_helpers.metrics import Scores, iou_by_class, score
 from elfw_helpers.paths import rendered_weights
 from elfw_helpers.splits import cut_by_person
+from elfw_helpers.training import best_device
 from elfw_helpers.weights import read_verified
+from elfw_helpers.workers import run_jobs
 
 SEEDS = (0, 1, 2)
 SCRATCH, RENDERED_ONLY, PRETRAINED = ("scratch", "rendered only", "pre-trained")
@@ -196,7 +198,8 @@ def run_bench(bench: Bench, jobs: int) -> None:
     total = sum(map(len, stages))
     with tqdm(total=total, initial=total - sum(map(len, missing)), unit="run") as bar:
         for stage in missing:
-            stored_runs.run_all(do_run, bench, stage, jobs, bar)
+            for _ in run_jobs(do_run, bench, stage, jobs, best_device()):
+                bar.update()
 
 
 def read_answers(bench: Bench, network: Network, way: str, seed: int, part: str) -> dict:

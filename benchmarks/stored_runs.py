@@ -1,25 +1,16 @@
-"""Runs in parallel, each stored as a small JSON file when it is finished, and the tables of their results."""
+"""Runs, each stored as a small JSON file when it is finished, and the tables of their results."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import pickle
 import re
-import signal
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
 from elfw_helpers.checkpoints import write_atomically
-from elfw_helpers.metrics import f1_by_class
-from elfw_helpers.training import best_device
 
 
 def name_file(folder: Path, words: Iterable[object], depends_on: Sequence[object]) -> Path:
@@ -38,73 +29,6 @@ def store_result(file: Path, result: dict) -> None:
 def read_result(file: Path) -> dict:
     """Return a stored result."""
     return json.loads(file.read_text())
-
-
-def run_all(function: Callable[[Any, Any], None], shared: Any, jobs: list, workers: int, bar: tqdm) -> None:
-    """Call `function(shared, job)` for each job, moving the bar; on a GPU here, one after the other.
-
-    On the CPU, each worker has one thread. Ctrl-C, or a job that fails, ends them all; what they have
-    stored stays.
-
-    Args:
-        function: of a module, so that workers can import it; it stores its results itself.
-        shared: what all jobs need, handed to each worker once.
-        jobs: the longest first, so that no worker is left with one at the end.
-        workers: processes.
-    """
-    if best_device() != "cpu":
-        for job in jobs:
-            function(shared, job)
-            bar.update()
-    elif jobs:
-        # Pickled here: torch would share memory with the workers, of which containers have little.
-        run_in_pool(pickle.dumps((function, shared)), jobs, min(workers, len(jobs)), bar)
-
-
-def run_in_pool(task: bytes, jobs: list, workers: int, bar: tqdm) -> None:
-    """Do the jobs of a pickled (function, shared) in worker processes; see `run_all`."""
-    # Spawned, not forked: a fork of a process whose threads hold locks can hang.
-    context = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, context, start_worker, (task,))
-    try:
-        for future in as_completed([pool.submit(work, job) for job in jobs]):
-            future.result()
-            bar.update()
-        pool.shutdown()
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        # Nobody waits for the runs under way, and they would keep the cores busy for minutes.
-        for child in set(multiprocessing.active_children()) - others:
-            child.terminate()
-        raise
-
-
-_task: tuple = ()
-
-
-def start_worker(pickled: bytes) -> None:
-    """Prepare a worker: one thread, what all jobs need in memory, Ctrl-C left to the parent."""
-    global _task
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    _task = pickle.loads(pickled)
-
-
-def work(job: Any) -> None:
-    """Do one job in a worker."""
-    function, shared = _task
-    function(shared, job)
-
-
-def iou_by_class(matrix: np.ndarray) -> np.ndarray:
-    """Return IoU = TP / (TP + FP + FN) of every class, NaN where truth and prediction have none.
-
-    Args:
-        matrix: confusion matrix [classes, classes], rows truth.
-    """
-    f1 = f1_by_class(matrix)
-    return f1 / (2 - f1)
 
 
 def format_spread(values: Sequence[float], sign: bool = False) -> str:

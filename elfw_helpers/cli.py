@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from elfw_helpers import __version__
-from elfw_helpers.errors import ElfwError
+from elfw_helpers.errors import DataError, ElfwError
 from elfw_helpers.paths import build_folder, rendered_weights
 
 
@@ -23,7 +23,11 @@ def check(arguments: argparse.Namespace) -> int:
     if audit.problems:
         return 1
     if arguments.sheet:
-        sheet_of_folder(FaceFolder(arguments.folder)).save(arguments.sheet)
+        try:
+            sheet_of_folder(FaceFolder(arguments.folder)).save(arguments.sheet)
+        except (OSError, ValueError) as error:
+            fix = "Name a .png or .jpg file in a folder that can be written"
+            raise DataError(arguments.sheet, f"cannot write the sheet there ({error})", fix) from error
     return 0
 
 
@@ -45,8 +49,7 @@ def pretrain(arguments: argparse.Namespace) -> int:
     """Pre-train ResNet-18 on rendered faces, and store its weights."""
     from elfw_helpers.pretraining import pretrain
 
-    work = arguments.work or build_folder() / "pretraining"
-    pretrain(arguments.faces, arguments.out, work, arguments.replace)
+    pretrain(arguments.faces, arguments.out, build_folder() / "pretraining", arguments.replace)
     return 0
 
 
@@ -88,7 +91,6 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--out", type=Path, default=out, help=f"the weights (default data/weights/{out.name})"
     )
-    command.add_argument("--work", type=Path, help="faces and checkpoints (default build/pretraining)")
     command.add_argument("--replace", action="store_true", help="overwrite the weights that are there")
     command.set_defaults(function=pretrain)
 

@@ -17,7 +17,7 @@ from torchvision.models import resnet18
 
 from elfw_helpers.batches import IMAGENET_MEAN, IMAGENET_STD
 from elfw_helpers.labels import ATTRIBUTES, PIXEL_CLASSES
-from elfw_helpers.metrics import confusion_matrix, f1_by_class, score
+from elfw_helpers.metrics import confusion_matrix, iou_by_class, score
 
 DECODER_CHANNELS = 64
 # Thousandths of the mask that a class must cover to count as shown, as for spectacles in the rule.
@@ -176,10 +176,9 @@ def score_tasks(model: FaceTasks, faces: Faces, size: int) -> TaskScores:
     targets = faces.to("cpu").targets
     errors = (angles * torch.tensor(ANGLE_SCALES) - targets.angles).abs().mean(0)
     masks = shrink_masks(targets.masks, pixels.shape[-1])
-    f1 = f1_by_class(confusion_matrix(masks, pixels.argmax(1), len(PIXEL_CLASSES)))
+    ious = iou_by_class(confusion_matrix(masks, pixels.argmax(1), len(PIXEL_CLASSES)))
     scores = score(targets.attributes, attributes.argmax(1))
-    # IoU = TP / (TP + FP + FN) is F1 / (2 - F1).
-    iou = float(np.nanmean(f1 / (2 - f1)))
+    iou = float(np.nanmean(ious))
     return TaskScores(
         size, scores.total, scores.accuracy, scores.macro_f1, iou, tuple(errors.rad2deg().tolist())
     )

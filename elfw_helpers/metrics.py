@@ -169,6 +169,19 @@ def f1_by_class(matrices: np.ndarray) -> np.ndarray:
     return np.divide(2 * hits, marked, out=np.full(hits.shape, np.nan), where=marked > 0)
 
 
+def iou_by_class(matrices: np.ndarray) -> np.ndarray:
+    """Return IoU = TP / (TP + FP + FN) of every class, NaN where truth and prediction have none.
+
+    Args:
+        matrices: confusion matrices, [..., classes, classes].
+
+    Returns:
+        float64 [..., classes].
+    """
+    f1 = f1_by_class(matrices)
+    return f1 / (2 - f1)
+
+
 def bootstrap_macro_f1(matrix: np.ndarray, seed: int) -> tuple[float, float]:
     """Return the 95 % percentile interval of macro F1 over images drawn with replacement.
 

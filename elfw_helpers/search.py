@@ -5,12 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import multiprocessing
 import os
-import pickle
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +18,7 @@ from elfw_helpers.batches import Batches
 from elfw_helpers.checkpoints import write_atomically
 from elfw_helpers.errors import TrainingError
 from elfw_helpers.training import fingerprint_run, fit
+from elfw_helpers.workers import run_jobs
 
 # The report's grid: 18 combinations.
 REPORT_GRID = {
@@ -76,7 +73,9 @@ def grid_search(
     job = (make_model, train, validation, epochs, seed)
     bar = tqdm(total=len(files), initial=len(files) - len(pending), unit="run", disable=not progress)
     with bar:
-        for index, result in run_all(job, settings, pending, workers or os.cpu_count() or 1):
+        chosen, workers = [settings[index] for index in pending], workers or os.cpu_count() or 1
+        for place, result in run_jobs(train_setting, job, chosen, workers, train.device.type):
+            index = pending[place]
             write_atomically(files[index], json.dumps({**settings[index], **result}, indent=1).encode())
             bar.update()
     return pd.DataFrame([json.loads(file.read_text()) for file in files])
@@ -131,46 +130,3 @@ def train_setting(job: tuple, setting: Setting) -> dict[str, float | str]:
         "best_epoch": history.best_epoch + 1,
         "error": "",
     }
-
-
-def run_all(
-    job: tuple, settings: list[Setting], pending: list[int], workers: int
-) -> Iterator[tuple[int, dict]]:
-    """Yield (index, result) of the pending settings as they finish; on a GPU one after the other."""
-    if not pending:
-        return
-    if job[1].device.type != "cpu":
-        yield from ((index, train_setting(job, settings[index])) for index in pending)
-        return
-    # Spawned, not forked: a fork of a process whose threads hold locks can hang.
-    context = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
-    # Pickled here, once: torch would share memory with the workers, of which containers have little.
-    pool = ProcessPoolExecutor(min(workers, len(pending)), context, start_worker, (pickle.dumps(job),))
-    try:
-        futures = {pool.submit(work, settings[index]): index for index in pending}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-        pool.shutdown()
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        # Nobody waits for the runs under way, and they would keep the cores busy for minutes.
-        for child in set(multiprocessing.active_children()) - others:
-            child.terminate()
-        raise
-
-
-_job: tuple = ()
-
-
-def start_worker(pickled: bytes) -> None:
-    """Prepare a worker: one thread, the data in memory, Ctrl-C left to the parent."""
-    global _job
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    _job = pickle.loads(pickled)
-
-
-def work(setting: Setting) -> dict[str, float | str]:
-    """Train one setting in a worker."""
-    return train_setting(_job, setting)

@@ -29,3 +29,9 @@ def test_check_draws_a_sheet_of_a_folder(folder, tmp_path):
     assert main(["check", str(folder), "--sheet", str(tmp_path / "sheet.png")]) == 0
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > 10 * 128 and sheet.height > 6 * 128
+
+
+@pytest.mark.parametrize("name", ["sheet.thesis", "nowhere/sheet.png"])
+def test_a_sheet_that_cannot_be_written_is_told_without_a_traceback(folder, tmp_path, capsys, name):
+    assert main(["check", str(folder), "--sheet", str(tmp_path / name)]) == 1
+    assert f"{name}: cannot write the sheet there" in capsys.readouterr().err

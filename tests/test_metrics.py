@@ -12,6 +12,7 @@ from elfw_helpers.metrics import (
     classification_report,
     confusion_matrix,
     f1_by_class,
+    iou_by_class,
     score,
     wilson_interval,
 )
@@ -143,3 +144,9 @@ def test_metrics_carry_the_names_of_the_closing_table():
         "images", "accuracy", "accuracy_interval", "balanced_accuracy", "majority_baseline",
         "macro_f1", "macro_f1_interval", "f1_hair", "f1_spectacles", "f1_cap",
     ]  # fmt: skip
+
+
+def test_iou_counts_hits_against_all_that_is_marked_and_is_nan_for_an_absent_class():
+    # Class 0: 3 hits, 1 missed, 2 wrongly said; class 1: 4 hits; class 2: never there, never said.
+    matrix = np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]])
+    np.testing.assert_allclose(iou_by_class(matrix), [3 / 6, 4 / 7, np.nan])

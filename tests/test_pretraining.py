@@ -79,14 +79,16 @@ def test_other_faces_do_not_go_on_with_a_checkpoint(faces):
     assert pretraining.fingerprint(faces) != pretraining.fingerprint(other)
 
 
-def test_weights_are_not_overwritten_unless_told_to(tmp_path, capsys):
+def test_weights_are_not_overwritten_unless_told_to(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("ELFW_BUILD", str(tmp_path / "build"))
     out = tmp_path / "out.safetensors"
     out.write_text("mine")
     with pytest.raises(WeightsError, match="out.safetensors exists.*--replace"):
         pretrain(COUNT, out, tmp_path / "work")
-    assert main(["pretrain", "--faces", "24", "--out", str(out), "--work", str(tmp_path / "work")]) == 1
+    assert main(["pretrain", "--faces", "24", "--out", str(out)]) == 1
     assert "--replace" in capsys.readouterr().err
     assert out.read_text() == "mine" and not (tmp_path / "work").exists()
+    assert not (tmp_path / "build" / "pretraining").exists()
 
 
 def test_too_few_faces_are_refused_before_any_is_rendered(tmp_path):

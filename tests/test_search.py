@@ -42,13 +42,13 @@ def test_interrupted_search_repeats_no_run(tmp_path, monkeypatch):
     stored[1].unlink()
     stamps = {file: file.stat().st_mtime_ns for file in stored if file.exists()}
     started = []
-    original = search.run_all
+    original = search.run_jobs
 
-    def watched(job, settings, pending, workers):
-        started.extend(pending)
-        return original(job, settings, pending, workers)
+    def watched(function, shared, jobs, *options):
+        started.extend(jobs)
+        return original(function, shared, jobs, *options)
 
-    monkeypatch.setattr(search, "run_all", watched)
+    monkeypatch.setattr(search, "run_jobs", watched)
     pd.testing.assert_frame_equal(run(tmp_path), table)
     assert len(started) == 1
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps

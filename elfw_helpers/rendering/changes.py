@@ -45,15 +45,14 @@ def change_parameters(face: FaceParameters, changes: Mapping[str, Any]) -> FaceP
     for part, value in changes.items():
         if part not in known:
             raise ValueError(f"there is no parameter {part!r} of a face. Known are {', '.join(known)}")
-        present = getattr(face, part)
+        present = draw_or_keep(part, face)
         if part == "beard":
             check_choice("beard", value, BEARDS)
         elif isinstance(value, Mapping):
-            present = draw_part(part, face.seed, face.identity) if present is None else present
             value = change_part(part, present, value)
         elif value is None and part not in OPTIONAL:
             raise ValueError(f"{part} cannot be None: only {', '.join(OPTIONAL)} can be taken off")
-        elif value is not None and type(value) is not type(draw_or_keep(part, face)):
+        elif value is not None and type(value) is not type(present):
             raise ValueError(f"{part} is a mapping of its parameters, not {value!r}")
         face = replace(face, **{part: value})
     return face

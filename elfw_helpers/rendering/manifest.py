@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 from PIL import Image
@@ -17,41 +17,18 @@ from PIL import Image
 from elfw_helpers.errors import DataError
 from elfw_helpers.labels import ATTRIBUTES
 from elfw_helpers.rendering.drawing import PARTS, sample_parameters
-from elfw_helpers.rendering.parameters import (
-    Background,
-    Camera,
-    Cloth,
-    Clothes,
-    Expression,
-    Eyewear,
-    FaceParameters,
-    Hair,
-    Hand,
-    Headwear,
-    Identity,
-    Light,
-    MouthMask,
-    Pose,
-)
+from elfw_helpers.rendering.parameters import Cloth, FaceParameters
 from elfw_helpers.rendering.plan import PlannedFace
 
 MANIFEST = "manifest.json"
 SETTINGS = ("renderer", "count", "seed", "size")
+# The class of every part that has parameters of its own, by its name.
 CLASSES = {
-    "identity": Identity,
-    "pose": Pose,
-    "expression": Expression,
-    "hair": Hair,
-    "eyewear": Eyewear,
-    "headwear": Headwear,
-    "mouth_mask": MouthMask,
-    "hand": Hand,
-    "clothes": Clothes,
-    "light": Light,
-    "background": Background,
-    "camera": Camera,
-    "cloth": Cloth,
-}
+    name: kind
+    for name, hint in get_type_hints(FaceParameters).items()
+    for kind in (hint, *get_args(hint))
+    if is_dataclass(kind)
+} | {"cloth": Cloth}
 
 
 def read_settings(folder: Path) -> dict | None:
