@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
+import scipy.stats
 import sklearn.metrics
 from torch import Tensor
 
@@ -54,6 +56,20 @@ class Scores:
             "macro_f1_interval": self.macro_f1_interval,
             **{f"f1_{name}": value for name, value in zip(ATTRIBUTES, self.class_f1, strict=True)},
         }
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """How two models differ on the same images.
+
+    Attributes:
+        only_first, only_second: images that only the first, only the second model answers rightly.
+        p_value: probability of counts at least as uneven if both models were equally good.
+    """
+
+    only_first: int
+    only_second: int
+    p_value: float
 
 
 def score(
@@ -195,3 +211,89 @@ def bootstrap_macro_f1(matrix: np.ndarray, seed: int) -> tuple[float, float]:
     values = np.nanmean(f1_by_class(drawn.reshape(-1, *matrix.shape)), axis=1)
     low, high = np.quantile(values, (0.025, 0.975)).tolist()
     return low, high
+
+
+def mcnemar_test(targets: ClassIndices, first: ClassIndices, second: ClassIndices) -> PairedTest:
+    """Test whether one of two models is better, by the images that only one of them answers rightly.
+
+    If the models are equally good, each such image is the toss of a fair coin. What both answer rightly,
+    or both wrongly, says nothing about the difference; without any other image the p-value is 1.
+
+    Args:
+        targets, first, second: N class indices each: the truth, and what either model predicts.
+
+    Raises:
+        ValueError: empty, or of different lengths.
+
+    Source: McNemar (1947), https://doi.org/10.1007/BF02295996; here with exact binomial probabilities
+    in place of his chi-squared, which needs many images.
+    """
+    targets, first, second = np.asarray(targets), np.asarray(first), np.asarray(second)
+    if not (targets.shape == first.shape == second.shape) or targets.size == 0:
+        found = f"{targets.shape}, {first.shape} and {second.shape}"
+        raise ValueError(f"need as many targets as predictions of both models, at least one: got {found}")
+    only_first = int(((first == targets) & (second != targets)).sum())
+    only_second = int(((second == targets) & (first != targets)).sum())
+    told_apart = only_first + only_second
+    p_value = float(scipy.stats.binomtest(only_first, told_apart).pvalue) if told_apart else 1.0
+    return PairedTest(only_first, only_second, p_value)
+
+
+def calibration_curve(
+    targets: ClassIndices, probabilities: Tensor | np.ndarray, bins: int = 10
+) -> pd.DataFrame:
+    """Compare how sure a model is with how often it is right.
+
+    Args:
+        targets: N class indices.
+        probabilities: float [N, C], what the model gives each class; its greatest is the confidence.
+        bins: number of equal parts that the confidences 0..1 are cut into.
+
+    Returns:
+        a row for each bin that has images, index the bin's interval (open on the left); columns
+        confidence (their mean), accuracy, low, high (its 95 % Wilson interval) and images.
+
+    Raises:
+        ValueError: shapes that do not fit, no class indices, or rows that are no probabilities.
+
+    Source: Guo et al. (2017), https://arxiv.org/abs/1706.04599
+    """
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    check_probabilities(probabilities)
+    predictions = probabilities.argmax(1)
+    confusion_matrix(targets, predictions, probabilities.shape[1])
+    answers = pd.DataFrame({"confidence": probabilities.max(1), "right": predictions == np.asarray(targets)})
+    groups = answers.groupby(pd.cut(answers["confidence"], np.linspace(0, 1, bins + 1)), observed=True)
+    curve = groups.agg(confidence=("confidence", "mean"), accuracy=("right", "mean"))
+    counts = groups["right"].agg(["sum", "size"])
+    intervals = [wilson_interval(correct, total) for correct, total in counts.to_numpy().tolist()]
+    curve["low"], curve["high"] = zip(*intervals, strict=True)
+    curve["images"] = counts["size"]
+    return curve.set_index(pd.IntervalIndex(curve.index, name="bin"))
+
+
+def check_probabilities(probabilities: np.ndarray) -> None:
+    """Raise ValueError unless an array is [N, C] with rows of numbers in 0..1 that sum to 1."""
+    if probabilities.ndim != 2 or probabilities.size == 0:
+        raise ValueError(f"expected probabilities [N, C], at least one row, got {probabilities.shape}")
+    inside = (probabilities >= 0) & (probabilities <= 1)
+    if not (inside.all() and (np.abs(probabilities.sum(1) - 1) <= 1e-3).all()):
+        raise ValueError("every row must be probabilities that sum to 1 (logits need softmax(1) first)")
+
+
+def expected_calibration_error(
+    targets: ClassIndices, probabilities: Tensor | np.ndarray, bins: int = 10
+) -> float:
+    """Return the mean distance between confidence and accuracy of the bins, weighted by their images.
+
+    Args:
+        targets, probabilities, bins: as in `calibration_curve`.
+
+    Raises:
+        ValueError: as `calibration_curve`.
+
+    Source: Guo et al. (2017), https://arxiv.org/abs/1706.04599, equation 3.
+    """
+    curve = calibration_curve(targets, probabilities, bins)
+    distances = (curve["accuracy"] - curve["confidence"]).abs()
+    return float(np.average(distances, weights=curve["images"]))

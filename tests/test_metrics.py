@@ -2,17 +2,22 @@ import math
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 import sklearn.metrics
 import torch
 
 from elfw_helpers.metrics import (
+    PairedTest,
     bootstrap_macro_f1,
+    calibration_curve,
     classification_report,
     confusion_matrix,
+    expected_calibration_error,
     f1_by_class,
     iou_by_class,
+    mcnemar_test,
     score,
     wilson_interval,
 )
@@ -150,3 +155,88 @@ def test_iou_counts_hits_against_all_that_is_marked_and_is_nan_for_an_absent_cla
     # Class 0: 3 hits, 1 missed, 2 wrongly said; class 1: 4 hits; class 2: never there, never said.
     matrix = np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]])
     np.testing.assert_allclose(iou_by_class(matrix), [3 / 6, 4 / 7, np.nan])
+
+
+def answer(pattern: str) -> np.ndarray:
+    """Return predictions for targets of 0: right (0) for R, wrong (1) for any other letter."""
+    return np.array([0 if letter == "R" else 1 for letter in pattern])
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p_value"),
+    # By hand: 2 (1/2)^5; 2 (1 + 6) / 2^6; all there is; no image.
+    [(5, 0, 0.0625), (0, 5, 0.0625), (1, 5, 0.21875), (2, 2, 1.0), (0, 0, 1.0)],
+)
+def test_mcnemar_tosses_a_coin_for_each_image_that_tells_models_apart(only_first, only_second, p_value):
+    first = answer("R" * 20 + "w" * 7 + "R" * only_first + "w" * only_second)
+    second = answer("R" * 20 + "w" * 7 + "w" * only_first + "R" * only_second)
+    targets = np.zeros(len(first), int)
+    assert mcnemar_test(targets, first, second) == PairedTest(only_first, only_second, pytest.approx(p_value))
+    tensors = [torch.from_numpy(values) for values in (targets, first, second)]
+    assert mcnemar_test(*tensors) == mcnemar_test(targets.tolist(), first.tolist(), second.tolist())
+
+
+def test_mcnemar_counts_different_wrong_answers_as_equally_wrong():
+    assert mcnemar_test([0, 0], [1, 1], [2, 1]) == PairedTest(0, 0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("targets", "first", "second"), [([], [], []), ([0, 1], [0], [0, 1]), ([0, 1], [0, 1], [[0, 1], [1, 0]])]
+)
+def test_mcnemar_refuses_what_is_not_paired(targets, first, second):
+    with pytest.raises(ValueError, match="as many targets as predictions of both models"):
+        mcnemar_test(targets, first, second)
+
+
+# Confidences 0.5 (on the edge of the fifth of ten bins), 0.55, 0.6, 0.6 (sixth) and 1.0 (tenth).
+PROBABILITIES = np.array([[0.5, 0.5, 0], [0.55, 0.45, 0], [0.4, 0.6, 0], [0.2, 0.2, 0.6], [0, 0, 1.0]])
+TARGETS = [0, 1, 1, 2, 2]
+
+
+def test_calibration_curve_is_known_by_hand():
+    expected = pd.DataFrame(
+        {"confidence": [0.5, 1.75 / 3, 1.0], "accuracy": [1.0, 2 / 3, 1.0]},
+        index=pd.IntervalIndex.from_tuples([(0.4, 0.5), (0.5, 0.6), (0.9, 1.0)], name="bin"),
+    )
+    intervals = [wilson_interval(1, 1), wilson_interval(2, 3), wilson_interval(1, 1)]
+    expected[["low", "high"]] = intervals
+    expected["images"] = [1, 3, 1]
+    pd.testing.assert_frame_equal(calibration_curve(TARGETS, PROBABILITIES), expected)
+    whole = calibration_curve(TARGETS, torch.from_numpy(PROBABILITIES).float(), bins=1)
+    assert whole["images"].tolist() == [5] and whole["accuracy"].tolist() == [0.8]
+
+
+def test_calibration_error_weighs_bins_by_their_images():
+    expected = (1 * 0.5 + 3 * (2 / 3 - 1.75 / 3) + 1 * 0.0) / 5
+    assert expected_calibration_error(TARGETS, PROBABILITIES) == pytest.approx(expected)
+    # In one bin, too sure and too modest cancel out.
+    assert expected_calibration_error(TARGETS, PROBABILITIES, bins=1) == pytest.approx(0.8 - 0.65)
+
+
+def test_calibration_error_of_answers_drawn_from_the_probabilities_is_small():
+    generator = np.random.default_rng(0)
+    probabilities = generator.dirichlet((1, 1, 1), 20_000)
+    drawn = (generator.random((20_000, 1)) > probabilities.cumsum(1)).sum(1).clip(max=2)
+    assert expected_calibration_error(drawn, probabilities) < 0.02
+    sharpened = probabilities**3 / (probabilities**3).sum(1, keepdims=True)
+    assert expected_calibration_error(drawn, sharpened) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("targets", "probabilities", "message"),
+    [
+        ([0], [[2.0, -1.0]], "softmax"),
+        ([0], [[0.5, 0.4]], "softmax"),
+        ([0], [[float("nan"), 1.0]], "softmax"),
+        ([0, 1], [0.5, 0.5], r"\[N, C\]"),
+        ([], np.empty((0, 3)), "at least one"),
+        ([0, 1], [[0.5, 0.5]], "as many"),
+        ([2], [[0.5, 0.5]], "class indices"),
+    ],
+)
+@pytest.mark.parametrize("function", [calibration_curve, expected_calibration_error])
+def test_calibration_refuses_what_is_no_probability_or_has_no_target(
+    function, targets, probabilities, message
+):
+    with pytest.raises(ValueError, match=message):
+        function(targets, np.array(probabilities))

@@ -1,6 +1,7 @@
 """Figures are drawn without warnings from data as the notebooks have it, empty corners included."""
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +10,7 @@ import torch
 matplotlib.use("Agg")
 
 from elfw_helpers import plots
+from elfw_helpers.metrics import calibration_curve
 
 IMAGES = torch.randint(0, 256, (12, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 MASKS = torch.randint(0, 7, (12, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -17,7 +19,7 @@ MASKS = torch.randint(0, 7, (12, 16, 16), dtype=torch.uint8, generator=torch.Gen
 @pytest.fixture(autouse=True)
 def close_figures():
     yield
-    plots.plt.close("all")
+    plt.close("all")
 
 
 def test_saved_figures_land_in_the_build_folder(tmp_path, monkeypatch):
@@ -72,9 +74,88 @@ def test_other_figures_draw():
         index=[1, 2],
     )
     plots.draw_loss_curves(history, best_epoch=1)
-    plots.draw_overfit_curve({"a": [1.0, 0.1], "b": [1.0, 1.0]}, target=0.001)
-    plots.draw_channel_histograms(IMAGES, torch.rand(3), torch.rand(3))
+    plots.compare_losses({"a": history, "b": history})
+    plots.draw_overfit_curves({"one": {"a": [1.0, 0.0], "b": [1.0, 1.0]}}, target=0.001)
     counts = pd.DataFrame({"training": [3, 2, 1], "test": [1, 0, 1]}, index=["hair", "spectacles", "cap"])
     plots.draw_class_counts(counts)
     rows = pd.DataFrame({"accuracy": [0.8], "low": [0.6], "high": [0.9], "baseline": [0.7]}, index=["report"])
     plots.draw_intervals(rows)
+
+
+def test_histograms_have_a_panel_for_each_normalisation_on_common_axes():
+    shifted = {"none": ((0, 0, 0), (1, 1, 1)), "halves": (torch.full((3,), 0.5), torch.full((3,), 0.5))}
+    before, none, halves = plots.draw_channel_histograms(IMAGES, shifted).axes
+    assert [axes.get_title() for axes in (none, halves)] == ["With none", "With halves"]
+    for line, same, moved in zip(before.lines, none.lines, halves.lines, strict=True):
+        np.testing.assert_array_equal(line.get_xydata(), same.get_xydata())
+        np.testing.assert_allclose(moved.get_xdata(), 2 * line.get_xdata() - 1)
+        assert line.get_ydata().sum() == pytest.approx(100)
+    assert none.get_xlim() == halves.get_xlim() and before.get_ylim() == halves.get_ylim()
+
+
+def test_bilinear_resizing_of_a_mask_shows_the_share_of_made_up_colours():
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:, 4:] = 2
+    nearest, bilinear, marked = plots.draw_mask_resizing(mask, 4).axes
+    assert nearest.get_title() == "nearest neighbour"
+    # Bilinear resizing mixes across the border in two of the four columns.
+    assert marked.get_title() == "bilinear: 50% in no class (white)"
+    white = (marked.images[0].get_array() == 255).all(-1)
+    assert white.tolist() == [[False, True, True, False]] * 4
+    assert set(np.unique(nearest.images[0].get_array())) == {0, 255}
+
+
+def test_calibration_has_a_column_for_each_model_with_its_images():
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.9, 0], [0, 0, 1]])
+    curves = {
+        name: calibration_curve(targets, probabilities)
+        for name, targets in (("a", [0, 1, 2]), ("b", [2, 1, 0]))
+    }
+    figure = plots.draw_calibration(curves)
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "", ""]
+    assert [text.get_text() for text in figure.axes[3].texts] == ["1", "1", "1"]
+    assert figure.axes[0].get_xlim()[0] == pytest.approx(0.4)
+
+
+def test_grad_cam_hides_the_face_only_where_there_is_evidence():
+    maps = torch.zeros(2, 16, 16)
+    maps[0, 3, 4] = 1
+    figure = plots.draw_grad_cam(IMAGES[:2], maps, ["said hair", "said cap"])
+    above, below = figure.axes[0], figure.axes[2]
+    assert above.get_title() == "said hair" and len(above.images) == 1
+    np.testing.assert_array_equal(below.images[0].get_array(), IMAGES[0])
+    opacity = below.images[1].get_alpha()
+    assert opacity[3, 4] > 0.5 and np.count_nonzero(opacity) == 1
+
+
+def test_paired_answers_are_counted_and_those_that_differ_framed():
+    first = np.array([True] * 6 + [False] * 4)
+    second = np.array([True] * 3 + [False] * 3 + [True] + [False] * 3)
+    axes = plots.draw_paired_answers({"mini": first, "ResNet": second}).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["3", "3", "1", "3"]
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("mini", "ResNet")
+    assert [tuple(int(corner) for corner in frame.get_xy()) for frame in axes.patches] == [(1, 0), (0, 1)]
+
+
+def test_seed_spread_has_a_line_at_the_mean_of_each_setting_first_on_top():
+    table = pd.DataFrame(
+        {"setting": ["b", "a", "b", "a"], "best_validation_loss": [0.4, 0.1, 0.6, 0.3]}, index=[7, 3, 1, 0]
+    )
+    axes = plots.draw_seed_spread(table).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "a"]
+    assert axes.yaxis_inverted()
+    means = [segment[0] for segment in axes.collections[0].get_segments()]
+    np.testing.assert_allclose(means, [(0.5, -0.3), (0.2, 0.7)])
+
+
+def test_search_cost_writes_epochs_and_loss_beside_each_search():
+    rows = pd.DataFrame({"epochs": [1620, 90], "best_validation_loss": [0.3, 0.3104]}, index=["grid", "few"])
+    axes = plots.draw_search_cost(rows).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["1,620 epochs, loss 0.300", "90 epochs, loss 0.310"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["grid", "few"]
+
+
+def test_residual_block_sums_what_the_steps_and_the_shortcut_bring():
+    texts = [text.get_text() for text in plots.draw_residual_block().axes[0].texts]
+    assert texts.count("ReLU") == 2 and texts.count("3 × 3\nconvolution") == 2
+    assert "+" in texts and "shortcut: $x$" in texts

@@ -1,0 +1,170 @@
+"""Loss curves, and grids of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from elfw_helpers.plots.style import COLOURS
+
+STYLES = ("-", "--", "-.", ":", (0, (4, 1, 1, 1, 1, 1)))
+SMALLEST_LOSS = 1e-6
+
+
+def draw_loss_curves(history: pd.DataFrame, best_epoch: int | None = None, title: str = "Loss") -> Figure:
+    """Draw training and validation loss over the epochs, and accuracy beside them.
+
+    Args:
+        history: a row an epoch, as History.frame() returns it.
+        best_epoch: 0-based epoch whose weights were kept; marked by a line.
+        title: of the figure.
+    """
+    figure, (loss, accuracy) = plt.subplots(1, 2, figsize=(10, 3.4))
+    for axes, kind, label in ((loss, "loss", "cross-entropy (nats)"), (accuracy, "accuracy", "accuracy (%)")):
+        scale = 100 if kind == "accuracy" else 1
+        axes.plot(history.index, scale * history[f"train_{kind}"], color=COLOURS[0], label="training")
+        validation = scale * history[f"validation_{kind}"]
+        axes.plot(history.index, validation, color=COLOURS[1], linestyle="--", label="validation")
+        if best_epoch is not None:
+            axes.axvline(best_epoch + 1, color="0.5", linewidth=1, linestyle=":", label="weights kept")
+        axes.set(xlabel="epoch", ylabel=label)
+    loss.set_title(f"{title}: loss")
+    accuracy.set_title(f"{title}: accuracy")
+    accuracy.legend(frameon=False, loc="lower right")
+    loss.set_ylim(bottom=0)
+    sns.despine(figure)
+    figure.tight_layout()
+    return figure
+
+
+def compare_losses(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw training and validation loss of several runs, a panel each, on one scale.
+
+    Args:
+        histories: a row an epoch, as History.frame() returns it, by the run's name.
+    """
+    count = len(histories)
+    figure, panels = plt.subplots(1, count, figsize=(3.6 * count, 3.4), sharey=True, squeeze=False)
+    for axes, (name, history) in zip(panels[0], histories.items(), strict=True):
+        axes.plot(history.index, history["train_loss"], color=COLOURS[0], label="training")
+        axes.plot(history.index, history["validation_loss"], "--", color=COLOURS[1], label="validation")
+        axes.set(title=name, xlabel="epoch")
+    panels[0, 0].set(ylabel="cross-entropy (nats)", ylim=(0, None))
+    panels[0, -1].legend(frameon=False)
+    sns.despine(figure)
+    figure.tight_layout()
+    return figure
+
+
+def draw_overfit_curves(panels: Mapping[str, Mapping[str, Sequence[float]]], target: float) -> Figure:
+    """Draw the loss on a few samples, step by step, on a logarithmic axis, with the target it must cross.
+
+    Args:
+        panels: by the panel's title, one sequence of losses a label; at most five labels.
+        target: the loss that proves the network can learn.
+    """
+    count = len(panels)
+    figure, drawn = plt.subplots(1, count, figsize=(1.5 + 5 * count, 3.8), sharey=True, squeeze=False)
+    for axes, (title, losses) in zip(drawn[0], panels.items(), strict=True):
+        for (label, values), style, colour in zip(losses.items(), STYLES, COLOURS, strict=False):
+            # A loss of exactly 0 has no logarithm.
+            shown = np.maximum(values, SMALLEST_LOSS)
+            axes.semilogy(range(1, len(shown) + 1), shown, linestyle=style, color=colour, label=label)
+        axes.axhline(target, color="0.4", linewidth=1)
+        axes.set(title=title, xlabel="step")
+        note = {
+            "xytext": (0, 4),
+            "textcoords": "offset points",
+            "ha": "right",
+            "color": "0.3",
+            "fontsize": 10,
+        }
+        axes.annotate(f"target {target:g}", (axes.get_xlim()[1], target), **note)
+    drawn[0, 0].set_ylabel("cross-entropy (nats, log scale)")
+    drawn[0, -1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    sns.despine(figure)
+    figure.tight_layout()
+    return figure
+
+
+def draw_grid(table: pd.DataFrame, value: str = "best_validation_loss") -> Figure:
+    """Draw a grid search as a heat map: learning rate by momentum, one panel a weight decay.
+
+    Args:
+        table: a row a run with columns lr, momentum, weight_decay and `value`.
+        value: the column to colour by; the lowest is framed.
+    """
+    decays = sorted(table["weight_decay"].unique())
+    figure, panels = plt.subplots(
+        1, len(decays), figsize=(3.3 * len(decays), 2.9), sharey=True, squeeze=False
+    )
+    limits = {"vmin": table[value].min(), "vmax": table[value].max()}
+    best = table[value].idxmin()
+    for axes, decay in zip(panels[0], decays, strict=True):
+        runs = table[table["weight_decay"] == decay]
+        cells = runs.pivot(index="momentum", columns="lr", values=value)
+        sns.heatmap(
+            cells, annot=True, fmt=".3f", cmap="cividis_r", cbar=False, linewidths=1, ax=axes, **limits
+        )
+        axes.set(title=f"weight decay {decay:g}", xlabel="learning rate", ylabel="momentum")
+        axes.set_xticklabels([f"{rate:g}" for rate in cells.columns])
+        if best in runs.index:
+            column, row = (
+                cells.columns.get_loc(table["lr"][best]),
+                cells.index.get_loc(table["momentum"][best]),
+            )
+            axes.add_patch(plt.Rectangle((column, row), 1, 1, fill=False, edgecolor=COLOURS[3], linewidth=3))
+    for axes in panels[0, 1:]:
+        axes.set_ylabel("")
+    figure.suptitle(f"{value.replace('_', ' ').capitalize()}, lowest framed", weight="bold")
+    figure.tight_layout()
+    return figure
+
+
+def draw_seed_spread(table: pd.DataFrame) -> Figure:
+    """Draw what each setting reached with each seed, a point a seed and a line at their mean.
+
+    Args:
+        table: a row a run with columns setting (its label; the first is drawn on top) and
+            best_validation_loss.
+    """
+    places, settings = pd.factorize(table["setting"])
+    losses = table["best_validation_loss"]
+    means = losses.groupby(places).mean()
+    figure, axes = plt.subplots(figsize=(8, 0.55 * len(settings) + 1.3))
+    axes.plot(losses, places, "o", color=COLOURS[0], alpha=0.6, label="one seed")
+    axes.vlines(means, means.index - 0.3, means.index + 0.3, COLOURS[3], linewidth=2.5, label="mean")
+    axes.set_yticks(range(len(settings)), settings)
+    axes.set(title="The same settings with other seeds", xlabel="lowest validation loss (nats)")
+    axes.set_ylim(len(settings) - 0.5, -0.5)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    sns.despine(figure, left=True)
+    return figure
+
+
+def draw_search_cost(rows: pd.DataFrame) -> Figure:
+    """Draw how many epochs each search trained for, with the loss it reached written beside.
+
+    Args:
+        rows: index the search's name (the first is drawn on top); columns epochs and
+            best_validation_loss.
+    """
+    places = range(len(rows))
+    figure, axes = plt.subplots(figsize=(8, 0.55 * len(rows) + 1.3))
+    axes.hlines(places, 0, rows["epochs"], COLOURS[0], linewidth=3)
+    axes.plot(rows["epochs"], places, "o", color=COLOURS[0], markersize=9)
+    for place, epochs, loss in zip(places, rows["epochs"], rows["best_validation_loss"], strict=True):
+        text = f"{epochs:,.0f} epochs, loss {loss:.3f}"
+        axes.annotate(text, (epochs, place), (10, 0), textcoords="offset points", va="center", fontsize=11)
+    axes.set_yticks(places, rows.index)
+    axes.set(title="What each search cost, and what it found", xlabel="epochs trained, all runs together")
+    # Room for the text beside the longest.
+    axes.set(xlim=(0, 1.5 * rows["epochs"].max()), ylim=(len(rows) - 0.5, -0.5))
+    axes.grid(False, axis="y")
+    sns.despine(figure, left=True)
+    return figure
