@@ -1,4 +1,4 @@
-"""The grid search: every combination of settings, in parallel, each finished run stored at once."""
+"""Searching for settings: many runs, in parallel, each finished one stored at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -38,11 +40,25 @@ def grid_search(
     *,
     out: str | Path,
     grid: Mapping[str, Sequence[float]] = REPORT_GRID,
+    **options: Any,
+) -> pd.DataFrame:
+    """Train a fresh model with every combination of a grid: `search_settings` on `expand_grid(grid)`."""
+    return search_settings(make_model, train, validation, epochs, expand_grid(grid), out=out, **options)
+
+
+def search_settings(
+    make_model: Callable[[], nn.Module],
+    train: Batches,
+    validation: Batches,
+    epochs: int,
+    settings: Sequence[Setting],
+    *,
+    out: str | Path,
     seed: int = 0,
     workers: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Train a fresh model with every combination of a grid; runs that `out` holds already are not repeated.
+    """Train a fresh model with each of some settings; runs that `out` holds already are not repeated.
 
     On the CPU, each run has a process and one thread to itself: two runs side by side on one core each
     are faster than one after the other on two, and the results do not depend on the number of cores.
@@ -51,20 +67,18 @@ def grid_search(
         make_model: returns a new model; a function of a module, so that workers can import it.
         train, validation: the batches.
         epochs: of every run.
+        settings: arguments of `fit` by name, one mapping a run.
         out: a folder; every finished run is stored there at once.
-        grid: values by the name of a setting of `fit`.
         seed: of the initial weights, the same for all runs.
         workers: processes; None takes one a core.
         progress: show a bar on stderr.
 
     Returns:
-        A row a run, in the order of the grid: its settings, train_loss, validation_loss and
+        A row a run, in the order of the settings: its setting, train_loss, validation_loss and
         validation_accuracy of the last epoch, best_validation_loss and best_epoch (from 1), and error,
         which says why a run failed (its numbers are NaN) and is empty otherwise.
     """
-    settings = [
-        dict(zip(grid, map(float, values), strict=True)) for values in itertools.product(*grid.values())
-    ]
+    settings = [{name: float(value) for name, value in setting.items()} for setting in settings]
     files = [
         Path(out) / name_run(make_model, train, validation, epochs, setting, seed) for setting in settings
     ]
@@ -79,6 +93,32 @@ def grid_search(
             write_atomically(files[index], json.dumps({**settings[index], **result}, indent=1).encode())
             bar.update()
     return pd.DataFrame([json.loads(file.read_text()) for file in files])
+
+
+def expand_grid(grid: Mapping[str, Sequence[float]]) -> list[Setting]:
+    """Return every combination of a grid's values, the last name's values changing fastest."""
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def sample_settings(ranges: Mapping[str, tuple[float, float]], count: int, seed: int = 0) -> list[Setting]:
+    """Draw settings at random, each value log-uniform in its range.
+
+    Where only some of the settings matter, random ones try a new value of those in every run, and a grid
+    tries the same few again and again.
+
+    Args:
+        ranges: (low, high), both positive, by the name of a setting.
+        count: number of settings.
+        seed: the same seed draws the same settings.
+
+    Source: Bergstra & Bengio (2012), https://jmlr.org/papers/v13/bergstra12a.html
+    """
+    generator = np.random.default_rng(seed)
+    logarithms = {name: np.log(limits) for name, limits in ranges.items()}
+    return [
+        {name: float(np.exp(generator.uniform(*limits))) for name, limits in logarithms.items()}
+        for _ in range(count)
+    ]
 
 
 def best_setting(table: pd.DataFrame, names: Sequence[str] = tuple(REPORT_GRID)) -> Setting:

@@ -9,7 +9,7 @@ from test_training import make_batches, make_model
 
 from elfw_helpers import search
 from elfw_helpers.errors import TrainingError
-from elfw_helpers.search import REPORT_GRID, best_setting, grid_search
+from elfw_helpers.search import REPORT_GRID, best_setting, grid_search, sample_settings, search_settings
 
 GRID = {"lr": (0.01, 0.05), "momentum": (0.0, 0.9)}
 
@@ -90,3 +90,23 @@ def test_interruption_keeps_finished_runs_and_leaves_no_process(tmp_path, monkey
         time.sleep(0.05)
     assert not multiprocessing.active_children()
     assert json.loads(written[0].read_text())["error"] == ""
+
+
+def test_chosen_settings_are_the_same_runs_as_in_a_grid(tmp_path):
+    table = run(tmp_path)
+    chosen = [{"lr": 0.05, "momentum": 0.9}, {"lr": 0.01, "momentum": 0.0}]
+    some = search_settings(
+        make_model, make_batches(), make_batches(seed=1), 2, chosen, out=tmp_path, progress=False
+    )
+    assert len(list(tmp_path.glob("*.json"))) == 4
+    pd.testing.assert_frame_equal(some, table.iloc[[3, 0]].reset_index(drop=True))
+
+
+def test_sampled_settings_fill_their_ranges_evenly_in_the_logarithm():
+    ranges = {"lr": (1e-4, 1e-2), "momentum": (0.9, 0.9)}
+    drawn = pd.DataFrame(sample_settings(ranges, 2000, seed=3))
+    assert drawn["lr"].between(*ranges["lr"]).all()
+    assert abs((drawn["lr"] < 1e-3).mean() - 0.5) < 0.05
+    assert drawn["momentum"].round(12).unique().tolist() == [0.9]
+    assert sample_settings(ranges, 5, seed=3) == drawn[:5].to_dict("records")
+    assert sample_settings(ranges, 5, seed=4) != drawn[:5].to_dict("records")
