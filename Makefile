@@ -27,7 +27,7 @@ lab: $(INSTALLED) ## open the notebooks in JupyterLab
 	done; \
 	$(BIN)/jupyter lab notebooks
 
-refresh: $(INSTALLED) ## execute the committed notebooks in place and redraw figures/
+refresh: $(INSTALLED) ## execute the committed notebooks in place, redraw figures/ and write notebooks/student/
 	@$(BIN)/elfw refresh
 
 clean: ## remove build/ and .venv/

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from elfw_helpers import __version__
 from elfw_helpers.errors import DataError, ElfwError
-from elfw_helpers.paths import build_folder, rendered_weights
+from elfw_helpers.paths import build_folder, project_folder, rendered_weights
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -67,6 +67,30 @@ def refresh(arguments: argparse.Namespace) -> int:
     return refresh_course()
 
 
+def student(arguments: argparse.Namespace) -> int:
+    """Write the student's copies of the notebooks."""
+    from elfw_helpers.student import write_student_copies
+
+    write_student_copies(project_folder() / "notebooks")
+    return 0
+
+
+def stamp(arguments: argparse.Namespace) -> int:
+    """Write the repository's address wherever the course names it."""
+    from elfw_helpers.address import stamp_course
+
+    stamp_course(arguments.address, project_folder())
+    return 0
+
+
+def results(arguments: argparse.Namespace) -> int:
+    """Write README's table of results."""
+    from elfw_helpers.results import write_results
+
+    write_results(project_folder())
+    return 0
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(prog="elfw", description="Face attributes and segmentation.")
@@ -100,6 +124,16 @@ def make_parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("refresh", help="execute the committed notebooks in place (make refresh)")
     command.set_defaults(function=refresh)
+
+    command = commands.add_parser("student", help="write notebooks/student/, the notebooks without solutions")
+    command.set_defaults(function=student)
+
+    command = commands.add_parser("results", help="write README's table of results from stored metrics")
+    command.set_defaults(function=results)
+
+    command = commands.add_parser("stamp", help="write the repository's address wherever the course names it")
+    command.add_argument("address", metavar="URL", help="https://github.com/OWNER/NAME")
+    command.set_defaults(function=stamp)
     return parser
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,12 @@ from nbformat import NotebookNode
 
 from elfw_helpers.errors import DataError, ElfwError
 from elfw_helpers.execution import NotebookFailed, execute_notebook, format_duration
+from elfw_helpers.labels import ATTRIBUTES
+from elfw_helpers.notebooks import list_notebooks, notebook_text, write_whole
 from elfw_helpers.paths import build_folder, data_folder, project_folder
-from elfw_helpers.show import METRICS_MIME, Value, align_columns, read_metrics
+from elfw_helpers.results import Result, collect_results, encode_results, format_value, write_results
+from elfw_helpers.show import align_columns
+from elfw_helpers.student import write_student_copies
 
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
@@ -33,7 +37,7 @@ class NotebookRun:
 
 
 def run_course(names: Sequence[str]) -> int:
-    """Execute notebooks into the build folder and print the closing table.
+    """Execute notebooks into the build folder, print the closing table, and keep its numbers in results.json.
 
     Args:
         names: such as `02_transfer_learning` or `02`; all notebooks when there are none.
@@ -49,7 +53,9 @@ def run_course(names: Sequence[str]) -> int:
         raise DataError(data_folder(), "no such folder", "Set ELFW_DATA to a folder in ELFW's layout.")
     print(f"Faces from {data_folder()}\nCopies, pages and figures go to {build_folder()}", flush=True)
     try:
-        print("\n" + describe_runs(run_notebooks(notebooks, build_folder())))
+        runs = run_notebooks(notebooks, build_folder())
+        print("\n" + describe_runs(runs))
+        write_whole(build_folder() / "results.json", encode_results(results_of(runs), data_folder().name))
     except NotebookFailed as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
@@ -60,13 +66,13 @@ def run_course(names: Sequence[str]) -> int:
 
 
 def refresh_course() -> int:
-    """Execute the committed notebooks in place and redraw `figures/`.
+    """Execute the committed notebooks in place, redraw `figures/`, write student's copies and README's table.
 
     Returns:
         Exit code: 0, 1 when a cell failed, 130 when interrupted; then nothing was changed.
 
     Raises:
-        ElfwError: as `refresh_notebooks`.
+        ElfwError: as `refresh_notebooks`, `write_student_copies` and `write_results`.
     """
     try:
         refresh_notebooks(find_notebooks([]), project_folder() / "figures")
@@ -79,6 +85,8 @@ def refresh_course() -> int:
     except KeyboardInterrupt:
         print("\nInterrupted. No notebook and no figure was changed.", file=sys.stderr)
         return 130
+    write_student_copies(project_folder() / "notebooks")
+    write_results(project_folder())
     return 0
 
 
@@ -89,7 +97,7 @@ def find_notebooks(names: Sequence[str]) -> list[Path]:
         ElfwError: a name fits no notebook, or there is none at all.
     """
     folder = project_folder() / "notebooks"
-    notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    notebooks = list_notebooks(folder)
     chosen = set()
     for name in names:
         wanted = Path(name).name.removesuffix(".ipynb")
@@ -121,8 +129,8 @@ def run_notebooks(notebooks: Sequence[Path], out: Path) -> list[NotebookRun]:
         except NotebookFailed as error:
             raise NotebookFailed(f"{error}\nTo look at what ran until there: {page} or {copy}") from None
         finally:
-            _write_whole(copy, _to_json(notebook))
-            _write_whole(page, _to_html(notebook, path))
+            write_whole(copy, notebook_text(notebook))
+            write_whole(page, _to_html(notebook, path))
         runs.append(NotebookRun(path, notebook, seconds))
     return runs
 
@@ -148,9 +156,9 @@ def refresh_notebooks(notebooks: Sequence[Path], figures: Path) -> None:
             execute_notebook(notebook, path, _kernel_environment(build))
             clean_notebook(notebook)
             _refuse_machine_paths(notebook, path, [str(project_folder()), str(build)])
-            refreshed[path] = _to_json(notebook)
+            refreshed[path] = notebook_text(notebook)
         for path, text in refreshed.items():
-            _write_whole(path, text)
+            write_whole(path, text)
             _replace_figures(path.stem[:2], build / "figures", figures)
 
 
@@ -169,14 +177,9 @@ def clean_notebook(notebook: NotebookNode) -> None:
             cell.outputs = _join_streams([output for output in cell.outputs if not _is_noise(output)])
 
 
-def collect_results(runs: Sequence[NotebookRun]) -> list[tuple[str, str, dict[str, Value]]]:
-    """Return (title, notebook, metrics by name) of all titled metrics with accuracy and macro F1."""
-    return [
-        (payload["title"], run.path.stem, metrics)
-        for run in runs
-        for payload in _iterate_payloads(run.notebook)
-        if payload["title"] and {"accuracy", "macro_f1"} <= (metrics := read_metrics(payload)).keys()
-    ]
+def results_of(runs: Sequence[NotebookRun]) -> list[Result]:
+    """Return what the models of some executed notebooks reached."""
+    return collect_results((run.path.stem, run.notebook) for run in runs)
 
 
 def describe_runs(runs: Sequence[NotebookRun]) -> str:
@@ -187,16 +190,16 @@ def describe_runs(runs: Sequence[NotebookRun]) -> str:
     )  # fmt: skip
     rows = [
         (
-            title,
-            notebook[:2],
-            _format(metrics.get("images")),
-            _format(metrics["accuracy"], metrics.get("accuracy_interval")),
-            _format(metrics.get("majority_baseline")),
-            _format(metrics.get("balanced_accuracy")),
-            _format(metrics["macro_f1"], metrics.get("macro_f1_interval")),
-            *(_format(metrics.get(f"f1_{name}")) for name in ("hair", "spectacles", "cap")),
+            one.title,
+            one.notebook[:2],
+            str(one.metrics["images"]),
+            format_value(one.metrics["accuracy"], one.metrics["accuracy_interval"]),
+            format_value(one.metrics["majority_baseline"]),
+            format_value(one.metrics["balanced_accuracy"]),
+            format_value(one.metrics["macro_f1"], one.metrics["macro_f1_interval"]),
+            *(format_value(one.metrics[f"f1_{name}"]) for name in ATTRIBUTES),
         )
-        for title, notebook, metrics in collect_results(runs)
+        for one in results_of(runs)
     ]
     times = [(run.path.stem, format_duration(run.seconds)) for run in runs]
     times.append(("all", format_duration(sum(run.seconds for run in runs))))
@@ -218,22 +221,6 @@ def _kernel_environment(build: Path) -> dict[str, str]:
     if os.environ.get("ELFW_DATA"):
         folders["ELFW_DATA"] = str(data_folder())
     return {**os.environ, **folders}
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file entirely or not at all, and not when it holds this text already."""
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
-def _to_json(notebook: NotebookNode) -> str:
-    """Return the text of a valid notebook file."""
-    nbformat.validate(notebook)
-    return nbformat.writes(notebook).rstrip("\n") + "\n"
 
 
 def _to_html(notebook: NotebookNode, path: Path) -> str:
@@ -282,20 +269,6 @@ def _replace_figures(number: str, drawn: Path, figures: Path) -> None:
         old.unlink()
     for new in drawn.glob(f"{number}_*.png"):
         shutil.copyfile(new, figures / new.name)
-
-
-def _iterate_payloads(notebook: NotebookNode) -> Iterator[dict]:
-    """Yield the payloads of all metrics a notebook shows, in order."""
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if METRICS_MIME in output.get("data", {}):
-                yield output["data"][METRICS_MIME]
-
-
-def _format(value: Value, interval: Value = None) -> str:
-    """Write a number with three decimals and its interval, or a dash where there is none."""
-    text = "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-    return f"{text} [{_format(interval[0])}, {_format(interval[1])}]" if interval else text
 
 
 def _peak_memory() -> float:

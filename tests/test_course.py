@@ -16,12 +16,13 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from elfw_helpers import course, execution
 from elfw_helpers.errors import DataError, ElfwError
+from elfw_helpers.results import BEGIN, END, read_results
 
 RESULTS = """
 from elfw_helpers.show import show_metrics
 show_metrics("mini network", atol=0.1, accuracy=0.9, accuracy_interval=(0.85, 0.95), macro_f1=0.7,
-             macro_f1_interval=(0.6, 0.8), f1_cap=0.5, images=228, majority_baseline=0.6,
-             balanced_accuracy=0.8)
+             macro_f1_interval=(0.6, 0.8), f1_hair=float("nan"), f1_spectacles=0.25, f1_cap=0.5, images=228,
+             majority_baseline=0.6, balanced_accuracy=0.8)
 show_metrics("not a model", atol=0.1, loss=0.5)
 """
 DRAWING = """
@@ -41,6 +42,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_notebook(tmp_path / "notebooks" / "01_results.ipynb", RESULTS, "", "print('done')")
     write_notebook(tmp_path / "notebooks" / "02_drawing.ipynb", DRAWING)
     (tmp_path / "data" / "rendered_faces").mkdir(parents=True)
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "course_on_photos.json").write_text('{"data": "photos", "results": []}')
+    (tmp_path / "README.md").write_text(f"{BEGIN}\n{END}\n")
     false_kernel = tmp_path / "jupyter" / "kernels" / "python3"
     false_kernel.mkdir(parents=True)
     kernel = {"argv": ["/bin/false"], "display_name": "Another", "language": "python"}
@@ -62,8 +66,9 @@ def write_notebook(path: Path, *sources: str) -> None:
 
 
 def read_all(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of all files in a folder by name."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+    """Return the bytes of all files in a folder, and in those within it, by name."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def test_run_leaves_copies_pages_and_a_table_and_touches_no_notebook(project, capsys):
@@ -78,7 +83,9 @@ def test_run_leaves_copies_pages_and_a_table_and_touches_no_notebook(project, ca
     output = capsys.readouterr().out
     rows = [" ".join(line.split()) for line in output.splitlines()]
     assert "01_results 2 cells ..." in rows
-    assert "mini network 01 228 0.900 [0.850, 0.950] 0.600 0.800 0.700 [0.600, 0.800] - - 0.500" in rows
+    assert "mini network 01 228 0.900 [0.850, 0.950] 0.600 0.800 0.700 [0.600, 0.800] – 0.250 0.500" in rows
+    data, (result,) = read_results(project / "build" / "results.json")
+    assert (data, result.title, result.metrics["f1_cap"]) == ("rendered_faces", "mini network", 0.5)
     assert f"Results on {project / 'data' / 'rendered_faces'}" in rows
     assert "not a model" not in output
     assert "Peak memory" in output
@@ -175,6 +182,10 @@ def test_refresh_replaces_notebooks_and_figures_and_is_stable(project):
     first = read_all(project / "notebooks")
     assert set(read_all(figures)) == {"02_new.png", "07_other.png", "sheet.jpg"}
     assert list((project / "build").iterdir()) == []
+    assert {"student/01_results.ipynb", "student/02_drawing.ipynb"} < first.keys()
+    assert (
+        "| mini network | 228 rendered faces | 0.900 [0.850, 0.950] |" in (project / "README.md").read_text()
+    )
     assert course.refresh_course() == 0
     assert read_all(project / "notebooks") == first
     text = first["02_drawing.ipynb"].decode()

@@ -1,0 +1,37 @@
+"""The device that a notebook's networks run on, as its first cell says it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+import torch
+
+from elfw_helpers.training import best_device
+
+GPU_ADVICE = "No GPU: the CPU will do. To get one: Runtime -> Change runtime type -> GPU, then start again."
+
+
+def choose_device() -> str:
+    """Print what this notebook runs on.
+
+    Returns:
+        The device for its networks: "cuda" where a GPU can be used, else "cpu".
+    """
+    device = best_device()
+    print(describe_device(device))
+    return device
+
+
+def describe_device(device: str) -> str:
+    """Name the versions, the device and the GPU; on Colab without a GPU, say how to get one.
+
+    Args:
+        device: "cuda" or "cpu".
+
+    Returns:
+        One line, or two with the advice.
+    """
+    gpu = f" ({torch.cuda.get_device_name(device)})" if device == "cuda" else ""
+    line = f"Python {platform.python_version()}, torch {torch.__version__}, device {device}{gpu}"
+    return f"{line}\n{GPU_ADVICE}" if device == "cpu" and "google.colab" in sys.modules else line
