@@ -98,8 +98,11 @@ def results_table(project: Path) -> str:
 
 
 def first_of_each(results: Iterable[Result]) -> list[Result]:
-    """Return the first result of each title: a later notebook may show a model again."""
-    return list({one.title: one for one in reversed(list(results))}.values())[::-1]
+    """Return the first result of each title, in order: a later notebook may show a model again."""
+    found: dict[str, Result] = {}
+    for one in results:
+        found.setdefault(one.title, one)
+    return list(found.values())
 
 
 def describe_report(model: str, correct: int, total: int, majority: float | None) -> tuple[str, ...]:

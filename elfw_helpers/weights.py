@@ -12,8 +12,9 @@ import pickle
 import re
 import shlex
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import torch
@@ -45,7 +46,8 @@ def load_imagenet(network: nn.Module, weights: WeightsEnum) -> None:
     if cached.exists() and not matches_name(cached):
         raise WeightsError(f"{cached} is damaged: delete it. {advice}")
     try:
-        with network_timeout():
+        # torch says on stdout where on this machine it puts the file: of no interest in a stored notebook.
+        with network_timeout(), redirect_stdout(sys.stderr):
             # weights_only: a checkpoint is data; nothing in it may be executed.
             state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
         network.load_state_dict(state)

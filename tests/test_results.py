@@ -37,7 +37,10 @@ def project(tmp_path):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "benchmarks").mkdir()
     good, better = metrics_of(TARGETS, PREDICTIONS), metrics_of(TARGETS, TARGETS)
-    notebooks = {"01_one": [("mini", good), ("a loss", {"loss": 0.5})], "02_two": [("mini", better)]}
+    notebooks = {
+        "01_one": [("mini", good), ("a loss", {"loss": 0.5})],
+        "02_two": [("other", good), ("mini", better)],
+    }
     for name, shown in notebooks.items():
         nbformat.write(notebook_with(*shown), tmp_path / "notebooks" / f"{name}.ipynb")
     on_photos = results.encode_results([results.Result("mini", "01_one", better)], "photos of nobody")
@@ -48,11 +51,12 @@ def project(tmp_path):
 
 def test_table_holds_the_report_s_numbers_each_model_once_and_the_photos(project):
     rows = results.results_table(project).splitlines()
-    assert len(rows) == 2 + 2 + 1 + 1
+    assert len(rows) == 2 + 2 + 2 + 1
     assert "| 22 photos of its own | 0.818 [0.615, 0.927] | 0.773 |" in rows[2]
     assert "| 228 photos of its own | 0.846 [0.794, 0.888] | – |" in rows[3]
     assert rows[4].startswith("| mini | 6 rendered faces | 0.667 [0.300, 0.903] | 0.500 | 0.556 | 0.489 [")
-    assert rows[5].startswith("| mini | 6 photos of nobody | 1.000 [")
+    assert rows[5].startswith("| other | 6 rendered faces | 0.667 [")
+    assert rows[6].startswith("| mini | 6 photos of nobody | 1.000 [")
 
 
 def test_written_between_the_marks_and_nowhere_else(project):

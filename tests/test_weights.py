@@ -71,13 +71,15 @@ def test_imagenet_weights_are_downloaded_once_and_loaded(checkpoint, server, cac
     assert torch.equal(resnet18(weights="imagenet").conv1.weight, network.conv1.weight)
 
 
-def test_offline_names_the_alternatives(cache, monkeypatch):
+def test_offline_names_the_alternatives(cache, monkeypatch, capsys):
     serve_from("http://127.0.0.1:1/resnet18-0123abcd.pth", monkeypatch)
     with pytest.raises(WeightsError) as raised:
         resnet18(weights="imagenet")
     assert "weights=None" in str(raised.value)
     assert "resnet18-0123abcd.pth" in str(raised.value)
     assert str(cache) in str(raised.value)
+    # A notebook stores what goes to stdout, and where its author's cache lies does not belong there.
+    assert capsys.readouterr().out == ""
 
 
 def test_a_download_that_is_not_what_its_name_promises_is_not_kept(checkpoint, server, cache, monkeypatch):
