@@ -7,6 +7,8 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from elfw_helpers.checkpoints import write_atomically
+
 
 def list_notebooks(folder: Path) -> list[Path]:
     """Return the files NN_name.ipynb of a folder, in order."""
@@ -28,6 +30,4 @@ def write_whole(path: Path, text: str) -> None:
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, text.encode())

@@ -11,6 +11,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from elfw_helpers.errors import ElfwError
+from elfw_helpers.labels import ATTRIBUTES
 from elfw_helpers.metrics import wilson_interval
 from elfw_helpers.notebooks import list_notebooks, write_whole
 from elfw_helpers.show import METRICS_MIME, Value, read_metrics
@@ -20,6 +21,11 @@ BEGIN, END = "<!-- results: written by `elfw results` -->", "<!-- end of results
 REPORT = (
     ("ResNet-18, ImageNet weights, 32 x 32", 18, 22, 17 / 22),
     ("mini network, 64 x 64", 193, 228, None),
+)
+# What `Scores.as_metrics` names: fewer make no row.
+MEASURES = frozenset(
+    ("images", "accuracy", "accuracy_interval", "majority_baseline", "balanced_accuracy", "macro_f1")
+    + ("macro_f1_interval", *(f"f1_{name}" for name in ATTRIBUTES))
 )
 HEADER = (
     "model", "tested on", "accuracy [95 %]", "always the commonest", "balanced accuracy", "macro F1 [95 %]",
@@ -42,12 +48,12 @@ class Result:
 
 
 def collect_results(notebooks: Iterable[tuple[str, NotebookNode]]) -> list[Result]:
-    """Return all titled metrics with accuracy and macro F1, in order, from (name, notebook) pairs."""
+    """Return all titled metrics that hold a model's scores, in order, from (name, notebook) pairs."""
     return [
         Result(payload["title"], name, metrics)
         for name, notebook in notebooks
         for payload in iterate_payloads(notebook)
-        if payload["title"] and {"accuracy", "macro_f1"} <= (metrics := read_metrics(payload)).keys()
+        if payload["title"] and (metrics := read_metrics(payload)).keys() >= MEASURES
     ]
 
 

@@ -24,6 +24,7 @@ show_metrics("mini network", atol=0.1, accuracy=0.9, accuracy_interval=(0.85, 0.
              macro_f1_interval=(0.6, 0.8), f1_hair=float("nan"), f1_spectacles=0.25, f1_cap=0.5, images=228,
              majority_baseline=0.6, balanced_accuracy=0.8)
 show_metrics("not a model", atol=0.1, loss=0.5)
+show_metrics("not all scores", atol=0.1, accuracy=0.5, macro_f1=0.5)
 """
 DRAWING = """
 import sys
@@ -87,7 +88,7 @@ def test_run_leaves_copies_pages_and_a_table_and_touches_no_notebook(project, ca
     data, (result,) = read_results(project / "build" / "results.json")
     assert (data, result.title, result.metrics["f1_cap"]) == ("rendered_faces", "mini network", 0.5)
     assert f"Results on {project / 'data' / 'rendered_faces'}" in rows
-    assert "not a model" not in output
+    assert "not a model" not in output and "not all scores" not in output
     assert "Peak memory" in output
 
 
