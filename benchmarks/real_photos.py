@@ -17,11 +17,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from elfw_helpers import augment
-from elfw_helpers.augment import shake_faces
+from elfw_helpers.augment import shake_faces, shaking
 from elfw_helpers.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, channel_statistics
 from elfw_helpers.datasets import FaceFolder, FaceTensors
-from elfw_helpers.labels import BEARD, EYEWEAR, PIXEL_CLASSES, SKIN, WEARABLE, attribute_from_mask
+from elfw_helpers.labels import BEARD, PIXEL_CLASSES, SKIN, attribute_from_mask
 from elfw_helpers.metrics import confusion_matrix
 from elfw_helpers.models import UNet, mini_network, resnet18
 from elfw_helpers.search import make_seeded
@@ -29,9 +28,6 @@ from elfw_helpers.training import best_device, fingerprint_code, fit, predict_lo
 
 MINI, RESNET, UNET = "mini network", "ResNet-18", "U-Net"
 UNET_WIDTH = 8
-# How many photos of life show eyewear and headwear: the share of CelebA's 202,599 photos by its list of
-# attributes. Source: Liu et al. (2015), https://arxiv.org/abs/1411.7766
-LIFE_EYEWEAR, LIFE_HEADWEAR = 0.065, 0.048
 
 Statistics = tuple[list[float], list[float]]
 
@@ -141,24 +137,6 @@ def train_network(
     fit(model, batches, None, epochs, seed=seed, progress=False, **rates)
 
 
-def measure_shift(kind: str, faces: FaceTensors) -> list[float]:
-    """Return by how much a network trained on faces overrates each class in photos of life, in logits.
-
-    Glasses and caps are made common in rendered faces, so that they can be learned. The logarithm of how
-    much commoner a class is than in life, taken from its logit, makes up for it.
-    Source: Saerens et al. (2002), https://doi.org/10.1162/089976602753284446
-    """
-    if kind == UNET:
-        shift = [0.0] * len(PIXEL_CLASSES)
-        for label, share in ((EYEWEAR, LIFE_EYEWEAR), (WEARABLE, LIFE_HEADWEAR)):
-            shown = (faces.masks == label).flatten(1).any(1).double().mean().item()
-            shift[label] = math.log(shown / share)
-        return shift
-    shares = (torch.bincount(faces.attributes, minlength=3) / len(faces)).tolist()
-    life = (1 - LIFE_EYEWEAR - LIFE_HEADWEAR, LIFE_EYEWEAR, LIFE_HEADWEAR)
-    return [math.log(share / in_life) for share, in_life in zip(shares, life, strict=True)]
-
-
 def classify_photos(
     model: nn.Module,
     kind: str,
@@ -205,4 +183,4 @@ def hash_folder(folder: Path) -> str:
 
 def hash_code() -> str:
     """Return a checksum of the code that decides what a run gives."""
-    return fingerprint_code() + hash_files([Path(__file__), Path(augment.__file__)])
+    return fingerprint_code() + hash_files([Path(__file__), Path(shaking.__file__)])

@@ -36,10 +36,11 @@ from stored_runs import format_spread, format_table, read_result
 from torch import Tensor
 from tqdm import tqdm
 
-from elfw_helpers.checkpoints import write_atomically
+from elfw_helpers.files import write_atomically
 from elfw_helpers.labels import ATTRIBUTES, BEARD, PIXEL_CLASSES
 from elfw_helpers.metrics import Scores, iou_by_class, score
 from elfw_helpers.paths import rendered_weights
+from elfw_helpers.shipping import measure_shift
 from elfw_helpers.splits import cut_by_person
 from elfw_helpers.training import best_device
 from elfw_helpers.weights import read_verified
@@ -96,7 +97,7 @@ def prepare_bench(rendered: Path, real: Path, out: Path) -> Bench:
     checksums = {
         "all": real_photos.hash_code() + real_photos.hash_folder(real),
         "rendered": real_photos.hash_folder(rendered),
-        "weights": hashlib.sha256(read_verified(rendered_weights())).hexdigest(),
+        "weights": hashlib.sha256(read_verified(rendered_weights("resnet18"))).hexdigest(),
     }
     attributes, parts = folder.attributes, {}
     split = folder.split()
@@ -159,7 +160,8 @@ def train_on_rendered(bench: Bench, run: Run) -> None:
     statistics = real_photos.measure_statistics(kind, faces)
     model = real_photos.seeded_network(kind, run.seed, "rendered")
     train_network(model, kind, faces, statistics, real_photos.RENDERED_RECIPES[kind], run.seed)
-    photos, shift = load_faces(bench.real, size), real_photos.measure_shift(kind, faces)
+    photos = load_faces(bench.real, size)
+    shift = measure_shift(faces.masks if kind == UNET else faces.attributes).tolist()
     result = classify_photos(model, kind, photos, statistics)
     result[AS_IN_LIFE] = classify_photos(model, kind, photos, statistics, shift)
     file.parent.mkdir(parents=True, exist_ok=True)

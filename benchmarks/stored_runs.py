@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from elfw_helpers.checkpoints import write_atomically
+from elfw_helpers.files import write_atomically
 
 
 def name_file(folder: Path, words: Iterable[object], depends_on: Sequence[object]) -> Path:

@@ -47,7 +47,7 @@ class Batches:
 
     Args:
         images: uint8 [N, H, W, 3].
-        targets: int64 [N] (classification) or [N, H, W] (segmentation).
+        targets: int64 [N] (classification), or uint8 or int64 [N, H, W] (segmentation); batches hold int64.
         mean, std: three numbers each, for values scaled to 0..1.
         batch_size: samples a batch; the last one may be smaller, and a single last sample joins the
             batch before it.
@@ -109,7 +109,8 @@ class Batches:
         for chosen in self._cut(order.to(self.device)):
             # NHWC storage read as NCHW is torch's channels_last: no copy, and the CPU's faster layout.
             inputs = self.images[chosen].permute(0, 3, 1, 2).float().div_(255)
-            targets = self.targets[chosen]
+            # Masks stay uint8 until they are needed: as int64 they would be 2.7 times their images.
+            targets = self.targets[chosen].long()
             if self.augment is not None:
                 inputs, targets = self.augment(inputs, targets, generator)
             yield inputs.sub_(self.mean).div_(self.std), targets

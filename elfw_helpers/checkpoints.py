@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from elfw_helpers.errors import TrainingError
+from elfw_helpers.files import write_atomically
 
 PROGRESS = "progress.json"
 
@@ -60,16 +60,6 @@ class TrainingState:
         for name, parameter in self.model.named_parameters():
             if name in groups["momentum"]:
                 self.optimizer.state[parameter]["momentum_buffer"] = groups["momentum"][name].to(device)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that whoever reads it sees the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
 
 
 def save_checkpoint(folder: Path, state: TrainingState, history: dict[str, list[float]]) -> None:

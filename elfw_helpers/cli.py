@@ -11,6 +11,8 @@ from elfw_helpers import __version__
 from elfw_helpers.errors import DataError, ElfwError
 from elfw_helpers.paths import build_folder, project_folder, rendered_weights
 
+DEFAULT_MODELS = {"segment": "unet", "attribute": "mini_network"}
+
 
 def check(arguments: argparse.Namespace) -> int:
     """Audit a folder, and draw a contact sheet if asked; exit code 1 when something is wrong with it."""
@@ -45,12 +47,54 @@ def render(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def pretrain(arguments: argparse.Namespace) -> int:
-    """Pre-train ResNet-18 on rendered faces, and store its weights."""
-    from elfw_helpers.pretraining import pretrain
+def augment(arguments: argparse.Namespace) -> int:
+    """Write faces with objects put on into a folder; exit code 2 for what makes no sense."""
+    from elfw_helpers.augment import OBJECTS, augment_folder
 
-    pretrain(arguments.faces, arguments.out, build_folder() / "pretraining", arguments.replace)
+    kinds = arguments.objects.split(",") if arguments.objects else OBJECTS
+    try:
+        written = augment_folder(
+            arguments.source, arguments.out, kinds, arguments.count, arguments.seed, arguments.replace
+        )
+    except ValueError as error:
+        if isinstance(error, ElfwError):
+            raise
+        print(f"elfw augment: {error}", file=sys.stderr)
+        return 2
+    made = ", ".join(f"{number} {kind}" for kind, number in written.made.items())
+    print(f"{written.folder}: {sum(written.made.values())} augmented faces ({made})")
+    if written.left_out:
+        print(f"{written.left_out} faces can wear none of these: too little skin, or they wear one already")
     return 0
+
+
+def pretrain(arguments: argparse.Namespace) -> int:
+    """Train a network on rendered faces, and store its weights."""
+    from elfw_helpers.pretraining import pretrain
+    from elfw_helpers.shipping import make_shipped
+
+    network, work = arguments.network, build_folder() / "pretraining"
+    out = arguments.out or rendered_weights(network)
+    if network == "resnet18":
+        pretrain(arguments.faces, out, work, arguments.replace)
+    else:
+        make_shipped(network, arguments.faces, out, work, arguments.replace)
+    return 0
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Write what a trained model says of photos; exit code 1 when some failed, 2 when none could be begun."""
+    from elfw_helpers.photos import predict_into
+    from elfw_helpers.trained import load_model
+    from elfw_helpers.training import best_device
+
+    try:
+        model = load_model(arguments.model or DEFAULT_MODELS[arguments.task], best_device())
+        model.check_task(arguments.task)
+        return predict_into(model, arguments.photos, arguments.out, arguments.replace)
+    except ElfwError as error:
+        print(f"elfw predict: {error}", file=sys.stderr)
+        return 2
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -91,6 +135,15 @@ def results(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def grade(arguments: argparse.Namespace) -> int:
+    """Grade a folder of submitted notebooks; exit code 1 when the grader failed on some."""
+    from elfw_helpers.grading.batch import grade_folder
+
+    return grade_folder(
+        arguments.key, arguments.submissions, arguments.out, arguments.jobs, arguments.unsandboxed
+    )
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(prog="elfw", description="Face attributes and segmentation.")
@@ -109,14 +162,47 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("--size", type=int, default=128, help="pixels a side, a multiple of 8 (default 128)")
     command.set_defaults(function=render)
 
-    command = commands.add_parser("pretrain", help="pre-train ResNet-18 on rendered faces (up to an hour)")
-    command.add_argument("--faces", type=int, default=20_000, help="how many to render (default 20000)")
-    out = rendered_weights()
+    command = commands.add_parser("augment", help="put eyewear, mouth-masks and hands on faces")
+    command.add_argument("source", type=Path, help="a folder of faces with masks, in ELFW's layout")
+    command.add_argument("out", type=Path, help="a new folder, for the copies and their manifest")
+    command.add_argument("--objects", help="some of eyewear,mouth-mask,hand (default all three)")
+    command.add_argument("--count", type=int, required=True, help="number of copies")
+    command.add_argument("--seed", type=int, default=0, help="same seed, same copies (default 0)")
+    command.add_argument("--replace", action="store_true", help="overwrite augmented faces that are there")
+    command.set_defaults(function=augment)
+
+    command = commands.add_parser("pretrain", help="train a network on rendered faces (up to an hour)")
+    networks = ("resnet18", "unet", "mini_network")
     command.add_argument(
-        "--out", type=Path, default=out, help=f"the weights (default data/weights/{out.name})"
+        "network", nargs="?", choices=networks, default="resnet18", help="(default resnet18)"
+    )
+    command.add_argument("--faces", type=int, default=20_000, help="how many to render (default 20000)")
+    command.add_argument(
+        "--out", type=Path, help="the weights (default data/weights/NETWORK_rendered.safetensors)"
     )
     command.add_argument("--replace", action="store_true", help="overwrite the weights that are there")
     command.set_defaults(function=pretrain)
+
+    command = commands.add_parser(
+        "predict",
+        help="masks, overlays or attributes of photos",
+        description="Predict photos of faces with a trained model. Expected are faces as in ELFW: one face, "
+        "roughly centred and filling the picture. There is no face detector: cut small faces out first.",
+    )
+    command.add_argument("photos", nargs="+", metavar="PHOTO", help="a photo, or a folder of photos")
+    command.add_argument(
+        "--task",
+        choices=DEFAULT_MODELS,
+        default="segment",
+        help="segment: NAME_mask.png, NAME_overlay.jpg and NAME.json with the share of each class (default); "
+        "attribute: NAME.json with the probabilities of hair, spectacles and cap",
+    )
+    command.add_argument("--out", type=Path, required=True, help="the folder to write into")
+    command.add_argument(
+        "--model", metavar="NAME_OR_FILE", help="unet, mini_network, or a file (default: by the task)"
+    )
+    command.add_argument("--replace", action="store_true", help="overwrite outputs that are there")
+    command.set_defaults(function=predict)
 
     command = commands.add_parser("run", help="execute the notebooks into build/ (make run)")
     command.add_argument("notebooks", nargs="*", help="such as 02_transfer_learning; all when none is named")
@@ -127,6 +213,18 @@ def make_parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("student", help="write notebooks/student/, the notebooks without solutions")
     command.set_defaults(function=student)
+
+    command = commands.add_parser("grade", help="grade a folder of submitted notebooks (grading/README.md)")
+    command.add_argument("key", metavar="KEY", help="a notebook's number, such as 03, or an answer key")
+    command.add_argument("submissions", metavar="SUBMISSIONS", type=Path, help="folder of .ipynb files")
+    command.add_argument("--out", type=Path, required=True, help="a new folder, or one to go on with")
+    command.add_argument("--jobs", type=int, default=1, help="submissions at a time (default 1)")
+    command.add_argument(
+        "--unsandboxed",
+        action="store_true",
+        help="run them unprotected, as you: they can do all that you can",
+    )
+    command.set_defaults(function=grade)
 
     command = commands.add_parser("results", help="write README's table of results from stored metrics")
     command.set_defaults(function=results)

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from elfw_helpers.errors import DataError
 from elfw_helpers.labels import PALETTE, PIXEL_CLASSES, decode_colours
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 SMALLEST_SIDE = 16
 # Above any phone's photo, below what would fill a laptop's memory when decoded (150 MB as RGB).
 MOST_PIXELS = 50_000_000
@@ -44,7 +44,8 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         raise DataError(path, f"too many pixels to decode safely ({error})", "Scale the image down") from None
     except FileNotFoundError:
         raise DataError(path, "no such file", "Restore the file, or take its name out of the lists") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    # RuntimeError is how the AVIF decoder says that a file is broken.
+    except (OSError, SyntaxError, ValueError, RuntimeError) as error:
         fix = "Replace the file by an intact JPEG or PNG"
         raise DataError(path, f"cannot be read as an image ({error})", fix) from None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from elfw_helpers.checkpoints import write_atomically
+from elfw_helpers.files import write_atomically
 
 
 def list_notebooks(folder: Path) -> list[Path]:

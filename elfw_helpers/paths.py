@@ -17,9 +17,9 @@ def data_folder() -> Path:
     return Path(chosen).expanduser().resolve() if chosen else project_folder() / "data" / "rendered_faces"
 
 
-def rendered_weights() -> Path:
-    """Return the file of weights, from rendered faces, that the course brings along."""
-    return project_folder() / "data" / "weights" / "resnet18_rendered.safetensors"
+def rendered_weights(network: str) -> Path:
+    """Return the file of a network's weights, from rendered faces, that the course brings along."""
+    return project_folder() / "data" / "weights" / f"{network}_rendered.safetensors"
 
 
 def build_folder() -> Path:

@@ -10,24 +10,27 @@ import math
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from elfw_helpers.batches import Batches
 from elfw_helpers.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from elfw_helpers.errors import TrainingError
+from elfw_helpers.losses import Loss
+from elfw_helpers.memory import Part, Portions
 
 
 @dataclass
 class History:
     """What each epoch brought, first to last; validation is NaN where there was none.
 
-    Losses are means over all samples (weighted by class where weights were given), in nats.
+    Losses are means over all samples: cross-entropy in nats (weighted by class where weights were given),
+    Dice from 0 to 1, both together as their sum. The accuracy of masks is that of their pixels.
     """
 
     train_loss: list[float] = field(default_factory=list)
@@ -66,6 +69,7 @@ def fit(
     momentum: float = 0.9,
     weight_decay: float = 0.0,
     class_weights: Tensor | None = None,
+    loss: str = "cross_entropy",
     schedule: Callable[[int], float] | None = None,
     patience: int | None = None,
     restore_best: bool = True,
@@ -73,14 +77,17 @@ def fit(
     checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> History:
-    """Train a model by SGD on cross-entropy, in place, on the device of the batches.
+    """Train a model by SGD, in place, on the device of the batches.
+
+    A batch too large for the GPU's memory is cut into halves, and the gradients are added up.
 
     Args:
         model: logits [B, C] from inputs [B, 3, H, W], or [B, C, H, W] for segmentation.
         train, validation: the batches; without validation nothing can be chosen or stopped by it.
         epochs: at most so many passes over `train`.
         lr, momentum, weight_decay: of `torch.optim.SGD`.
-        class_weights: float [C], weight of each class in the training loss (and in validation's).
+        class_weights: float [C], weight of each class in the cross-entropy, validation's too.
+        loss: "cross_entropy", or for masks also "dice" or "cross_entropy+dice".
         schedule: factor on `lr` by 0-based epoch.
         patience: stop after so many epochs without a lower validation loss.
         restore_best: leave the model with the weights of the lowest validation loss, not the last.
@@ -91,17 +98,22 @@ def fit(
         progress: show a bar on stderr.
 
     Raises:
-        TrainingError: the loss is not finite, or a checkpoint is damaged.
+        TrainingError: the loss is unknown or not finite, a checkpoint is damaged, or there is not even
+            memory for one sample.
+
+    Warns:
+        OutOfMemoryWarning: a batch did not fit into the GPU's memory.
     """
     keep_freed_memory()
     rates = [lr * (schedule(epoch) if schedule else 1.0) for epoch in range(epochs)]
     model.to(train.device)
-    weights = None if class_weights is None else class_weights.to(train.device, torch.float32)
+    terms, portions = Loss(loss, class_weights, train.device), Portions()
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
     state, history, folder = TrainingState(model, optimizer), History(), None
     if checkpoint is not None:
-        settings = [rates, momentum, weight_decay, weights if weights is None else weights.tolist(), patience]
-        folder = Path(checkpoint) / fingerprint_run(model, train, validation, [*settings, seed])
+        weights = None if class_weights is None else class_weights.tolist()
+        settings = [rates, momentum, weight_decay, weights, loss, patience, seed]
+        folder = Path(checkpoint) / fingerprint_run(model, train, validation, settings)
         history = History(**load_checkpoint(folder, state, asdict(history)))
     bar = tqdm(total=epochs, initial=len(history), unit="epoch", disable=not progress, delay=1)
     # On a GPU: the same kernels in every run, and float32 that is float32.
@@ -112,8 +124,10 @@ def fit(
             optimizer.param_groups[0]["lr"] = rates[epoch]
             with torch.random.fork_rng(devices=[train.device] if train.device.type == "cuda" else []):
                 torch.manual_seed(1_000_003 * seed + epoch)
-                trained = train_epoch(model, train, optimizer, weights, epoch)
-            checked = (math.nan, math.nan) if validation is None else evaluate(model, validation, weights)
+                trained = train_epoch(model, train, optimizer, terms, portions, epoch)
+            checked = (math.nan, math.nan)
+            if validation is not None:
+                checked = measure(model, validation, terms, portions)
             history.append(trained, checked)
             if history.best_epoch == epoch:
                 state.keep_best()
@@ -136,7 +150,12 @@ def is_stale(history: History, patience: int | None) -> bool:
 
 
 def train_epoch(
-    model: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, weights: Tensor | None, epoch: int
+    model: nn.Module,
+    batches: Batches,
+    optimizer: torch.optim.Optimizer,
+    loss: Loss,
+    portions: Portions,
+    epoch: int,
 ) -> tuple[float, float]:
     """Make one pass over the batches; return mean loss and accuracy, as they were on the way.
 
@@ -146,54 +165,125 @@ def train_epoch(
     model.train()
     # A model may know a cheaper way to the same logits and gradients.
     forward = getattr(model, "training_forward", model)
-    losses, normalizers, correct, total = [], [], torch.zeros((), device=batches.device), 0
+    sums, counts, correct, total = [], [], torch.zeros((), device=batches.device), 0
     for inputs, targets in batches.epoch(epoch):
-        logits = forward(inputs)
-        loss, normalizer = sum_losses(logits, targets, weights)
-        optimizer.zero_grad(set_to_none=True)
-        (loss / normalizer).backward()
+        counts.append(loss.count(targets))
+        accumulate = partial(accumulate_gradients, forward, optimizer, loss, counts[-1])
+        batch_sums, batch_correct = portions.run(accumulate, inputs, targets)
         optimizer.step()
         # Nothing is read back to the CPU until the epoch ends: that would make a GPU wait at every step.
-        losses.append(loss.detach())
-        normalizers.append(normalizer)
-        correct += (logits.detach().argmax(1) == targets).sum()
+        sums.append(batch_sums)
+        correct += batch_correct
         total += targets.numel()
-    losses = torch.stack(losses)
+    sums = torch.stack(sums, 1)
+    check_finite(sums.sum(0), epoch, optimizer.param_groups[0]["lr"])
+    return (sums.sum(1) / torch.stack(counts, 1).sum(1)).sum().item(), correct.item() / total
+
+
+def accumulate_gradients(
+    forward: Callable[[Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    loss: Loss,
+    counts: Tensor,
+    parts: list[Part],
+) -> tuple[Tensor, Tensor]:
+    """Give the parameters the gradients of a batch's mean loss, part by part.
+
+    The gradients are those of the whole batch, but for what the samples of a batch have to do with each
+    other: batch normalisation normalises each part by itself.
+
+    Args:
+        counts: what the sums of the whole batch are divided by, [terms].
+        parts: the batch, in one part or more.
+
+    Returns:
+        the loss's sums over the batch, [terms], and the number of right answers.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    sums, correct = 0, 0
+    for inputs, targets in parts:
+        logits = answer(forward, inputs)
+        part_sums = loss.add_up(logits, targets)
+        (part_sums / counts).sum().backward()
+        sums, correct = sums + part_sums.detach(), correct + count_right(logits.detach(), targets)
+    return sums, correct
+
+
+def answer(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """Return logits in training; say what to do when a single sample is too few to normalise.
+
+    Raises:
+        TrainingError: the network pools each sample to one value and normalises it over a batch of one.
+    """
+    try:
+        return forward(inputs)
+    except ValueError as error:
+        if len(inputs) > 1:
+            raise
+        advice = "Take batches of two or more, and smaller images where memory is short"
+        raise TrainingError(f"cannot train on one sample at a time ({error}). {advice}") from error
+
+
+def count_right(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return how many samples, or pixels, get their class."""
+    return (logits.argmax(1) == targets).sum()
+
+
+def check_finite(losses: Tensor, epoch: int, rate: float) -> None:
+    """Raise TrainingError at the first step whose loss is not finite; losses is [steps]."""
     if not losses.isfinite().all():
         step = int((~losses.isfinite()).nonzero()[0]) + 1
-        rate = optimizer.param_groups[0]["lr"]
         raise TrainingError(
             f"the loss is {losses[step - 1].item()} at step {step} of epoch {epoch + 1}, with learning rate "
             f"{rate:g}. Lower the learning rate (a tenth, say), or look for inputs that are not finite"
         )
-    return (losses.sum() / torch.stack(normalizers).sum()).item(), correct.item() / total
 
 
-def sum_losses(logits: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the summed cross-entropy of a batch, and what to divide it by for the (weighted) mean."""
-    loss = cross_entropy(logits, targets, weight=weights, reduction="sum")
-    count = torch.tensor(float(targets.numel()), device=targets.device)
-    return loss, count if weights is None else weights[targets].sum()
+def evaluate(
+    model: nn.Module, batches: Batches, class_weights: Tensor | None = None, loss: str = "cross_entropy"
+) -> tuple[float, float]:
+    """Return mean loss and accuracy over all samples of the batches; the arguments are those of `fit`."""
+    return measure(model, batches, Loss(loss, class_weights, batches.device), Portions())
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, batches: Batches, class_weights: Tensor | None = None) -> tuple[float, float]:
-    """Return mean loss (nats, weighted by class if asked) and accuracy over all samples of the batches."""
+def measure(model: nn.Module, batches: Batches, loss: Loss, portions: Portions) -> tuple[float, float]:
+    """Return mean loss and accuracy over all samples of the batches."""
     model.eval()
-    loss, normalizer, correct, total = 0.0, 0.0, 0, 0
+
+    def add_up(parts: list[Part]) -> list[tuple[Tensor, Tensor]]:
+        answers = ((model(inputs), targets) for inputs, targets in parts)
+        return [(loss.add_up(*pair), count_right(*pair)) for pair in answers]
+
+    sums, counts, correct, total = 0.0, 0.0, 0, 0
     for inputs, targets in batches:
-        logits = model(inputs)
-        batch_loss, batch_normalizer = sum_losses(logits, targets, class_weights)
-        loss, normalizer = loss + batch_loss.item(), normalizer + batch_normalizer.item()
-        correct, total = correct + int((logits.argmax(1) == targets).sum()), total + targets.numel()
-    return loss / normalizer, correct / total
+        for part_sums, part_correct in portions.run(add_up, inputs, targets):
+            sums, correct = sums + part_sums.double().cpu(), correct + int(part_correct)
+        counts, total = counts + loss.count(targets).double().cpu(), total + targets.numel()
+    return (sums / counts).sum().item(), correct / total
 
 
-@torch.inference_mode()
 def predict_logits(model: nn.Module, batches: Batches) -> Tensor:
     """Return the logits of all samples, float32 [N, C], on the CPU, in the order of the batches."""
+    return predict(model, batches, lambda logits: logits.float())
+
+
+def predict_masks(model: nn.Module, batches: Batches) -> Tensor:
+    """Return the class of every pixel of all images, uint8 [N, H, W], on the CPU, in the batches' order.
+
+    Only one batch's logits are held at a time: those of 3,754 faces at 256 x 256 would be 7 gigabytes.
+    """
+    return predict(model, batches, lambda logits: logits.argmax(1).to(torch.uint8))
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, batches: Batches, keep: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return what `keep` makes of every batch's logits, one after the other, on the CPU."""
     model.to(batches.device).eval()
-    return torch.cat([model(inputs).float().cpu() for inputs, _ in batches])
+    portions, kept = Portions(), []
+    for inputs, targets in batches:
+        kept += portions.run(lambda parts: [keep(model(part)).cpu() for part, _ in parts], inputs, targets)
+    return torch.cat(kept)
 
 
 def best_device() -> str:
@@ -217,7 +307,8 @@ def fingerprint_run(model: nn.Module, train: Batches, validation: Batches | None
 def fingerprint_code() -> str:
     """Return a checksum of the code that training depends on: results of older code are not reused."""
     package = Path(__file__).parent
-    files = [package / name for name in ("batches.py", "models.py", "training.py")]
+    files = [package / name for name in ("batches.py", "losses.py", "memory.py", "training.py")]
+    files += sorted((package / "models").glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

@@ -13,7 +13,9 @@ from torch import nn
 
 from elfw_helpers.batches import Batches
 from elfw_helpers.errors import TrainingError
-from elfw_helpers.training import evaluate, fit, predict_logits
+from elfw_helpers.losses import dice_loss
+from elfw_helpers.memory import OutOfMemoryWarning
+from elfw_helpers.training import evaluate, fit, predict_logits, predict_masks
 
 SETTINGS = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}
 
@@ -126,6 +128,137 @@ def test_segmentation_trains_with_the_same_loop():
     assert history.validation_accuracy[-1] > 0.5
 
 
+def test_masks_may_be_bytes_and_are_predicted_pixel_by_pixel():
+    batches = make_batches(per_pixel=True, shuffle_seed=None)
+    in_bytes = make_batches(per_pixel=True, shuffle_seed=None)
+    in_bytes.targets = in_bytes.targets.to(torch.uint8)
+    models = []
+    for data in (batches, in_bytes):
+        torch.manual_seed(0)
+        models.append(nn.Conv2d(3, 3, 1))
+        history = fit(models[-1], data, data, 3, lr=0.1, progress=False)
+    assert same_weights(*models)
+    masks = predict_masks(models[1], in_bytes)
+    assert masks.dtype == torch.uint8 and masks.shape == in_bytes.targets.shape
+    assert torch.equal(masks, predict_logits(models[1], in_bytes).argmax(1))
+    assert (masks == in_bytes.targets).float().mean().item() == pytest.approx(history.validation_accuracy[-1])
+
+
+def test_dice_counted_by_hand():
+    # Two pixels, three classes; the second image has one class, and the third none of its pixels right.
+    logits = torch.tensor([[[0.8, 0.5], [0.2, 0.25], [0, 0.25]]] * 3).log()[:, :, None]
+    masks = torch.tensor([[[0, 1]], [[0, 0]], [[2, 2]]])
+    first = 2 * 0.8 / (0.8**2 + 0.5**2 + 1)
+    second = 2 * 0.25 / (0.2**2 + 0.25**2 + 1)
+    only = 2 * (0.8 + 0.5) / (0.8**2 + 0.5**2 + 2)
+    missed = 2 * 0.25 / (0.25**2 + 2)
+    expected = [1 - (first + second) / 2, 1 - only, 1 - missed]
+    assert dice_loss(logits, masks).tolist() == pytest.approx(expected)
+    sure = torch.full((1, 3, 1, 2), -1e4)
+    sure[0, 0, 0, 0] = sure[0, 1, 0, 1] = 1e4
+    sure.requires_grad_()
+    loss = dice_loss(sure, masks[:1])
+    loss.sum().backward()
+    assert loss.item() == 0 and sure.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["dice", "cross_entropy+dice"])
+def test_other_losses_are_learned_and_evaluated_as_means_over_samples(name):
+    batches = make_batches(count=21, per_pixel=True, shuffle_seed=None)
+    torch.manual_seed(0)
+    model = nn.Conv2d(3, 3, 1)
+    weights = torch.tensor([1.0, 5.0, 0.5])
+    history = fit(model, batches, batches, 15, lr=0.1, class_weights=weights, loss=name, progress=False)
+    assert history.train_loss[-1] < 0.9 * history.train_loss[0]
+    logits = predict_logits(model, batches)
+    expected = dice_loss(logits, batches.targets).mean().item()
+    if name != "dice":
+        expected += nn.functional.cross_entropy(logits, batches.targets, weight=weights).item()
+    best = min(history.validation_loss)
+    assert evaluate(model, batches, weights, name)[0] == best == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_unknown_loss_is_refused_and_known_ones_are_named():
+    with pytest.raises(
+        TrainingError, match="no loss 'cross_entropy\\+dise'. Known are 'cross_entropy', 'dice'"
+    ):
+        fit(make_model(), make_batches(), None, 1, loss="cross_entropy+dise", progress=False)
+
+
+class SmallMemory(nn.Module):
+    """A network that runs out of memory when it is given more than `most` samples at once."""
+
+    def __init__(self, network: nn.Module, most: int):
+        super().__init__()
+        self.network, self.most, self.tried = network, most, []
+
+    def forward(self, inputs):
+        self.tried.append(len(inputs))
+        logits = self.network(inputs)
+        if len(inputs) > self.most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return logits
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "dice", "cross_entropy+dice"])
+def test_halves_add_up_to_the_gradients_of_the_whole_batch(name):
+    weights = torch.tensor([1.0, 5.0, 0.5])
+    results = []
+    for most in (100, 3):
+        torch.manual_seed(0)
+        model = SmallMemory(nn.Conv2d(3, 3, 1), most)
+        batches = make_batches(count=25, per_pixel=True)
+        options = {"lr": 0.1, "class_weights": weights, "loss": name, "progress": False}
+        if most == 3:
+            with pytest.warns(OutOfMemoryWarning) as warned:
+                history = fit(model, batches, batches, 2, **options)
+        else:
+            history = fit(model, batches, batches, 2, **options)
+        results.append((model, history))
+    (whole, expected), (halved, history) = results
+    for ours, theirs in zip(halved.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    assert history.train_loss == pytest.approx(expected.train_loss, rel=1e-5)
+    assert history.train_accuracy == expected.train_accuracy
+    assert history.validation_loss == pytest.approx(expected.validation_loss, rel=1e-5)
+    messages = [str(warning.message) for warning in warned]
+    assert len(messages) == 2
+    assert "not enough memory for a batch of 8: going on with parts of 4" in messages[0]
+    assert "batch of 4: going on with parts of 2" in messages[1]
+    # Once it is known what fits, nothing larger is tried again, in no epoch and in no validation.
+    assert halved.tried[:3] == [8, 4, 2] and max(halved.tried[2:]) == 2
+
+
+def test_evaluation_and_prediction_go_on_in_halves_too():
+    model, batches = make_model(), make_batches(shuffle_seed=None)
+    small = SmallMemory(model, 4)
+    with pytest.warns(OutOfMemoryWarning, match="batch of 8: going on with parts of 4"):
+        assert evaluate(small, batches) == pytest.approx(evaluate(model, batches))
+    with pytest.warns(OutOfMemoryWarning, match="batch of 8: going on with parts of 4"):
+        torch.testing.assert_close(predict_logits(small, batches), predict_logits(model, batches))
+    small = SmallMemory(nn.Conv2d(3, 3, 1), 4)
+    with pytest.warns(OutOfMemoryWarning, match="batch of 8: going on with parts of 4"):
+        assert torch.equal(predict_masks(small, batches), predict_masks(small.network, batches))
+
+
+@pytest.mark.filterwarnings("ignore::elfw_helpers.memory.OutOfMemoryWarning")
+def test_no_memory_for_a_single_sample_ends_with_advice():
+    model = SmallMemory(make_model(), 0)
+    with pytest.raises(
+        TrainingError, match="not enough memory for a single sample .*2.00 GiB.*smaller images"
+    ):
+        fit(model, make_batches(), None, 1, progress=False)
+    assert model.tried == [8, 4, 2, 1]
+
+
+def test_a_sample_that_cannot_be_normalised_alone_ends_with_advice():
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3), nn.Flatten())
+    model.append(nn.Linear(3, 3))
+    with pytest.raises(TrainingError, match="cannot train on one sample at a time .*batches of two or more"):
+        fit(model, make_batches(count=1), None, 1, progress=False)
+
+
 @pytest.mark.filterwarnings("error")
 def test_loss_that_is_not_finite_stops_and_says_where():
     with pytest.raises(TrainingError, match=r"at step \d+ of epoch 1, with learning rate 1e\+20.*Lower"):
@@ -149,13 +282,20 @@ def test_finished_run_is_loaded_and_another_setting_is_another_run(tmp_path):
     assert not same_weights(first, other)
 
 
-@pytest.mark.parametrize("change", ["data", "weights", "seed", "frozen"])
-def test_a_run_is_not_taken_for_one_with_other_data_weights_or_seed(tmp_path, change):
-    fit(make_model(), make_batches(), None, 1, checkpoint=tmp_path, progress=False)
-    model = make_model(seed=1 if change == "weights" else 0)
-    model[0].requires_grad_(change != "frozen")
-    data = make_batches(seed=1 if change == "data" else 0)
-    fit(model, data, None, 1, seed=1 if change == "seed" else 0, checkpoint=tmp_path, progress=False)
+@pytest.mark.parametrize("change", ["data", "weights", "seed", "frozen", "loss"])
+def test_a_run_is_not_taken_for_one_with_other_data_weights_seed_or_loss(tmp_path, change):
+    def train(changed=None):
+        torch.manual_seed(1 if changed == "weights" else 0)
+        model = nn.Conv2d(3, 3, 1)
+        model.bias.requires_grad_(changed != "frozen")
+        data = make_batches(seed=1 if changed == "data" else 0, per_pixel=True)
+        loss, seed = "dice" if changed == "loss" else "cross_entropy", 1 if changed == "seed" else 0
+        fit(model, data, None, 1, loss=loss, seed=seed, checkpoint=tmp_path, progress=False)
+
+    train()
+    train()
+    assert len(list(tmp_path.iterdir())) == 1
+    train(change)
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -178,7 +318,8 @@ def test_killed_run_goes_on_bit_for_bit(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     saved = json.loads(next(tmp_path.glob("*/progress.json")).read_text())
-    assert 5 <= len(saved["history"]["train_loss"]) < 80
+    # 4 where the kill fell between the fifth epoch's tensors and the file that names them.
+    assert 4 <= len(saved["history"]["train_loss"]) < 80
     arguments = (make_batches(80), make_batches(seed=1), 80)
     resumed, straight = make_model(), make_model()
     history = fit(resumed, *arguments, **SETTINGS, checkpoint=tmp_path, progress=False)

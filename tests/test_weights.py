@@ -11,14 +11,13 @@ import torch
 from safetensors.torch import save_file
 from torchvision import models
 
-from elfw_helpers import models as course_models
 from elfw_helpers.errors import WeightsError
-from elfw_helpers.models import mini_network, resnet18
+from elfw_helpers.models import classification, mini_network, resnet18
 from elfw_helpers.paths import rendered_weights
 from elfw_helpers.weights import CHECKSUMS, load_rendered, read_checksums, store_weights
 
 MOST_BYTES = 23_000_000
-RENDERED_FILE = rendered_weights().name
+RENDERED_FILE = rendered_weights("resnet18").name
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +132,7 @@ def folder(stored, tmp_path, monkeypatch) -> Path:
     """A folder of its own with those files, in place of the course's."""
     for file in stored.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    monkeypatch.setattr(course_models, "rendered_weights", lambda: tmp_path / RENDERED_FILE)
+    monkeypatch.setattr(classification, "rendered_weights", lambda network: tmp_path / RENDERED_FILE)
     return tmp_path
 
 
@@ -254,7 +253,7 @@ def test_weights_beyond_float16_are_not_written(tmp_path):
 
 
 def test_the_weights_that_the_course_brings_along():
-    file = rendered_weights()
+    file = rendered_weights("resnet18")
     network = models.resnet18(weights=None)
     load_rendered(network, file)
     assert file.stat().st_size < MOST_BYTES

@@ -30,14 +30,19 @@ def take_photo(light: np.ndarray, camera: Camera, sampler: Sampler) -> np.ndarra
     size = len(light)
     light = light * (camera.exposure * np.array(camera.white_balance, np.float32))
     light = blur(np.maximum(light, 0), camera.blur * size / 128)
-    light = np.minimum(light / (1 + 0.25 * light), 1)  # highlights saturate gently, as film does
-    picture = SCREEN[(np.sqrt(light) * (len(SCREEN) - 1) + 0.5).astype(np.int32)]
+    picture = develop(light)
     picture = 0.5 + (picture - 0.5) * camera.contrast
     grey = ((picture[..., 0] + picture[..., 1] + picture[..., 2]) * (1 / 3))[..., None]
     picture = 255 * (grey + (picture - grey) * camera.saturation)
     picture = picture + camera.noise * sensor_noise(sampler, size)
     eight_bits = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
     return compress(eight_bits, camera.jpeg_quality)
+
+
+def develop(light: np.ndarray) -> np.ndarray:
+    """Return light, float32 from 0 on, as a screen shows it, float32 in 0..1."""
+    light = np.minimum(light / (1 + 0.25 * light), 1)  # highlights saturate gently, as film does
+    return SCREEN[(np.sqrt(light) * (len(SCREEN) - 1) + 0.5).astype(np.int32)]
 
 
 def sensor_noise(sampler: Sampler, size: int) -> np.ndarray:

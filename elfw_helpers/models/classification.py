@@ -1,15 +1,13 @@
-"""The networks of the course."""
+"""Networks that give a face one attribute: the report's mini network, and ResNet-18."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, max_pool2d
 from torchvision import models
 
 from elfw_helpers.errors import WeightsError
 from elfw_helpers.paths import rendered_weights
-from elfw_helpers.weights import load_imagenet, load_rendered
+from elfw_helpers.weights import load_rendered, load_torchvision
 
 
 class MiniNetwork(nn.Module):
@@ -47,53 +45,6 @@ class MiniNetwork(nn.Module):
         return self.linear(features.flatten(1))
 
 
-class UNet(nn.Module):
-    """A compact U-Net: down to a sixteenth of the size and up again, each step up seeing its step down.
-
-    Args:
-        classes: number of outputs a pixel.
-        width: channels at full size; each of the four steps down doubles them. 8 gives 0.4 million
-            parameters.
-
-    Source: Ronneberger et al. (2015), https://arxiv.org/abs/1505.04597; here with padded convolutions,
-    batch normalisation, and one convolution instead of two on each step up.
-    """
-
-    def __init__(self, classes: int = 7, width: int = 8):
-        super().__init__()
-        widths = [width << step for step in range(5)]
-        self.down = nn.ModuleList(
-            nn.Sequential(convolve(before, after), convolve(after, after))
-            for before, after in zip([3, *widths], widths, strict=False)
-        )
-        self.up = nn.ModuleList(
-            convolve(deep + shallow, shallow)
-            for deep, shallow in zip(widths[:0:-1], widths[-2::-1], strict=True)
-        )
-        self.head = nn.Conv2d(width, classes, kernel_size=1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits [B, classes, H, W] of images, float32 [B, 3, H, W]; H and W are multiples of 16."""
-        features = self.down[0](images)
-        skipped = []
-        for step in self.down[1:]:
-            skipped.append(features)
-            features = step(max_pool2d(features, 2))
-        for step in self.up:
-            features = interpolate(features, scale_factor=2, mode="nearest")
-            features = step(torch.cat([features, skipped.pop()], dim=1))
-        return self.head(features)
-
-
-def convolve(before: int, after: int) -> nn.Sequential:
-    """Return a 3 x 3 convolution from `before` to `after` channels, normalised over the batch, with ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(after),
-        nn.ReLU(inplace=True),
-    )
-
-
 def mini_network(classes: int = 3) -> MiniNetwork:
     """Return the report's mini network, freshly initialised: 29,667 parameters for 3 classes."""
     return MiniNetwork(classes)
@@ -117,13 +68,11 @@ def resnet18(weights: str | None = None, classes: int = 3) -> models.ResNet:
         raise WeightsError(f"there are no weights {weights!r} for ResNet-18. {known}")
     network = models.resnet18(weights=None)
     if weights == "imagenet":
-        load_imagenet(network, models.ResNet18_Weights.IMAGENET1K_V1)
+        alternative = (
+            "Take weights='rendered', which the project brings, train from scratch with weights=None"
+        )
+        load_torchvision(network, models.ResNet18_Weights.IMAGENET1K_V1, alternative)
     elif weights == "rendered":
-        load_rendered(network, rendered_weights())
+        load_rendered(network, rendered_weights("resnet18"))
     network.fc = nn.Linear(network.fc.in_features, classes)
     return network
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Return the number of parameters of a model, those that do not learn included."""
-    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from elfw_helpers import augment
-from elfw_helpers.augment import change_colours, draw_movements, move_faces, shake_faces
+from elfw_helpers.augment import change_colours, draw_movements, move_faces, shake_faces, shaking
 from elfw_helpers.batches import IMAGENET_MEAN, IMAGENET_STD, Batches
 
 SIDE = 32
@@ -48,9 +47,9 @@ def test_movements_stay_within_their_bounds():
     maps = draw_movements(1000, seeded())
     scale = maps[:, 1, :2].norm(dim=1)
     angle = torch.atan2(maps[:, 1, 0], maps[:, 1, 1])
-    assert scale.log().abs().max() <= augment.SCALE + 1e-6
-    assert angle.abs().max() <= augment.ANGLE + 1e-6
-    assert maps[:, :, 2].abs().max() <= augment.SHIFT
+    assert scale.log().abs().max() <= shaking.SCALE + 1e-6
+    assert angle.abs().max() <= shaking.ANGLE + 1e-6
+    assert maps[:, :, 2].abs().max() <= shaking.SHIFT
     # Turned and scaled alike on both axes: a circle stays a circle.
     torch.testing.assert_close(maps[:, :, 0].norm(dim=1), maps[:, :, 1].norm(dim=1))
 

@@ -1,0 +1,298 @@
+"""Photos, named one by one or by the folder, to files of predictions: what `elfw predict` does.
+
+A photo that cannot be read or predicted is reported, and never stops the rest.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from elfw_helpers.files import write_atomically
+from elfw_helpers.errors import DataError
+from elfw_helpers.images import IMAGE_SUFFIXES, read_image
+from elfw_helpers.labels import ATTRIBUTES, attribute_from_mask
+from elfw_helpers.layout import find_root, list_files
+from elfw_helpers.predict import (
+    PredictionWarning,
+    class_fractions,
+    draw_overlay,
+    mask_picture,
+    predict_attribute,
+    predict_mask,
+)
+from elfw_helpers.trained import TrainedModel
+
+# What is written for each photo, after its name without extension; the JSON last, when all else is there.
+OUTPUTS = {"segment": ("_mask.png", "_overlay.jpg", ".json"), "attribute": (".json",)}
+# Colours at full resolution: at the half that JPEG is used to, the masks' outlines would smear.
+OVERLAY = {"quality": 90, "subsampling": 0}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one photo, or why it says nothing.
+
+    Attributes:
+        path: the photo.
+        image: as it was read, RGB and upright; None after an error.
+        mask: class ids, uint8 [H, W], from a model that segments.
+        probabilities: float64 [3], from a model that classifies.
+        warnings: what its reader should know of.
+        error: why there is no prediction.
+    """
+
+    path: Path
+    image: Image.Image | None = None
+    mask: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
+    error: DataError | None = None
+
+    @property
+    def attribute(self) -> str:
+        """Name of the attribute: the most probable one, or the mask's by the rule."""
+        by_rule = self.probabilities is None
+        return ATTRIBUTES[attribute_from_mask(self.mask) if by_rule else int(self.probabilities.argmax())]
+
+
+def predict_files(model: TrainedModel, paths: Iterable[str | Path]) -> Iterator[Prediction]:
+    """Predict photos one after another; each brings a prediction or its error.
+
+    Args:
+        model: from `load_model`; its task decides what is predicted.
+        paths: photos, and folders of photos, as for `list_photos`.
+    """
+    photos, errors = list_photos(paths)
+    yield from (Prediction(error.file, error=error) for error in errors)
+    yield from (predict_photo(model, photo) for photo in photos)
+
+
+def list_photos(paths: Iterable[str | Path]) -> tuple[list[Path], list[DataError]]:
+    """Return the photos behind paths, each once, and what is wrong with the folders.
+
+    Args:
+        paths: files of any name, in their order, and folders, of which the images are taken, sorted by
+            name: those in faces/ if there is such a folder, as in ELFW's layout.
+    """
+    photos: dict[Path, Path] = {}
+    errors: list[DataError] = []
+    for path in map(Path, paths):
+        try:
+            found = list_folder(path, errors) if path.is_dir() else [path]
+            for photo in found:
+                photos.setdefault(photo.resolve(), photo)
+        except DataError as error:
+            errors.append(error)
+        # RuntimeError: links that lead round in a circle.
+        except (OSError, RuntimeError) as error:
+            errors.append(DataError(path, f"cannot be looked up ({error})", "Check its name and rights"))
+    return list(photos.values()), errors
+
+
+def list_folder(folder: Path, errors: list[DataError]) -> list[Path]:
+    """Return the images of a folder, sorted by name; what is wrong with single ones goes to `errors`."""
+    root = find_root(folder)
+    found = list_files(root / "faces" if (root / "faces").is_dir() else root, errors.append)
+    if not found:
+        raise DataError(folder, "holds no images", f"Photos are files in {', '.join(IMAGE_SUFFIXES)}")
+    return list(found.values())
+
+
+def predict_photo(model: TrainedModel, path: Path) -> Prediction:
+    """Predict one photo; what is wrong with it is returned, not raised."""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", PredictionWarning)
+            image = read_image(path)
+            mask = predict_mask(model, image) if model.card.task == "segment" else None
+            probabilities = predict_attribute(model, image) if mask is None else None
+    except DataError as error:
+        return Prediction(path, error=error)
+    # Whatever a broken file or one photo too large makes Pillow or torch raise, the next one may be fine.
+    except (MemoryError, RuntimeError) as error:
+        fix = "Save it anew as JPEG or PNG; if that does not help, scale it down"
+        return Prediction(
+            path, error=DataError(path, f"cannot be predicted ({str(error) or 'out of memory'})", fix)
+        )
+    remarks = tuple(str(warning.message) for warning in caught)
+    return Prediction(path, image, mask, probabilities, remarks)
+
+
+def predict_into(model: TrainedModel, paths: Iterable[str | Path], out: Path, replace: bool = False) -> int:
+    """Write the predictions of photos into a folder; say on stderr what failed, as it happens.
+
+    Args:
+        model: from `load_model`.
+        paths: photos, and folders of photos, as for `list_photos`.
+        out: where to; made if it is not there. NAME.json for each photo and, from a model that segments,
+            NAME_mask.png and NAME_overlay.jpg.
+        replace: overwrite outputs that are there; otherwise such photos are passed over.
+
+    Returns:
+        exit code: 0 all fine, 1 some photos failed, 130 interrupted.
+
+    Raises:
+        DataError: there are no photos at all, or `out` cannot be used.
+    """
+    photos, errors = list_photos(paths)
+    if not photos:
+        raise errors[0]
+    prepare_folder(out, photos)
+    waiting = choose_waiting(photos, out, OUTPUTS[model.card.task], replace, errors)
+    for error in errors:
+        say(str(error))
+    done, failed = 0, len(errors)
+    bar = tqdm(predict_files(model, waiting), "predicting", len(waiting), delay=2, unit="photo")
+    try:
+        for prediction in bar:
+            error = prediction.error or write_prediction(prediction, model, out)
+            done, failed = done + (error is None), failed + (error is not None)
+            remarks = [f"{prediction.path}: {text}" for text in prediction.warnings]
+            for line in [str(error)] if error else remarks:
+                say(line, bar)
+    except KeyboardInterrupt:
+        remark = "Called again without --replace, it goes on from there"
+        say(f"interrupted: {done} of {count(len(waiting))} done. {remark}", bar)
+        return 130
+    finally:
+        bar.close()
+    print(f"{count(done)} predicted into {out}")
+    if failed:
+        say(f"{count(failed)} failed")
+    return 1 if failed else 0
+
+
+def prepare_folder(out: Path, photos: list[Path]) -> None:
+    """Make the folder for outputs.
+
+    Raises:
+        DataError: it cannot be made, or is one that the photos lie in.
+    """
+    target = out.resolve()
+    inside = [photo for photo in photos if target in (photo.parent.resolve(), photo.resolve().parent)]
+    if inside:
+        found = f"holds {inside[0].name}, one of the photos: an output could overwrite it"
+        raise DataError(out, found, "Name another folder with --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fix = "Name a folder that can be made with --out"
+        raise DataError(out, f"cannot hold the outputs ({error.strerror})", fix) from None
+
+
+def choose_waiting(
+    photos: list[Path], out: Path, suffixes: tuple[str, ...], replace: bool, errors: list[DataError]
+) -> list[Path]:
+    """Return the photos to predict: those whose outputs are not there, and that no other one shares.
+
+    Args:
+        photos: all of them.
+        out: the folder of outputs.
+        suffixes: what follows a photo's name in the names of its outputs.
+        replace: overwrite what is there.
+        errors: gets an error for each photo whose outputs would overwrite something else.
+    """
+    # Without regard to case: some file systems keep one file only of Ann.json and ann.json.
+    owners: dict[str, Path] = {}
+    waiting: list[Path] = []
+    kept = 0
+    for photo in photos:
+        first = owners.setdefault(photo.stem.casefold(), photo)
+        if first != photo:
+            found = f"has the same name as {first}, and would get the same outputs"
+            errors.append(DataError(photo, found, "Rename one of them, or predict it into another --out"))
+            continue
+        there = [] if replace else [suffix for suffix in suffixes if is_there(out / f"{photo.stem}{suffix}")]
+        if there and len(there) < len(suffixes):
+            found = "is there already, but not all that belongs to it"
+            fix = "Move it away, name another folder with --out, or overwrite it with --replace"
+            errors.append(DataError(out / f"{photo.stem}{there[0]}", found, fix))
+        elif there:
+            kept += 1
+        else:
+            waiting.append(photo)
+    if kept:
+        say(f"{count(kept)} with outputs in {out} already: kept as they are; --replace makes them again")
+    return waiting
+
+
+def is_there(path: Path) -> bool:
+    """Say whether there is such a file; none has a name that is too long for one."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def write_prediction(prediction: Prediction, model: TrainedModel, out: Path) -> DataError | None:
+    """Write all outputs of one photo, each of them whole; return what kept them from being written."""
+    try:
+        with ExitStack() as undo:
+            for name, content in encode_outputs(prediction, model).items():
+                write_atomically(out / name, content)
+                # All or none: what is left of a photo's outputs would be taken for someone else's.
+                undo.callback((out / name).unlink, missing_ok=True)
+            undo.pop_all()
+    except (OSError, MemoryError) as error:
+        fix = f"Check the space and the rights of {out}, or make the photo smaller and its name shorter"
+        return DataError(
+            prediction.path, f"its outputs cannot be written ({str(error) or 'out of memory'})", fix
+        )
+    return None
+
+
+def encode_outputs(prediction: Prediction, model: TrainedModel) -> dict[str, bytes]:
+    """Return the content of a prediction's files by name, JSON last."""
+    name, image = prediction.path.stem, prediction.image
+    answer = {
+        "photo": prediction.path.name,
+        "width": image.width,
+        "height": image.height,
+        "model": model.name,
+        "task": model.card.task,
+        "attribute": prediction.attribute,
+    }
+    pictures = {}
+    if prediction.mask is None:
+        answer["probabilities"] = round_all(zip(ATTRIBUTES, prediction.probabilities.tolist(), strict=True))
+    else:
+        answer["class_fractions"] = round_all(class_fractions(prediction.mask).items())
+        overlay = draw_overlay(image, prediction.mask)
+        pictures[f"{name}_mask.png"] = encode_picture(mask_picture(prediction.mask), "PNG")
+        pictures[f"{name}_overlay.jpg"] = encode_picture(overlay, "JPEG", **OVERLAY)
+    return pictures | {f"{name}.json": (json.dumps(answer, indent=1) + "\n").encode()}
+
+
+def round_all(shares: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Return shares by name to six places, enough for anyone who reads them."""
+    return {name: round(share, 6) for name, share in shares}
+
+
+def encode_picture(picture: Image.Image, kind: str, **options: int) -> bytes:
+    """Return a picture as a file of a kind, "PNG" or "JPEG"."""
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def say(text: str, bar: tqdm | None = None) -> None:
+    """Write a line to stderr, above the progress bar once that is shown."""
+    # tqdm's own write would show a bar that is still waiting out its delay, and leave it there at 0 %.
+    shown = bar is not None and bar.last_print_t > bar.start_t
+    (tqdm.write if shown else print)(f"elfw: {text}", file=sys.stderr)
+
+
+def count(photos: int) -> str:
+    """Return a number of photos in words: 1 photo, 2 photos."""
+    return f"{photos} photo" if photos == 1 else f"{photos} photos"

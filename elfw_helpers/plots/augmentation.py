@@ -1,0 +1,100 @@
+"""Objects put on faces, and what they bring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from PIL import Image
+
+from elfw_helpers.augment import FaceGeometry
+from elfw_helpers.plots.segmentation import blend_mask
+from elfw_helpers.plots.style import COLOURS
+
+# How far beyond the eyes the line through them is drawn, and how far down the nose, in eye distances.
+REACH, NOSE = 1.0, 1.1
+
+
+def draw_geometry(faces: Sequence[tuple[Image.Image, np.ndarray]], found: Sequence[FaceGeometry]) -> Figure:
+    """Draw where the labels say that eyes and nose are, on the masks above and on the faces below.
+
+    Args:
+        faces: image and mask, uint8 [H, W], of each.
+        found: as `locate_face` returns it for each mask.
+    """
+    figure, axes = plt.subplots(2, len(faces), figsize=(1.7 * len(faces), 3.6), squeeze=False)
+    for column, ((image, mask), face) in enumerate(zip(faces, found, strict=True)):
+        pixels = np.asarray(image)
+        axes[0, column].imshow(blend_mask(np.full_like(pixels, 255), mask))
+        axes[1, column].imshow(pixels)
+        across = face.eye_distance * np.array([np.cos(face.roll), np.sin(face.roll)])
+        down = face.eye_distance * np.array([-np.sin(face.roll), np.cos(face.roll)])
+        middle = np.array([face.x, face.y])
+        for panel in axes[:, column]:
+            for end in (middle + REACH * across, middle - REACH * across, middle + NOSE * down):
+                panel.plot(*zip(middle, end, strict=True), color="black", linewidth=2.6)
+                panel.plot(*zip(middle, end, strict=True), color="white", linewidth=1.2)
+            eyes = np.stack([middle - across / 2, middle + across / 2])
+            panel.scatter(*eyes.T, color="white", edgecolor="black", s=36, zorder=3)
+            panel.set(xlim=(-0.5, pixels.shape[1] - 0.5), ylim=(pixels.shape[0] - 0.5, -0.5))
+            panel.set_axis_off()
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
+def draw_gains(gains: Mapping[str, tuple[float, float, float]], title: str) -> Figure:
+    """Draw by how much each class's IoU changed, with its interval; the line is no change.
+
+    Args:
+        gains: difference and the ends of its interval, by class.
+        title: names what is compared on which data.
+    """
+    figure, axes = plt.subplots(figsize=(8, 0.45 * len(gains) + 1.2), layout="constrained")
+    for place, (gain, low, high) in enumerate(gains.values()):
+        apart = low > 0 or high < 0
+        colour = COLOURS[0] if apart else "0.6"
+        axes.plot((low, high), (place, place), color=colour, linewidth=2)
+        axes.scatter(gain, place, color=colour, s=45, zorder=3)
+        axes.annotate(
+            f"{gain:+.3f}", (gain, place), (0, 7), textcoords="offset points", ha="center", fontsize=9
+        )
+    axes.axvline(0, color="0.2", linewidth=1)
+    axes.set_yticks(range(len(gains)), list(gains))
+    axes.invert_yaxis()
+    axes.set(title=title, xlabel="change of IoU, 95 % interval (grey: 0 is inside)")
+    axes.margins(y=0.12)
+    axes.grid(False, axis="y")
+    sns.despine(figure)
+    return figure
+
+
+def draw_ratio_study(table: pd.DataFrame, classes: Sequence[str], title: str) -> Figure:
+    """Draw the IoU of some classes by the ratio of augmented faces: a dot a seed, a line through the means.
+
+    Args:
+        table: a row a run, with columns ratio, seed, and one a class.
+        classes: columns to draw, a panel each.
+        title: names the data.
+    """
+    figure, panels = plt.subplots(
+        1, len(classes), figsize=(3.1 * len(classes), 3.2), layout="constrained", squeeze=False
+    )
+    ratios = sorted(table["ratio"].unique())
+    places = table["ratio"].map(ratios.index)
+    for axes, name, colour in zip(panels[0], classes, (*COLOURS, *COLOURS), strict=False):
+        axes.plot(range(len(ratios)), table.groupby("ratio")[name].mean(), color=colour, linewidth=2)
+        axes.scatter(places, table[name], color=colour, s=28, zorder=3)
+        axes.set_xticks(range(len(ratios)), [f"{ratio:g}" for ratio in ratios])
+        axes.set(title=name, xlabel="augmented faces per face")
+        low, high = table[name].min(), table[name].max()
+        # At least .1 high, so that noise does not look like news.
+        middle, half = (low + high) / 2, max(high - low, 0.1) * 0.6
+        axes.set_ylim(middle - half, middle + half)
+    panels[0, 0].set_ylabel("IoU on the test split")
+    figure.suptitle(title, fontsize=11)
+    sns.despine(figure)
+    return figure

@@ -1,0 +1,169 @@
+"""How the two small networks that ship with the course are made: from rendered faces alone.
+
+No photo goes into them, so the weights are free to use. `trained` stores and loads them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from elfw_helpers.augment import shake_faces
+from elfw_helpers.batches import Batches, channel_statistics
+from elfw_helpers.datasets import FaceFolder
+from elfw_helpers.errors import WeightsError
+from elfw_helpers.labels import ATTRIBUTES, EYEWEAR, PIXEL_CLASSES, WEARABLE
+from elfw_helpers.pretraining import PRETRAINING_SEED, RENDER_SIZE
+from elfw_helpers.recipes import fall_along_cosine
+from elfw_helpers.rendering import render_folder
+from elfw_helpers.trained import NETWORKS, ModelCard, store_model
+from elfw_helpers.training import best_device, fit
+
+# How many photos of life show eyewear and headwear: the share of CelebA's 202,599 photos by its list of
+# attributes. Source: Liu et al. (2015), https://arxiv.org/abs/1411.7766
+LIFE_EYEWEAR, LIFE_HEADWEAR = 0.065, 0.048
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training: side of the inputs in pixels, how many samples are seen, first learning rate.
+
+    The rate falls along half a cosine to nearly 0.
+    """
+
+    size: int
+    samples: int
+    lr: float
+
+
+@dataclass(frozen=True)
+class ShippedNetwork:
+    """What is trained, and how: by SGD with momentum 0.9 in batches of 32, on faces shaken anew.
+
+    Attributes:
+        architecture, options: as in `ModelCard`.
+        classes: PIXEL_CLASSES or ATTRIBUTES.
+        stages: one after the other; the last one's size is what the network is for.
+        weight_decay: of SGD.
+    """
+
+    architecture: str
+    classes: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    options: dict = field(default_factory=dict)
+    weight_decay: float = 1e-4
+
+    @property
+    def of_pixels(self) -> bool:
+        """Whether it answers for every pixel."""
+        return self.classes == PIXEL_CLASSES
+
+
+SHIPPED = {
+    "mini_network": ShippedNetwork("mini_network", ATTRIBUTES, (Stage(64, 100_000, 3e-3),)),
+    # Small pictures first: most of what there is to learn shows there, at less than half the time.
+    "unet": ShippedNetwork(
+        "unet", PIXEL_CLASSES, (Stage(64, 60_000, 0.1), Stage(96, 40_000, 0.05)), {"width": 12}
+    ),
+}
+
+
+def make_shipped(name: str, faces: int, out: Path, work: Path, replace: bool = False) -> None:
+    """Render faces, train one of the small networks on them, and store it with its card.
+
+    The same call goes on where one that was interrupted stopped.
+
+    Args:
+        name: "mini_network" or "unet".
+        faces: how many to render; eight in ten are trained on.
+        out: the file of weights.
+        work: folder for the faces and the checkpoints.
+        replace: overwrite `out` if it is there.
+
+    Raises:
+        WeightsError: `out` exists and is not to be replaced.
+    """
+    if out.exists() and not replace:
+        raise WeightsError(f"{out} exists. Name another file with --out, or overwrite it with --replace")
+    root = render_folder(work / "faces", faces, seed=PRETRAINING_SEED, size=RENDER_SIZE)
+    # By the masks: labels.txt of a rendered folder has wrong attributes on purpose.
+    folder = FaceFolder(root, labels_file="no-labels.txt")
+    plan = SHIPPED[name]
+    network, mean, std = train_stages(plan, folder, work / "training")
+    card = ModelCard(
+        architecture=plan.architecture,
+        options=plan.options,
+        classes=plan.classes,
+        size=plan.stages[-1].size,
+        mean=tuple(mean),
+        std=tuple(std),
+        trained_on=f"{len(folder.split().train)} rendered faces; no photo",
+    )
+    store_model(network, card, out, replace=replace)
+
+
+def train_stages(
+    plan: ShippedNetwork, folder: FaceFolder, checkpoint: Path
+) -> tuple[nn.Module, list[float], list[float]]:
+    """Return the network trained on the training split of a folder, and the mean and deviation it expects."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(PRETRAINING_SEED)
+        network = NETWORKS[plan.architecture](len(plan.classes), **plan.options)
+    chosen, statistics = folder.split().train, None
+    for number, stage in enumerate(plan.stages):
+        faces = folder.preload(stage.size)
+        images, masks, words = faces.images[chosen], faces.masks[chosen], faces.attributes[chosen]
+        if statistics is None:
+            statistics = [values.tolist() for values in channel_statistics(images)]
+        batches = Batches(
+            images,
+            masks if plan.of_pixels else words,
+            mean=statistics[0],
+            std=statistics[1],
+            shuffle_seed=PRETRAINING_SEED + number,
+            augment=shake_faces,
+            device=best_device(),
+        )
+        epochs = max(1, round(stage.samples / batches.count))
+        options = {"lr": stage.lr, "weight_decay": plan.weight_decay, "schedule": fall_along_cosine(epochs)}
+        fit(network, batches, None, epochs, seed=PRETRAINING_SEED + number, checkpoint=checkpoint, **options)
+    correct_for_shares(last_layer(network), measure_shift(masks if plan.of_pixels else words))
+    return network, *statistics
+
+
+def measure_shift(targets: Tensor) -> Tensor:
+    """Return by how much a network trained on rendered faces overrates each class in photos, in logits.
+
+    Glasses and caps are made common in rendered faces, so that they can be learned. The logarithm of how much
+    commoner a class is than in life, taken from its logit, makes up for it.
+
+    Args:
+        targets: class indices of attributes, int64 [N], or masks, uint8 [N, H, W].
+
+    Returns:
+        float32, a number a class.
+
+    Source: Saerens et al. (2002), https://doi.org/10.1162/089976602753284446
+    """
+    if targets.ndim == 1:
+        shares = torch.bincount(targets, minlength=len(ATTRIBUTES)) / len(targets)
+        return (shares / torch.tensor([1 - LIFE_EYEWEAR - LIFE_HEADWEAR, LIFE_EYEWEAR, LIFE_HEADWEAR])).log()
+    shift = torch.zeros(len(PIXEL_CLASSES))
+    for label, in_life in ((EYEWEAR, LIFE_EYEWEAR), (WEARABLE, LIFE_HEADWEAR)):
+        shown = (targets == label).flatten(1).any(1).double().mean()
+        shift[label] = (shown / in_life).log()
+    return shift
+
+
+def last_layer(network: nn.Module) -> nn.Module:
+    """Return the layer whose outputs are the logits."""
+    return list(network.modules())[-1]
+
+
+@torch.no_grad()
+def correct_for_shares(layer: nn.Module, shift: Tensor) -> None:
+    """Take a shift, a number a class, from the logits that a layer gives, once and for all: from its bias."""
+    layer.bias -= shift.to(layer.bias)

@@ -1,0 +1,268 @@
+"""Augmented folders: complete, reproducible, and no way from a test face into training."""
+
+import json
+import re
+from collections import Counter
+
+import pytest
+import torch
+
+from elfw_helpers.augment import (
+    OBJECTS,
+    Origin,
+    augment_faces,
+    augment_folder,
+    is_held_out,
+    read_augmented,
+    read_origins,
+    render_object,
+    select_for_training,
+)
+from elfw_helpers.augment import copies as copies_module
+from elfw_helpers.check import check_folder
+from elfw_helpers.cli import main
+from elfw_helpers.datasets import FaceFolder, FaceTensors
+from elfw_helpers.errors import DataError
+from elfw_helpers.labels import EYEWEAR, attribute_from_mask
+from elfw_helpers.rendering import render_folder
+
+FEW = 10
+
+
+@pytest.fixture(autouse=True)
+def few_objects(monkeypatch):
+    """Ten objects a kind, two of them held out: enough here, and soon rendered."""
+    monkeypatch.setattr(copies_module, "OBJECT_SEEDS", FEW)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Forty rendered faces with a frozen split."""
+    out = tmp_path_factory.mktemp("rendered") / "set"
+    return render_folder(out, count=40, seed=5, size=48, workers=1, progress=False)
+
+
+@pytest.fixture
+def augmented(source, tmp_path):
+    return augment_folder(source, tmp_path / "augmented", ("eyewear", "hand"), count=60).folder
+
+
+def snapshot(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def training_names(source):
+    faces = FaceFolder(source)
+    return {faces.names[index] for index in faces.split().train.tolist()}
+
+
+def test_the_folder_is_sound_and_the_manifest_names_source_and_object(source, augmented):
+    audit, origins = check_folder(augmented), read_origins(augmented)
+    assert audit.problems == [] and len(audit.looks) == len(origins) == 60
+    faces, sources = FaceFolder(augmented), FaceFolder(source).names
+    assert set(faces.names) == set(origins)
+    for index, name in enumerate(faces.names):
+        origin = origins[name]
+        assert origin.source in sources and origin.object in ("eyewear", "hand")
+        assert 0 <= origin.object_seed < FEW
+        assert faces.layout.listed[name] == attribute_from_mask(faces.read(index)[1])
+    manifest = json.loads((augmented / "manifest.json").read_text())
+    assert (manifest["version"], manifest["source"]) == (1, source.name)
+
+
+def test_objects_and_faces_are_used_alike(augmented):
+    origins = read_origins(augmented).values()
+    kinds = Counter(origin.object for origin in origins)
+    # Who wears eyewear already can only be given a hand, and so may the last of them.
+    assert kinds.total() == 60 and abs(kinds["eyewear"] - kinds["hand"]) <= 2
+    uses = Counter(origin.source for origin in origins)
+    assert len(uses) == 40 and max(uses.values()) == 2
+
+
+def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(source, tmp_path):
+    for name, seed in (("first", 1), ("again", 1), ("other", 2)):
+        augment_folder(source, tmp_path / name, ("hand",), count=8, seed=seed)
+    assert snapshot(tmp_path / "first") == snapshot(tmp_path / "again")
+    assert set(read_origins(tmp_path / "first")) != set(read_origins(tmp_path / "other"))
+
+
+def test_a_folder_without_a_frozen_split_serves_too(folder, tmp_path):
+    written = augment_folder(folder, tmp_path / "out", ("eyewear",), count=30)
+    assert written.made == {"eyewear": 30} and 0 < written.left_out <= 12
+    assert len(FaceFolder(written.folder)) == 30
+    # Faces that wear spectacles already were passed over.
+    faces = FaceFolder(folder)
+    spectacled = {
+        name for name, kind in zip(faces.names, faces.attributes.tolist(), strict=True) if kind == 1
+    }
+    assert not spectacled & {origin.source for origin in read_origins(written.folder).values()}
+
+
+def elfw_selection(names, held_out):
+    """Filter augmented faces as ELFW's own code does: by the name pattern that one of its scripts writes."""
+    return [name for name in names if re.sub(r"-eyewear-\d+$", "", name) not in held_out]
+
+
+def test_elfw_own_filter_leaks_on_this_folder_and_ours_does_not(source, augmented):
+    faces, split = FaceFolder(source), FaceFolder(source).split()
+    held_out = {faces.names[index] for part in (split.validation, split.test) for index in part.tolist()}
+    origins, names = read_origins(augmented), FaceFolder(augmented).names
+    leaked = [name for name in elfw_selection(names, held_out) if origins[name].source in held_out]
+    assert leaked and {origins[name].object for name in leaked} == {"hand"}
+
+    selected = select_for_training(origins, names, training_names(source))
+    assert selected and not any(origins[name].source in held_out for name in selected)
+    assert not any(is_held_out(origins[name].object_seed) for name in selected)
+    # Nothing that may be trained on is lost either.
+    lost = set(names) - set(selected)
+    assert all(origins[name].source in held_out or is_held_out(origins[name].object_seed) for name in lost)
+
+    trained = read_augmented(augmented, training_names(source), size=32)
+    assert trained.names == selected and tuple(trained.images.shape) == (len(selected), 32, 32, 3)
+    assert tuple(trained.masks.shape) == (len(selected), 32, 32)
+
+
+def test_a_face_that_the_manifest_does_not_know_is_an_error(source, augmented):
+    for kind, ending in (("faces", "jpg"), ("labels", "png")):
+        file = next((augmented / kind).glob(f"*-hand-*.{ending}"))
+        (augmented / kind / f"smuggled.{ending}").write_bytes(file.read_bytes())
+    with (augmented / "labels.txt").open("a") as labels:
+        labels.write("smuggled hair\n")
+    with pytest.raises(DataError, match="smuggled"):
+        read_augmented(augmented, training_names(source), size=32)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda manifest: "{",
+        lambda manifest: json.dumps({**manifest, "version": 2}),
+        lambda manifest: json.dumps({"version": 1, "source": "set"}),
+        lambda manifest: json.dumps({**manifest, "faces": {"a": {"source": "b"}}}),
+        # An entry that says something else than the name.
+        lambda manifest: json.dumps(
+            {**manifest, "faces": {name: Origin("x", "hand", 0)._asdict() for name in manifest["faces"]}}
+        ),
+    ],
+    ids=["no JSON", "version", "no faces", "half an entry", "other source"],
+)
+def test_a_damaged_manifest_is_an_error_that_names_it(augmented, damage):
+    file = augmented / "manifest.json"
+    file.write_text(damage(json.loads(file.read_text())))
+    with pytest.raises(DataError, match="manifest.json"):
+        read_origins(augmented)
+
+
+def test_without_a_manifest_or_a_training_face_nothing_is_read(source, augmented):
+    with pytest.raises(DataError, match="none of its faces"):
+        read_augmented(augmented, {"nobody"}, size=32)
+    (augmented / "manifest.json").unlink()
+    with pytest.raises(DataError, match="no manifest"):
+        read_augmented(augmented, training_names(source), size=32)
+
+
+def test_nothing_is_overwritten_unasked(source, augmented, tmp_path):
+    before = snapshot(augmented)
+    with pytest.raises(DataError, match="--replace"):
+        augment_folder(source, augmented, ("hand",), count=3)
+    assert snapshot(augmented) == before
+    augment_folder(source, augmented, ("hand",), count=3, replace=True)
+    assert len(read_origins(augmented)) == 3
+    # What this command did not write is never replaced.
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "manifest.json").write_text("mine")
+    for out in (tmp_path / "thesis", source):
+        kept = snapshot(out)
+        with pytest.raises(DataError):
+            augment_folder(source, out, ("hand",), count=3, replace=True)
+        assert snapshot(out) == kept
+    with pytest.raises(DataError, match="beside"):
+        augment_folder(source, source / "augmented", ("hand",), count=3)
+
+
+def test_a_run_that_fails_leaves_nothing_behind(folder, tmp_path):
+    victim = sorted((folder / "faces").iterdir())[7]
+    victim.write_bytes(b"not a picture")
+    before = snapshot(folder)
+    with pytest.raises(DataError, match=victim.stem):
+        augment_folder(folder, tmp_path / "out", ("hand",), count=60)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name] and snapshot(folder) == before
+
+
+def test_more_copies_than_there_can_be_are_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(copies_module, "OBJECT_SEEDS", 1)
+    with pytest.raises(DataError, match="only 60 copies"):
+        augment_folder(folder, tmp_path / "out", ("hand",), count=61)
+    assert not (tmp_path / "out").exists()
+
+
+def test_faces_without_masks_are_refused(source, tmp_path):
+    (tmp_path / "bare" / "faces").mkdir(parents=True)
+    for file in list((source / "faces").iterdir())[:2]:
+        (tmp_path / "bare" / "faces" / file.name).write_bytes(file.read_bytes())
+    names = [path.stem for path in (tmp_path / "bare" / "faces").iterdir()]
+    (tmp_path / "bare" / "labels.txt").write_text("".join(f"{name} hair\n" for name in names))
+    with pytest.raises(DataError, match="no masks"):
+        augment_folder(tmp_path / "bare", tmp_path / "out", count=2)
+    faces = FaceFolder(tmp_path / "bare").preload(32)
+    with pytest.raises(ValueError, match="masks"):
+        augment_faces(faces, [0])
+
+
+@pytest.fixture(scope="module")
+def faces(source):
+    return FaceFolder(source).preload(64)
+
+
+def test_faces_in_memory_are_augmented_in_the_order_chosen(faces):
+    before = faces.images.clone()
+    chosen = torch.tensor([30, 2, 17, 5, 9, 11])
+    found, origins = augment_faces(faces, chosen, ("mouth-mask", "hand"), seed=3)
+    assert [origin.source for origin in origins] == [faces.names[index] for index in chosen.tolist()]
+    assert found.names == [origin.name for origin in origins] and isinstance(found, FaceTensors)
+    assert found.images.dtype == found.masks.dtype == torch.uint8
+    assert found.images.shape == (6, 64, 64, 3) and found.attributes.dtype == torch.int64
+    assert Counter(origin.object for origin in origins) == {"mouth-mask": 3, "hand": 3}
+    assert (found.images != faces.images[chosen]).any(3).any(2).any(1).all()
+    assert torch.equal(faces.images, before)
+    again, _ = augment_faces(faces, chosen, ("mouth-mask", "hand"), seed=3)
+    assert again.names == found.names and torch.equal(again.images, found.images)
+
+
+def test_training_draws_no_held_out_object_and_a_test_on_unseen_ones_no_other(faces):
+    for held_out in (False, True):
+        _, origins = augment_faces(faces, range(30), ("eyewear",), held_out=held_out)
+        assert {is_held_out(origin.object_seed) for origin in origins} == {held_out}
+
+
+def test_faces_that_wear_eyewear_are_left_out_in_memory(faces):
+    wearing = (faces.masks == EYEWEAR).flatten(1).float().mean(1) > 0.01
+    assert wearing.any()
+    found, origins = augment_faces(faces, range(len(faces)), ("eyewear",))
+    named = {name for name, worn in zip(faces.names, wearing.tolist(), strict=True) if worn}
+    assert 0 < len(found) < len(faces) and not named & {origin.source for origin in origins}
+    with pytest.raises(ValueError, match="can wear"):
+        augment_faces(faces, wearing.nonzero()[:, 0], ("eyewear",))
+
+
+def test_unknown_kinds_and_numbers_are_refused_before_anything_is_written(source, tmp_path, capsys):
+    out = tmp_path / "out"
+    for wrong, said in (
+        (["--objects", "eyewear,monocle"], "eyewear, mouth-mask, hand, not 'monocle'"),
+        (["--count", "0"], "count"),
+        (["--seed", "-1"], "seed"),
+    ):
+        assert main(["augment", str(source), str(out), "--count", "4", *wrong]) == 2
+        assert said in capsys.readouterr().err and not out.exists()
+    with pytest.raises(ValueError, match="at least one"):
+        augment_faces(FaceFolder(source).preload(32), [0], ())
+
+
+def test_the_command_says_what_it_wrote(source, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["augment", str(source), str(out), "--objects", "eyewear,hand", "--count", "30"]) == 0
+    said = capsys.readouterr().out
+    assert "30 augmented faces (15 eyewear, 15 hand)" in said
+    assert main(["augment", str(source), str(out), "--count", "30"]) == 1
+    assert "--replace" in capsys.readouterr().err
+    assert set(OBJECTS) == {"eyewear", "mouth-mask", "hand"} and render_object("hand", 0).kind == "hand"
