@@ -35,7 +35,7 @@ from elfw_helpers.datasets import FaceTensors
 from elfw_helpers.labels import BEARD, EYEWEAR, HAIR, PIXEL_CLASSES, SKIN, WEARABLE, attribute_from_mask
 from elfw_helpers.metrics import score
 from elfw_helpers.models import UNet
-from elfw_helpers.paths import shipped_weights
+from elfw_helpers.paths import rendered_weights
 from elfw_helpers.segmentation_metrics import compare_matrices, confusion_matrices, score_matrices
 from elfw_helpers.trained import TrainedModel, load_model
 from elfw_helpers.training import best_device, fit, predict_masks
@@ -75,7 +75,7 @@ def prepare_bench(real: Path, out: Path) -> Bench:
         Path(recipes.__file__),
         *sorted(Path(recipes.__file__).parent.glob("augment/*.py")),
     ]
-    weights = hashlib.sha256(shipped_weights("unet").read_bytes()).hexdigest()
+    weights = hashlib.sha256(rendered_weights("unet").read_bytes()).hexdigest()
     return Bench(real, out, hash_code() + hash_files(code) + hash_folder(real) + weights)
 
 
@@ -129,7 +129,7 @@ def make_batches(faces: FaceTensors, model: TrainedModel, **options) -> Batches:
 def ask_about(model: TrainedModel, photos: FaceTensors) -> dict:
     """Return what a network says of photos, ready for JSON: a confusion matrix and an attribute a photo."""
     masks = predict_masks(model.network, make_batches(photos, model))
-    masks[masks == BEARD] = SKIN
+    masks = torch.where(masks == BEARD, SKIN, masks)
     return {
         "matrices": confusion_matrices(photos.masks, masks).tolist(),
         "attributes": [attribute_from_mask(mask) for mask in masks.numpy()],

@@ -71,12 +71,14 @@ def augment(arguments: argparse.Namespace) -> int:
 def pretrain(arguments: argparse.Namespace) -> int:
     """Train a network on rendered faces, and store its weights."""
     from elfw_helpers.pretraining import pretrain
-    from elfw_helpers.shipping import make_shipped
+    from elfw_helpers.shipping import make_head, make_shipped
 
     network, work = arguments.network, build_folder() / "pretraining"
     out = arguments.out or rendered_weights(network)
     if network == "resnet18":
         pretrain(arguments.faces, out, work, arguments.replace)
+    elif network == "resnet18_attributes":
+        make_head(arguments.faces, out, work, arguments.replace)
     else:
         make_shipped(network, arguments.faces, out, work, arguments.replace)
     return 0
@@ -172,7 +174,7 @@ def make_parser() -> argparse.ArgumentParser:
     command.set_defaults(function=augment)
 
     command = commands.add_parser("pretrain", help="train a network on rendered faces (up to an hour)")
-    networks = ("resnet18", "unet", "mini_network")
+    networks = ("resnet18", "resnet18_attributes", "unet", "mini_network")
     command.add_argument(
         "network", nargs="?", choices=networks, default="resnet18", help="(default resnet18)"
     )

@@ -12,28 +12,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from elfw_helpers.errors import WeightsError
 from elfw_helpers.labels import ATTRIBUTES, PIXEL_CLASSES
-from elfw_helpers.models import MiniNetwork, UNet
+from elfw_helpers.models import MiniNetwork, UNet, resnet18
 from elfw_helpers.paths import rendered_weights
 from elfw_helpers.weights import (
     advise_restoring,
     check_checksum,
     check_tensors,
     convert,
+    load_rendered,
     read_checksums,
     read_content,
     read_tensors,
     store_tensors,
+    without_head,
 )
 
 # Of the files written here; a change that makes older files mean something else raises it.
 VERSION = 1
 CARD = "card"
 # By architecture; the course brings a trained one of each along.
-NETWORKS = {"unet": UNet, "mini_network": MiniNetwork}
+NETWORKS = {"unet": UNet, "mini_network": MiniNetwork, "resnet18": resnet18}
 TASKS = {PIXEL_CLASSES: "segment", ATTRIBUTES: "attribute"}
 # Larger inputs would need more memory than a laptop has; none of the course's networks is trained at half.
 LARGEST_SIZE = 1024
@@ -44,7 +46,7 @@ class ModelCard:
     """How to build a trained network again, and what to feed it.
 
     Attributes:
-        architecture: "unet" or "mini_network".
+        architecture: "unet", "mini_network" or "resnet18".
         classes: names of its outputs, PIXEL_CLASSES or ATTRIBUTES.
         size: side of the square inputs it was trained at, pixels.
         mean, std: of each channel, for values scaled to 0..1.
@@ -100,7 +102,8 @@ def store_model(network: nn.Module, card: ModelCard, file: str | Path, replace: 
     """Write a network's weights (float16) with its card, and their checksum to SHA256SUMS beside the file.
 
     Args:
-        network: the one that the card describes.
+        network: the one that the card describes. Of a ResNet-18 only the last layer is written: its backbone
+            has to be the course's own, frozen.
         card: how to use it.
         file: where to, such as `models/mine.safetensors`.
         replace: overwrite the file if it is there.
@@ -115,21 +118,42 @@ def store_model(network: nn.Module, card: ModelCard, file: str | Path, replace: 
     needed = build_network(card, file).state_dict()
     cure = "Give the card the architecture and the options that the network was made with"
     check_tensors(network.state_dict(), needed, file, cure)
-    store_tensors(network.state_dict(), file, {CARD: json.dumps(asdict(card))})
+    if card.architecture == "resnet18":
+        check_backbone(network, file)
+    store_tensors(stored_part(network, card), file, {CARD: json.dumps(asdict(card))})
+
+
+def stored_part(network: nn.Module, card: ModelCard) -> dict[str, Tensor]:
+    """Return the tensors that a file holds: all, or those of the last layer on ResNet-18's shared backbone."""
+    state = network.state_dict()
+    if card.architecture != "resnet18":
+        return state
+    return {name: state[name] for name in state.keys() - without_head(network).keys()}
+
+
+def check_backbone(network: nn.Module, file: Path) -> None:
+    """Raise WeightsError unless a ResNet-18's backbone is the course's own, unchanged."""
+    ours = without_head(resnet18(weights="rendered"))
+    changed = [name for name, tensor in without_head(network).items() if not tensor.cpu().equal(ours[name])]
+    if changed:
+        found = f"{file} was not written: the backbone was trained on ({changed[0]} differs)"
+        cure = 'Only a last layer on resnet18(weights="rendered") is stored: see elfw_helpers.transfer'
+        raise WeightsError(f"{found}. {cure}")
 
 
 def load_model(name_or_file: str | Path, device: str = "cpu") -> TrainedModel:
     """Return a trained network with its card.
 
     Args:
-        name_or_file: "unet" or "mini_network", which the course brings along, or a file of `store_model`.
+        name_or_file: "unet", "mini_network" or "resnet18", which the course brings along, or a file of
+            `store_model`.
         device: where the network is to be.
 
     Raises:
         WeightsError: there is no such model, or its file is damaged, no model, or of another version.
     """
     shipped = str(name_or_file) in NETWORKS
-    file = rendered_weights(str(name_or_file)) if shipped else Path(name_or_file)
+    file = shipped_file(str(name_or_file)) if shipped else Path(name_or_file)
     content = read_content(
         file, advise_restoring(file) if shipped else f"Models by name: {', '.join(NETWORKS)}"
     )
@@ -139,12 +163,22 @@ def load_model(name_or_file: str | Path, device: str = "cpu") -> TrainedModel:
     tensors = read_tensors(content, file, cure)
     card = parse_card(read_metadata(content), file)
     network = build_network(card, file)
-    check_tensors(tensors, network.state_dict(), file, cure)
+    check_tensors(tensors, stored_part(network, card), file, cure)
     state = {name: convert(tensor, torch.float32) for name, tensor in tensors.items()}
     if not all(tensor.isfinite().all() for tensor in state.values()):
         raise WeightsError(f"{file} holds weights that are not finite numbers. {cure}")
-    network.to_empty(device="cpu").load_state_dict(state)
+    network.to_empty(device="cpu")
+    if card.architecture == "resnet18":
+        load_rendered(network, rendered_weights("resnet18"))
+    # Lenient only towards what is not in the file: check_tensors has compared everything that is.
+    network.load_state_dict(state, strict=False)
     return TrainedModel(network.to(device), card, str(name_or_file) if shipped else file.name)
+
+
+def shipped_file(name: str) -> Path:
+    """Return the file of a trained network that the course brings along."""
+    # "resnet18_rendered" is the backbone alone, which knows no attributes.
+    return rendered_weights("resnet18_attributes" if name == "resnet18" else name)
 
 
 def read_metadata(content: bytes) -> dict[str, str]:

@@ -6,11 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 matplotlib.use("Agg")
 
 from elfw_helpers import plots
+from elfw_helpers.augment import FaceGeometry
+from elfw_helpers.labels import PIXEL_CLASSES
 from elfw_helpers.metrics import calibration_curve
+from elfw_helpers.plots.segmentation import OPACITY, blend_mask
+from elfw_helpers.segmentation_metrics import score_masks
 
 IMAGES = torch.randint(0, 256, (12, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 MASKS = torch.randint(0, 7, (12, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -159,3 +164,52 @@ def test_residual_block_sums_what_the_steps_and_the_shortcut_bring():
     texts = [text.get_text() for text in plots.draw_residual_block().axes[0].texts]
     assert texts.count("ReLU") == 2 and texts.count("3 × 3\nconvolution") == 2
     assert "+" in texts and "shortcut: $x$" in texts
+
+
+def test_unet_writes_channels_and_sides_of_every_block():
+    texts = [text.get_text() for text in plots.draw_unet(size=64, width=8, classes=7).axes[0].texts]
+    assert texts.count("8 × 64²") == 2 and texts.count("128 × 4²") == 1
+    assert "logits\n7 × 64²" in texts
+
+
+def test_class_iou_leaves_out_a_class_that_is_nowhere_and_keeps_intervals_beside_their_values():
+    masks = MASKS.clamp(max=3)
+    scores = {"right": score_masks(masks, masks), "mirrored": score_masks(masks, masks.flip(2))}
+    axes = plots.draw_class_iou(scores, "noise").axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(PIXEL_CLASSES[:4])
+    heights = [container.lines[0].get_ydata() for container in axes.containers]
+    np.testing.assert_allclose(heights[0], 1)
+    np.testing.assert_allclose(heights[1], scores["mirrored"].class_iou[:4])
+
+
+def test_overlays_tint_all_but_the_background():
+    image, mask = IMAGES[0].numpy(), MASKS[0].numpy()
+    blended = blend_mask(image, mask)
+    assert (blended[mask == 0] == image[mask == 0]).all()
+    expected = (1 - OPACITY) * image[mask == 1] + OPACITY * np.array([0, 255, 0])
+    assert np.abs(blended[mask == 1] - expected).max() <= 1
+    figure = plots.draw_overlays(IMAGES[:3], {"truth": MASKS[:3], "U-Net": MASKS[3:6]})
+    assert [axes.get_ylabel() for axes in figure.axes[::3]] == ["photo", "truth", "U-Net"]
+    assert "background" not in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_geometry_marks_the_eyes_an_eye_distance_apart():
+    face = FaceGeometry(8.0, 6.0, 4.0, 0.3)
+    axes = plots.draw_geometry([(Image.fromarray(IMAGES[0].numpy()), MASKS[0].numpy())], [face]).axes[0]
+    (left, right) = axes.collections[0].get_offsets()
+    assert np.hypot(*(right - left)) == pytest.approx(4)
+    np.testing.assert_allclose((left + right) / 2, (8, 6))
+
+
+def test_gains_are_grey_where_no_change_is_inside_the_interval():
+    gains = {"sure": (0.1, 0.05, 0.15), "unsure": (0.02, -0.03, 0.07)}
+    axes = plots.draw_gains(gains, "noise").axes[0]
+    assert [line.get_color() for line in axes.lines[:2]] == [plots.style.COLOURS[0], "0.6"]
+    assert [text.get_text() for text in axes.texts] == ["+0.100", "+0.020"]
+
+
+def test_ratio_study_runs_its_line_through_the_means():
+    table = pd.DataFrame({"ratio": [0, 0, 1, 1], "seed": [0, 1, 0, 1], "hair": [0.1, 0.3, 0.5, 0.7]})
+    axes = plots.draw_ratio_study(table, ["hair"], "noise").axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.2, 0.6])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1"]
