@@ -30,8 +30,8 @@ from stored_runs import format_spread, format_table, read_result
 from tqdm import tqdm
 
 from elfw_helpers import rendering
-from elfw_helpers.files import write_atomically
 from elfw_helpers.datasets import FaceTensors
+from elfw_helpers.files import write_atomically
 from elfw_helpers.labels import EYEWEAR, HAIR, PIXEL_CLASSES, SKIN, WEARABLE, attribute_from_mask
 from elfw_helpers.metrics import iou_by_class, score
 from elfw_helpers.rendering import render_face

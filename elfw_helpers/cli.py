@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,6 +98,35 @@ def predict(arguments: argparse.Namespace) -> int:
     except ElfwError as error:
         print(f"elfw predict: {error}", file=sys.stderr)
         return 2
+
+
+def app(arguments: argparse.Namespace) -> int:
+    """Serve the apps until Ctrl-C; exit code 1 when they cannot be started."""
+    from elfw_helpers.apps.serve import APPS, describe_exposure, read_password, start_app
+
+    apps = (arguments.app,) if arguments.app else APPS
+    auth = read_password() if arguments.auth else None
+    for line in describe_exposure(arguments.host, arguments.share, bool(auth)):
+        print(line)
+    print("Starting; the first time this takes up to a minute.", flush=True)
+    # A service manager ends programs so: what was uploaded is deleted then too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with start_app(apps, None, arguments.host, arguments.port, arguments.share, auth) as running:
+        print(f"Open {running.url} in a browser; Ctrl-C stops the app.", flush=True)
+        if running.blocks.share_url:
+            print(f"Public address: {running.blocks.share_url}", flush=True)
+        running.wait()
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write a trained model as ONNX."""
+    from elfw_helpers.export import export_model
+    from elfw_helpers.trained import load_model
+
+    difference = export_model(load_model(arguments.model), arguments.file, arguments.replace)
+    print(f"{arguments.file}: logits as PyTorch's, within {difference:.1g}")
+    return 0
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -205,6 +235,31 @@ def make_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--replace", action="store_true", help="overwrite outputs that are there")
     command.set_defaults(function=predict)
+
+    command = commands.add_parser(
+        "app",
+        help="the apps, in the browser",
+        description="Serve the apps, on this machine alone unless told otherwise. What visitors send is deleted "
+        "once it is answered.",
+    )
+    command.add_argument(
+        "app", nargs="?", choices=("attributes", "segmentation"), help="one of them (default: both, in tabs)"
+    )
+    command.add_argument("--port", type=int, help="(default: the first free one from 7860 on)")
+    command.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default 127.0.0.1)")
+    command.add_argument("--share", action="store_true", help="a public address, through Gradio's servers")
+    command.add_argument(
+        "--auth",
+        action="store_true",
+        help="ask visitors for the name and password in $ELFW_APP_AUTH, user:password",
+    )
+    command.set_defaults(function=app)
+
+    command = commands.add_parser("export", help="a trained model as ONNX, to run without PyTorch")
+    command.add_argument("model", metavar="MODEL", help="unet, mini_network, resnet18, or a file of a model")
+    command.add_argument("file", metavar="OUT.onnx", type=Path)
+    command.add_argument("--replace", action="store_true", help="overwrite the file if it is there")
+    command.set_defaults(function=export)
 
     command = commands.add_parser("run", help="execute the notebooks into build/ (make run)")
     command.add_argument("notebooks", nargs="*", help="such as 02_transfer_learning; all when none is named")

@@ -189,7 +189,7 @@ def test_overlays_tint_all_but_the_background():
     expected = (1 - OPACITY) * image[mask == 1] + OPACITY * np.array([0, 255, 0])
     assert np.abs(blended[mask == 1] - expected).max() <= 1
     figure = plots.draw_overlays(IMAGES[:3], {"truth": MASKS[:3], "U-Net": MASKS[3:6]})
-    assert [axes.get_ylabel() for axes in figure.axes[::3]] == ["photo", "truth", "U-Net"]
+    assert [axes.get_ylabel() for axes in figure.axes[::3]] == ["image", "truth", "U-Net"]
     assert "background" not in [text.get_text() for text in figure.legends[0].get_texts()]
 
 

@@ -17,6 +17,7 @@ from elfw_helpers.plots.style import COLOURS
 
 # How far beyond the eyes the line through them is drawn, and how far down the nose, in eye distances.
 REACH, NOSE = 1.0, 1.1
+PANELS_A_ROW = 3
 
 
 def draw_geometry(faces: Sequence[tuple[Image.Image, np.ndarray]], found: Sequence[FaceGeometry]) -> Figure:
@@ -80,21 +81,27 @@ def draw_ratio_study(table: pd.DataFrame, classes: Sequence[str], title: str) ->
         classes: columns to draw, a panel each.
         title: names the data.
     """
+    rows = -(-len(classes) // PANELS_A_ROW)
     figure, panels = plt.subplots(
-        1, len(classes), figsize=(3.1 * len(classes), 3.2), layout="constrained", squeeze=False
+        rows, PANELS_A_ROW, figsize=(9.5, 2.8 * rows), layout="constrained", sharex=True, squeeze=False
     )
     ratios = sorted(table["ratio"].unique())
     places = table["ratio"].map(ratios.index)
-    for axes, name, colour in zip(panels[0], classes, (*COLOURS, *COLOURS), strict=False):
-        axes.plot(range(len(ratios)), table.groupby("ratio")[name].mean(), color=colour, linewidth=2)
-        axes.scatter(places, table[name], color=colour, s=28, zorder=3)
+    for axes in panels.flat[len(classes) :]:
+        axes.set_axis_off()
+    for axes, name in zip(panels.flat, classes, strict=False):
+        axes.plot(range(len(ratios)), table.groupby("ratio")[name].mean(), color=COLOURS[0], linewidth=2)
+        axes.scatter(places, table[name], color=COLOURS[0], s=28, zorder=3)
         axes.set_xticks(range(len(ratios)), [f"{ratio:g}" for ratio in ratios])
-        axes.set(title=name, xlabel="augmented faces per face")
+        axes.set_title(name)
         low, high = table[name].min(), table[name].max()
         # At least .1 high, so that noise does not look like news.
         middle, half = (low + high) / 2, max(high - low, 0.1) * 0.6
         axes.set_ylim(middle - half, middle + half)
-    panels[0, 0].set_ylabel("IoU on the test split")
+    for axes in panels[-1]:
+        axes.set_xlabel("copies per face")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("IoU, test split")
     figure.suptitle(title, fontsize=11)
     sns.despine(figure)
     return figure

@@ -126,7 +126,7 @@ def draw_overlays(
             axes[0, column].set_title(titles[column], fontsize=9.5, weight="normal")
         for row, mask in enumerate(masks.values(), 1):
             axes[row, column].imshow(blend_mask(images[column].numpy(), mask[column].numpy()))
-    for row, name in enumerate(("photo", *masks)):
+    for row, name in enumerate(("image", *masks)):
         axes[row, 0].set_ylabel(name, fontsize=10)
     for panel in axes.flat:
         panel.set(xticks=[], yticks=[])

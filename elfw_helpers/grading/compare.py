@@ -1,0 +1,180 @@
+"""Is an answer right? Outside the sandbox, where the expected values and the points are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from elfw_helpers.grading.key import Probe
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array or tensor of an answer."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    flat: tuple[Any, ...]
+
+    def nested(self) -> Any:
+        """Return lists in lists, or one number when there are no sides."""
+        values: Sequence[Any] = self.flat
+        for side in reversed(self.shape[1:]):
+            values = [list(values[i : i + side]) for i in range(0, len(values), side)] if side else []
+        return list(values) if self.shape else values[0]
+
+
+class Strange(Exception):
+    """An answer is nothing that a right one could be; the message says what."""
+
+
+def judge(probe: Probe, content: Any) -> str:
+    """Return "" for a right answer, or what is wrong with it, naming no expected value.
+
+    Args:
+        probe: with what it expects.
+        content: from the sandbox, as `encode.Encoder` writes it or as anybody may forge it.
+    """
+    try:
+        return _judge_value(probe, decode(content))
+    except Strange as error:
+        return str(error)
+    # Whatever was forged must not look like a fault of the grader.
+    except (ValueError, TypeError, IndexError, RecursionError, OverflowError):
+        return "its value cannot be read"
+
+
+def _judge_value(probe: Probe, value: Any) -> str:
+    """Return what is wrong with a value, or ""."""
+    if probe.dtype and getattr(value, "dtype", None) != probe.dtype:
+        return "not of the dtype that was asked for"
+    if probe.shape is not None and getattr(value, "shape", None) != probe.shape:
+        return "not of the shape that was asked for"
+    if probe.measure:
+        return judge_predictions(probe, value)
+    if matches(probe.expect, value, probe.atol, probe.rtol):
+        return ""
+    asked, given = (type(one).__name__ for one in (probe.expect, value))
+    if asked != given and not isinstance(value, Array):
+        return f"of type {given} where {asked} was asked for"
+    return "not the expected value"
+
+
+def decode(content: Any) -> Any:
+    """Return the value of an answer: a number, string, list, dict, None or Array.
+
+    Raises:
+        Strange: it is too large, or of a type that no right answer has.
+        ValueError, TypeError, IndexError: it is malformed.
+    """
+    kind, *rest = content
+    if kind == "too large":
+        raise Strange("larger than any right answer")
+    if kind == "other":
+        raise Strange("neither a number, text, list, dict, array nor tensor")
+    if kind == "none":
+        return None
+    if kind == "list":
+        return [decode(item) for item in rest[0]]
+    if kind == "dict":
+        return {_hashable(decode(key)): decode(value) for key, value in rest[0]}
+    if kind == "array":
+        return _decode_array(*rest)
+    value = rest[0] if kind == "str" else _decode_number(rest[0])
+    if type(value).__name__ != kind:
+        raise ValueError
+    return value
+
+
+def _decode_number(number: Any) -> Any:
+    """Return a number; floats come as hexadecimal text."""
+    if isinstance(number, str):
+        return float.fromhex(number)
+    if type(number) not in (bool, int):
+        raise ValueError
+    return number
+
+
+def _decode_array(dtype: Any, shape: Any, flat: Any) -> Array:
+    """Return an array whose shape and number of values agree."""
+    sides = tuple(int(side) for side in shape)
+    if min(sides, default=0) < 0 or math.prod(sides) != len(flat):
+        raise ValueError
+    return Array(str(dtype), sides, tuple(_decode_number(number) for number in flat))
+
+
+def _hashable(key: Any) -> Any:
+    """Return a dict's key, or raise for one that Python has no such key for."""
+    if not isinstance(key, (str, int, float, type(None))):
+        raise Strange("a dict whose keys are no strings or numbers")
+    return key
+
+
+def matches(expected: Any, value: Any, atol: float, rtol: float) -> bool:
+    """Say whether a value is the expected one.
+
+    Ints, strings, bools and lengths are exact; an int is never a bool or a float. Where a float is expected,
+    any number within `atol + rtol * |expected|` matches; NaN matches only NaN. An array or tensor
+    matches the lists of its values.
+    """
+    if isinstance(value, Array):
+        value = value.nested()
+    if isinstance(expected, list):
+        return (
+            isinstance(value, list)
+            and len(value) == len(expected)
+            and all(matches(one, other, atol, rtol) for one, other in zip(expected, value, strict=True))
+        )
+    if isinstance(expected, dict):
+        return (
+            isinstance(value, dict)
+            and value.keys() == expected.keys()
+            and all(matches(expected[key], value[key], atol, rtol) for key in expected)
+        )
+    if isinstance(expected, float):
+        return type(value) in (int, float) and _is_close(expected, value, atol, rtol)
+    return type(value) is type(expected) and value == expected
+
+
+def _is_close(expected: float, value: float, atol: float, rtol: float) -> bool:
+    """Say whether two numbers agree within the tolerance."""
+    if math.isnan(expected) or math.isnan(value):
+        return math.isnan(expected) and math.isnan(value)
+    if math.isinf(expected) or math.isinf(value):
+        return expected == value
+    return abs(value - expected) <= atol + rtol * abs(expected)
+
+
+def judge_predictions(probe: Probe, value: Any) -> str:
+    """Return "" when predicted classes are good enough, or by how much they are not.
+
+    The truth is `probe.expect`: class ids in lists of any depth, such as one a pixel.
+    """
+    truth, predicted = _flatten(probe.expect), _flatten(value.nested() if isinstance(value, Array) else value)
+    if len(truth) != len(predicted) or any(type(one) is not int for one in predicted):
+        return f"not one class id, an int, for each of {len(truth)} inputs"
+    score = accuracy(truth, predicted) if probe.measure == "accuracy" else mean_iou(truth, predicted)
+    if score >= probe.at_least - probe.margin:
+        return ""
+    return f"{probe.measure.replace('_', ' ')} {score:.3f} on hidden inputs; {probe.at_least} was asked for"
+
+
+def _flatten(values: Any) -> list[Any]:
+    """Return what lists in lists hold."""
+    return [inner for one in values for inner in _flatten(one)] if isinstance(values, list) else [values]
+
+
+def accuracy(truth: Sequence[int], predicted: Sequence[int]) -> float:
+    """Return the share of right answers."""
+    return sum(map(int.__eq__, truth, predicted)) / len(truth)
+
+
+def mean_iou(truth: Sequence[int], predicted: Sequence[int]) -> float:
+    """Return the mean intersection over union of the classes that occur in the truth."""
+    ious = []
+    for label in set(truth):
+        pairs = [(one == label, other == label) for one, other in zip(truth, predicted, strict=True)]
+        ious.append(sum(a and b for a, b in pairs) / sum(a or b for a, b in pairs))
+    return sum(ious) / len(ious)

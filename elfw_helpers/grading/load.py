@@ -1,0 +1,113 @@
+"""Reading a submitted notebook as what it is: a file that anybody may have written anything into."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+LARGEST_FILE = 20 << 20  # bytes
+MOST_CELLS = 1000
+LONGEST_CODE = 1 << 20  # characters of one cell
+# A notebook of the course has some thousands; each costs the parser sixty bytes or more.
+MOST_BRACKETS = 300_000
+
+
+class Unreadable(Exception):
+    """A submission is no notebook; the message says what it is instead."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a submission."""
+
+    kind: str  # "code", "markdown", or whatever else the file says
+    source: str
+    id: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    outputs: list[Any] = field(default_factory=list)  # as saved in the file: anything
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a regular file of at most 20 MB, without following a link.
+
+    Raises:
+        Unreadable: it is a link, a folder, a pipe, too large or empty.
+        OSError: it cannot be opened.
+    """
+    if path.is_symlink():
+        raise Unreadable("a symbolic link")
+    # No link even if one took its place just now. Not blocking: opening a pipe waits for who writes into it.
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise Unreadable("a folder, not a file" if stat.S_ISDIR(mode) else "not a regular file")
+    with os.fdopen(handle, "rb") as stream:
+        content = stream.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise Unreadable(f"larger than {LARGEST_FILE >> 20} MB")
+    if not content.strip():
+        raise Unreadable("an empty file")
+    return content
+
+
+def parse_notebook(content: bytes) -> list[Cell]:
+    """Return the cells of a notebook of format 3 or 4; cells that make no sense are left out.
+
+    Raises:
+        Unreadable: it is not a notebook.
+    """
+    if content.count(b"[") + content.count(b"{") > MOST_BRACKETS:
+        raise Unreadable("nested or split up more than any notebook is")
+    try:
+        document = json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise Unreadable("not text in UTF-8") from None
+    except RecursionError:
+        raise Unreadable("nested more deeply than any notebook is") from None
+    except ValueError:
+        raise Unreadable("not JSON, or only a part of it") from None
+    listed = _find_cells(document)
+    if len(listed) > MOST_CELLS:
+        raise Unreadable(f"more than {MOST_CELLS} cells")
+    cells = [cell for cell in map(_read_cell, listed) if cell]
+    if any(len(cell.source) > LONGEST_CODE for cell in cells if cell.kind == "code"):
+        raise Unreadable("a cell of more than 1 MB of code")
+    return cells
+
+
+def _find_cells(document: Any) -> list[Any]:
+    """Return the list of cells of a notebook's JSON, wherever its format keeps it."""
+    if not isinstance(document, dict):
+        raise Unreadable("JSON, but not a notebook")
+    sheets = document.get("worksheets")
+    if isinstance(sheets, list):  # format 3
+        document = next((sheet for sheet in sheets if isinstance(sheet, dict)), {})
+    cells = document.get("cells")
+    if not isinstance(cells, list):
+        raise Unreadable("JSON, but not a notebook")
+    return cells
+
+
+def _read_cell(cell: Any) -> Cell | None:
+    """Return one cell, or None for what is none."""
+    if not isinstance(cell, dict):
+        return None
+    source = cell.get("source", cell.get("input"))
+    if isinstance(source, list):
+        source = "".join(line for line in source if isinstance(line, str))
+    if not isinstance(source, str):
+        return None
+    kind, name, metadata, outputs = (cell.get(key) for key in ("cell_type", "id", "metadata", "outputs"))
+    return Cell(
+        kind if isinstance(kind, str) else "",
+        # Half of a surrogate pair is valid JSON, and cannot be written anywhere.
+        source.encode("utf-8", "replace").decode("utf-8"),
+        name if isinstance(name, str) else "",
+        metadata if isinstance(metadata, dict) else {},
+        outputs if isinstance(outputs, list) else [],
+    )

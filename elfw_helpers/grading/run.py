@@ -1,0 +1,146 @@
+"""One submission, run as often as it takes until no cell of it ends the run."""
+
+from __future__ import annotations
+
+import builtins
+import threading
+import time
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from elfw_helpers.grading.compare import judge
+from elfw_helpers.grading.key import Exercise, Key
+from elfw_helpers.grading.locate import Plan, Step
+from elfw_helpers.grading.released import Released
+from elfw_helpers.grading.sandbox import Sandbox
+from elfw_helpers.grading.session import Died, Session
+from elfw_helpers.grading.verdicts import Findings
+
+SETUP_SECONDS = 120
+MOST_OWN_DEATHS = 3
+
+
+class GraderFault(Exception):
+    """Something of the grader's own failed, before any code of a student ran; no fault of the submission."""
+
+
+class SubmissionRun:
+    """The runs of one submission.
+
+    Args:
+        plan: what to run.
+        key: what to ask.
+        released: what students were given.
+        sandbox: where.
+        job: number of the job among those at the same time.
+        stop: set when the batch is being interrupted.
+    """
+
+    def __init__(
+        self, plan: Plan, key: Key, released: Released, sandbox: Sandbox, job: int, stop: threading.Event
+    ):
+        self.plan, self.key, self.sandbox, self.job, self.stop = plan, key, sandbox, job, stop
+        self.exercises = {exercise.name: exercise for exercise in key.exercises}
+        code = released.code_for(step.cell.source for step in plan.steps)
+        self.setup = f"{code}\n{key.setup}".encode()
+        self.findings = Findings()
+
+    def run(self) -> Findings:
+        """Run everything; after a cell that ended the run, everything anew without that cell.
+
+        When several exercises ended their runs, each of them is tried once more on its own: one of them may
+        have left something behind that ended the others.
+
+        Raises:
+            GraderFault: the sandbox did not start, or the key's own code failed.
+            Stopped: the batch is being interrupted.
+        """
+        deaths, left_out = self.findings.deaths, set()
+        while (died := self._run_once(self.plan.steps, left_out)) is not None:
+            left_out.add(died)
+            if sum(not step.exercises for step in deaths) >= MOST_OWN_DEATHS:
+                left_out |= {step for step in self.plan.steps if not step.exercises}
+        fallen = [step for step in deaths if step.exercises]
+        if len(fallen) > 1:
+            for step in fallen:
+                self._run_once([step], ())
+        return self.findings
+
+    def _run_once(self, steps: Sequence[Step], left_out: Collection[Step]) -> Step | None:
+        """Run steps in a fresh sandbox; return the one that ended the run, or None."""
+        if all(step in left_out for step in steps):
+            return None
+        with Session(self.sandbox, self.job, self.key.memory, self.stop) as session:
+            self._set_up(session)
+            own_seconds = self.key.own_seconds
+            for step in steps:
+                if step in left_out:
+                    continue
+                if not step.exercises and own_seconds <= 0:
+                    self.findings.hurried = True
+                    continue
+                start = time.monotonic()
+                try:
+                    self._run_step(session, step)
+                    self.findings.deaths.pop(step, None)
+                except Died as error:
+                    self._bury(step, str(error))
+                    return step
+                finally:
+                    self.findings.peak = max(self.findings.peak, session.peak)
+                if not step.exercises:
+                    own_seconds -= time.monotonic() - start
+        return None
+
+    def _set_up(self, session: Session) -> None:
+        """Start, and run the key's own code."""
+        try:
+            kind, content = session.ask("setup", [self.setup], SETUP_SECONDS)
+        except Died as error:
+            said = session.printed.decode("utf-8", "replace").strip()[-500:]
+            raise GraderFault(f"the sandbox did not start: it {error}. {said}") from None
+        if kind != "done":
+            raise GraderFault(f"the key's setup failed: {content or kind}")
+
+    def _run_step(self, session: Session, step: Step) -> None:
+        """Run a cell, and ask about the exercises in it."""
+        seconds = [self.exercises[name].seconds for name in step.exercises]
+        deadline = time.monotonic() + sum(seconds or [self.key.own_seconds / 2])
+        kind, content = session.ask("cell", [step.cell.source.encode()], deadline - time.monotonic())
+        if kind == "memory":
+            raise Died("ran out of memory")
+        for name in step.exercises:
+            if kind == "raised":
+                self.findings.raised[name] = _name_error(content)
+            exercise = self.exercises[name]
+            self.findings.answers[name] = self._ask_probes(session, exercise, deadline)
+
+    def _ask_probes(self, session: Session, exercise: Exercise, deadline: float) -> list[str]:
+        """Return what is wrong with the answer to each probe."""
+        problems = []
+        for probe in exercise.probes:
+            texts = (exercise.name, probe.given, probe.call)
+            parts = [*(text.encode() for text in texts), exercise.inputs]
+            kind, content = session.ask("probe", parts, deadline - time.monotonic())
+            if kind == "memory":
+                raise Died("ran out of memory")
+            problems.append(judge(probe, content) if kind == "value" else _describe_failure(kind, content))
+        return problems
+
+    def _bury(self, step: Step, reason: str) -> None:
+        """Note that a step ended its run, and that its exercises have no answers."""
+        self.findings.deaths[step] = reason
+        for name in step.exercises:
+            self.findings.answers.pop(name, None)
+            self.findings.raised.pop(name, None)
+
+
+def _describe_failure(kind: str, content: Any) -> str:
+    """Say why a probe has no value."""
+    return "its cell does not define it" if kind == "undefined" else f"raised {_name_error(content)}"
+
+
+def _name_error(content: Any) -> str:
+    """Return the name of an error of Python's own; any other may say what a student is not to know."""
+    known = getattr(builtins, content, None) if isinstance(content, str) else None
+    return content if isinstance(known, type) and issubclass(known, BaseException) else "an error of its own"

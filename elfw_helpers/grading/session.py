@@ -1,0 +1,170 @@
+"""One run of the runner: asks it, and ends it when it takes too long, too much memory or prints too much."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import selectors
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from elfw_helpers.grading.sandbox import MOST_PROCESSES, Sandbox
+from elfw_helpers.grading.watchdog import descendants, proportional_memory, resident_memory
+
+LOOK_EVERY = 0.05  # seconds
+CROWDED_SECONDS = 1
+MOST_PRINTED = 20 << 20  # bytes
+MOST_ANSWERED = 20 << 20
+MOST_BRACKETS = 900_000  # of an answer: more than the encoder ever writes
+KEPT = 2000  # bytes of what was printed first: where a sandbox that does not start says why
+ENDED = "ended its process"
+
+
+class Died(Exception):
+    """The runner is gone; the message says why."""
+
+
+class Stopped(Exception):
+    """The batch is being interrupted."""
+
+
+class Session:
+    """A runner in its sandbox, from its start to its end; a context manager.
+
+    Args:
+        sandbox: where.
+        job: number of the job among those at the same time.
+        memory: bytes that it may hold.
+        stop: set when the batch is being interrupted.
+
+    Attributes:
+        peak: bytes, the most that its processes held together whenever it was looked at.
+        printed: the beginning of what was printed.
+    """
+
+    def __init__(self, sandbox: Sandbox, job: int, memory: int, stop: threading.Event | None = None):
+        self.memory, self.peak, self.printed = memory, 0, b""
+        self._stop = stop or threading.Event()
+        self._sizes = {"printed": 0, "answered": 0}
+        self._sandbox, self._job = sandbox, job
+        self._process = sandbox.start(job, memory)
+        self._answers: list[bytes] = []
+        self._looked, self._uncrowded, self._resident = 0.0, time.monotonic(), 0
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._process.stdout, selectors.EVENT_READ, "answered")
+        self._selector.register(self._process.stderr, selectors.EVENT_READ, "printed")
+        os.set_blocking(self._process.stdin.fileno(), False)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._selector.close()
+        self._sandbox.end(self._process, self._job)
+
+    def ask(self, verb: str, parts: Sequence[bytes], seconds: float) -> tuple[str, Any]:
+        """Send a request and return the kind and content of the first answer that knows its secret.
+
+        Args:
+            verb: "setup", "cell" or "probe".
+            parts: what the runner's method of that verb takes.
+            seconds: to wait for the answer.
+
+        Raises:
+            Died: the process ended, took too long, held too much or printed too much.
+            Stopped: the batch is being interrupted.
+        """
+        secret = secrets.token_hex(16)
+        header = " ".join([verb, secret, *(str(len(part)) for part in parts)])
+        unsent = memoryview(header.encode() + b"\n" + b"".join(parts))
+        deadline = time.monotonic() + max(seconds, 0)
+        while True:
+            unsent = self._send(unsent)
+            self._receive(LOOK_EVERY if not unsent else 0.001)
+            answer = self._find_answer(secret)
+            if answer:
+                return answer
+            self._look()
+            if self._stop.is_set():
+                raise Stopped
+            if time.monotonic() > deadline:
+                raise Died("took too long")
+
+    def _send(self, unsent: memoryview) -> memoryview:
+        """Write what fits into the pipe, and return the rest."""
+        try:
+            return unsent[os.write(self._process.stdin.fileno(), unsent) :] if unsent else unsent
+        except BlockingIOError:
+            return unsent
+        except BrokenPipeError:
+            self._end()
+
+    def _end(self) -> NoReturn:
+        """Take what was printed before the end, which may say why, and raise."""
+        for _ in range(20):
+            if not self._selector.get_map():
+                break
+            self._read(0.02)
+        raise Died(ENDED)
+
+    def _receive(self, seconds: float) -> None:
+        """Wait for answers and prints, at most so long, and take what is there."""
+        self._read(seconds)
+        if self._sizes["printed"] > MOST_PRINTED or self._sizes["answered"] > MOST_ANSWERED:
+            raise Died(f"printed more than {MOST_PRINTED >> 20} MB")
+
+    def _read(self, seconds: float) -> None:
+        """Read once from each pipe that has something, or has ended."""
+        for ready, _ in self._selector.select(seconds):
+            content = os.read(ready.fd, 1 << 16)
+            if not content:
+                self._selector.unregister(ready.fileobj)
+            elif ready.data == "answered":
+                self._answers.append(content)
+            elif len(self.printed) < KEPT:
+                self.printed += content[: KEPT - len(self.printed)]
+            self._sizes[ready.data] += len(content)
+
+    def _find_answer(self, secret: str) -> tuple[str, Any] | None:
+        """Return the first whole line that is an answer to this request; lines before it are dropped."""
+        # Joined when a line has ended: a flood without an end costs no more than keeping it.
+        if not self._answers or b"\n" not in self._answers[-1]:
+            return None
+        *lines, rest = b"".join(self._answers).split(b"\n")
+        self._answers = [rest]
+        for line in lines:
+            if secret.encode() not in line or line.count(b"[") + line.count(b"{") > MOST_BRACKETS:
+                continue
+            try:
+                answer = json.loads(line)
+                if answer["secret"] == secret and isinstance(answer["kind"], str):
+                    return answer["kind"], answer["content"]
+            except (ValueError, TypeError, KeyError, RecursionError):
+                continue
+        return None
+
+    def _look(self) -> None:
+        """Look at the processes, every now and then."""
+        if time.monotonic() - self._looked < LOOK_EVERY:
+            return
+        self._looked = time.monotonic()
+        if self._process.poll() is not None:
+            self._end()
+        processes = [self._process.pid, *descendants(self._process.pid)]
+        # A fork bomb that meets its limit soon falls apart; one that does not would slow down the other jobs.
+        if len(processes) <= MOST_PROCESSES // 2:
+            self._uncrowded = self._looked
+        if self._looked - self._uncrowded > CROWDED_SECONDS:
+            raise Died(f"went on with more than {MOST_PROCESSES // 2} processes")
+        resident = sum(map(resident_memory, processes))
+        # Asking for the proportional size takes milliseconds, so it is asked for when there is news.
+        if resident < min(1.1 * self._resident, self.memory):
+            return
+        self._resident = resident
+        held = sum(map(proportional_memory, processes))
+        self.peak = min(max(self.peak, held), self.memory)
+        if held > self.memory:
+            raise Died(f"took more than {self.memory >> 20} MB of memory")

@@ -1,0 +1,71 @@
+"""What the runs of a submission brought, and what it is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from elfw_helpers.grading.key import Key
+from elfw_helpers.grading.locate import Plan, Step
+
+
+@dataclass
+class Findings:
+    """What the runs of a submission brought.
+
+    Attributes:
+        answers: by exercise, what is wrong with each probe's answer, "" where nothing is.
+        raised: by exercise, the error that its cell raised.
+        deaths: by step, why it ended a run.
+        peak: bytes.
+        hurried: whether cells that the student added were left out, for those before took too long.
+    """
+
+    answers: dict[str, list[str]] = field(default_factory=dict)
+    raised: dict[str, str] = field(default_factory=dict)
+    deaths: dict[Step, str] = field(default_factory=dict)
+    peak: int = 0
+    hurried: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one probe."""
+
+    probe: str  # its name
+    points: float  # earned
+    of: float  # to be earned
+    problem: str  # "" when right
+
+
+def give_verdicts(key: Key, plan: Plan, findings: Findings) -> dict[str, list[Verdict]]:
+    """Return the verdict on every probe of every exercise."""
+    reasons = {name: why for step, why in findings.deaths.items() for name in step.exercises}
+    verdicts = {}
+    for exercise in key.exercises:
+        absent = "not reached" if exercise.name in plan.cells else "not found"
+        nothing = [reasons.get(exercise.name, absent)] * len(exercise.probes)
+        problems = findings.answers.get(exercise.name, nothing)
+        verdicts[exercise.name] = [
+            Verdict(probe.name, 0 if problem else probe.points, probe.points, problem)
+            for probe, problem in zip(exercise.probes, problems, strict=True)
+        ]
+    return verdicts
+
+
+def flag_findings(findings: Findings) -> list[str]:
+    """Return what is out of the ordinary about the runs."""
+    flags = []
+    for step, reason in findings.deaths.items():
+        what = ", ".join(step.exercises) or "a cell of the student's own"
+        flags.append(f"{what}: {reason}")
+    if findings.hurried:
+        flags.append("cells of the student's own took too long: not all of them were run")
+    return flags + [f"{name}: its cell raised {error}" for name, error in findings.raised.items()]
+
+
+def give_nothing(key: Key, problem: str) -> dict[str, list[Verdict]]:
+    """Return no points for every probe, all for one reason."""
+    return {
+        exercise.name: [Verdict(probe.name, 0, probe.points, problem) for probe in exercise.probes]
+        for exercise in key.exercises
+    }

@@ -1,0 +1,194 @@
+"""What is read before anything runs: submissions as files, where their exercises are, and answer keys."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hostile.submissions import (
+    BROKEN_FILES,
+    CASES,
+    HONEST,
+    PROBABILITY,
+    SIZE,
+    case_notebook,
+    code_cell,
+    honest_cells,
+    marked,
+    notebook,
+    released,
+    text_cell,
+    write_key,
+)
+
+from elfw_helpers.errors import DataError, ElfwError
+from elfw_helpers.grading.key import find_key, read_key
+from elfw_helpers.grading.load import Unreadable, parse_notebook, read_bytes
+from elfw_helpers.grading.locate import plan_submission
+from elfw_helpers.grading.released import Released
+
+
+@pytest.fixture
+def course(tmp_path) -> Released:
+    """The notebook that students were given."""
+    write_key(tmp_path)
+    return Released(tmp_path / "course.ipynb")
+
+
+def plan_of(cells: list, course: Released):
+    """Return the plan of a submission of some cells."""
+    return plan_submission(parse_notebook(json.dumps(notebook(cells)).encode()), course, list(HONEST))
+
+
+@pytest.mark.parametrize("name", BROKEN_FILES)
+def test_what_is_no_notebook_says_what_it_is(tmp_path, name):
+    content, problem = BROKEN_FILES[name]
+    path = tmp_path / "broken.ipynb"
+    path.write_bytes(content)
+    with pytest.raises(Unreadable, match=problem):
+        parse_notebook(read_bytes(path))
+
+
+def test_links_folders_and_pipes_are_not_opened(tmp_path):
+    (tmp_path / "target").write_text("{}")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    os.mkfifo(tmp_path / "pipe")
+    for name, problem in (("link", "link"), ("loop", "link"), ("pipe", "regular file"), (".", "a folder")):
+        with pytest.raises(Unreadable, match=problem):
+            read_bytes(tmp_path / name)
+
+
+def test_what_makes_no_sense_in_a_notebook_is_left_out():
+    odd = [None, 3, {"source": 4}, {"source": ["a", 1, "b"], "id": [], "metadata": 7, "outputs": {}}]
+    (cell,) = parse_notebook(json.dumps({"cells": odd}).encode())
+    assert (cell.source, cell.id, cell.metadata, cell.outputs) == ("ab", "", {}, [])
+
+
+def test_notebooks_of_format_3_and_with_a_byte_order_mark_are_read():
+    old = {"nbformat": 3, "worksheets": [{"cells": [{"cell_type": "code", "input": ["x = 1"]}]}]}
+    assert parse_notebook(json.dumps(old).encode("utf-8-sig"))[0].source == "x = 1"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, case in CASES.items() if case.flag.endswith(("counts", "found"))]
+)
+def test_duplicate_and_missing_exercises_are_flagged(course, name):
+    flags = plan_of(case_notebook(CASES[name])["cells"], course).flags
+    assert any(CASES[name].flag in flag for flag in flags)
+
+
+def test_an_honest_submission_runs_its_three_exercises_and_nothing_else(course):
+    plan = plan_of([*released()["cells"][:2], *honest_cells()], course)
+    assert [step.exercises for step in plan.steps] == [(name,) for name in HONEST]
+    assert plan.flags == ()
+
+
+def test_a_marker_goes_before_metadata_and_metadata_before_a_name(course):
+    by_name, by_metadata = code_cell(SIZE), code_cell("size = 1", metadata={"exercise": "conv_output_size"})
+    cells = [by_metadata, by_name, *honest_cells()[2:]]
+    assert plan_of(cells, course).cells["conv_output_size"].source == "size = 1"
+    assert plan_of([by_name, *cells[2:]], course).cells["conv_output_size"].source == SIZE
+    last = marked("conv_output_size", "size = 2")
+    assert plan_of([last, *cells], course).cells["conv_output_size"].source.endswith("size = 2")
+
+
+def test_a_stub_left_as_it_was_does_not_hide_an_attempt_elsewhere(course):
+    stub = released()["cells"][2]
+    stub["source"] = stub["source"].replace("\n", "  \n\n")
+    assert plan_of([code_cell(SIZE), stub], course).cells["conv_output_size"].source == SIZE
+    assert "NotImplementedError" in plan_of([stub], course).cells["conv_output_size"].source
+
+
+def test_an_id_of_the_course_finds_an_exercise_whose_marker_is_gone(course):
+    (identity,) = (c["id"] for c in released()["cells"] if c["source"].startswith("# exercise: count_runs"))
+    plan = plan_of([code_cell("count_runs = len", id=identity)], course)
+    assert plan.cells["count_runs"].source == "count_runs = len"
+    assert "count_runs: found by metadata" in plan.flags
+
+
+def test_cells_of_the_lecture_and_checks_are_not_run_but_added_ones_are(course):
+    cells = [
+        *released()["cells"][:2],
+        code_cell("mine = 1"),
+        code_cell("  # check: x\nboom"),
+        *honest_cells(),
+    ]
+    assert [step.cell.source for step in plan_of(cells, course).steps if not step.exercises] == ["mine = 1"]
+
+
+def test_code_in_a_text_cell_is_flagged_and_not_run(course):
+    plan = plan_of([text_cell(SIZE)], course)
+    assert plan.steps == ()
+    assert "conv_output_size: code in a text cell" in plan.flags
+
+
+def test_the_lecture_s_imports_and_functions_come_along_when_they_are_mentioned(tmp_path):
+    cells = [
+        code_cell(
+            "import os, math as m\nfrom pathlib import Path, PurePath\n%pip install x\nfiles = !ls\nmake = 1"
+        ),
+        code_cell("def outer(x):\n    return inner(x)\n\ndef inner(x):\n    return m.exp(x)"),
+        marked("wanted", "def wanted():\n    raise NotImplementedError"),
+    ]
+    (tmp_path / "given.ipynb").write_text(json.dumps(notebook(cells)))
+    given = Released(tmp_path / "given.ipynb")
+    assert given.code_for(["outer(3) + wanted() + make"]).splitlines() == [
+        "import math as m", "def outer(x):", "    return inner(x)", "def inner(x):", "    return m.exp(x)",
+    ]  # fmt: skip
+    assert (
+        given.code_for(['def f():\n    """Take m to the Path."""  # or os\n    return """""" + x # outer'])
+        == ""
+    )
+    assert given.code_for(["Path('x')"]) == "from pathlib import Path"
+
+
+def test_keys_are_found_by_number_or_as_files(tmp_path):
+    assert find_key("03").name == "03.toml"
+    key = write_key(tmp_path)
+    assert find_key(str(key)) == key
+    with pytest.raises(ElfwError, match="There is no answer key '99'.*01, 02, 03"):
+        find_key("99")
+
+
+def test_a_key_in_json_says_the_same(tmp_path):
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no TOML reader of its own")
+    key = write_key(tmp_path)
+    copy = tmp_path / "key.json"
+    copy.write_text(json.dumps(tomllib.loads(key.read_text())))
+    assert read_key(copy).exercises == read_key(key).exercises
+    assert read_key(key).points == 7
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ('call = "conv_output_size(48, 3, 1, 1)"', "", "probe 1 of conv_output_size has no 'call'"),
+        ("expect = 48", "exspect = 48", "has no 'expect'"),
+        ("expect = 48", "expect = 48\natoll = 1", "unknown 'atoll'"),
+        ("expect = 48", 'expect = 48\npoints = "two"', "'points' is 'two'"),
+        ("expect = 48", 'expect = [1]\nmeasure = "f1"\nat_least = 1\nmargin = 0', "the measure 'f1'"),
+        ("expect = 48", 'expect = [1]\nmeasure = "accuracy"\nat_least = 1', "has no 'margin'"),
+        ("expect = 48", 'truth = "gone.npz"', "names gone.npz, which is not there"),
+        ('notebook = "course"', 'notebook = "gone"', "its notebook 'gone' is not there"),
+        ("[exercises.count_runs]\n", "[exercises.count_runs]\nsecnds = 3\n", "unknown 'secnds'"),
+        ("memory_mb = 250", "memory_mb = ", "cannot be read"),
+        ("[[exercises.count_runs.probes]]", "[[exercises.0bad.probes]]", "'0bad' has no probe, or no name"),
+    ],
+)
+def test_what_is_wrong_with_a_key_is_named(tmp_path, old, new, found):
+    key = write_key(tmp_path)
+    key.write_text(key.read_text().replace(old, new, 1))
+    with pytest.raises(DataError, match=f"key.toml.*{found}"):
+        read_key(key)
+
+
+def test_a_change_of_key_notebook_or_truth_changes_the_digest(tmp_path):
+    key = write_key(tmp_path)
+    before = read_key(key).digest
+    given = Path(tmp_path / "course.ipynb")
+    given.write_text(given.read_text().replace("A course", "The course"))
+    assert read_key(key).digest != before
+    assert PROBABILITY not in given.read_text()
