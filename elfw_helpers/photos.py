@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from elfw_helpers.files import write_atomically
 from elfw_helpers.errors import DataError
+from elfw_helpers.files import write_atomically
 from elfw_helpers.images import IMAGE_SUFFIXES, read_image
 from elfw_helpers.labels import ATTRIBUTES, attribute_from_mask
 from elfw_helpers.layout import find_root, list_files

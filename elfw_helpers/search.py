@@ -17,8 +17,8 @@ from torch import nn
 from tqdm import tqdm
 
 from elfw_helpers.batches import Batches
-from elfw_helpers.files import write_atomically
 from elfw_helpers.errors import TrainingError
+from elfw_helpers.files import write_atomically
 from elfw_helpers.training import fingerprint_run, fit
 from elfw_helpers.workers import run_jobs
 

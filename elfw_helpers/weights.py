@@ -24,8 +24,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
-from elfw_helpers.files import write_atomically
 from elfw_helpers.errors import WeightsError
+from elfw_helpers.files import write_atomically
 
 CHECKSUMS = "SHA256SUMS"
 # A server that says nothing for this long counts as out of reach, in seconds.

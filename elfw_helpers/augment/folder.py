@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 from elfw_helpers.augment.copies import Copy, Origin, Wardrobe
 from elfw_helpers.augment.objects import OBJECTS, is_held_out
-from elfw_helpers.files import write_atomically
 from elfw_helpers.datasets import FaceFolder, FaceTensors, in_parallel
 from elfw_helpers.errors import DataError
+from elfw_helpers.files import write_atomically
 from elfw_helpers.labels import ATTRIBUTES, PALETTE, attribute_from_mask
 from elfw_helpers.rendering.folder import check_positive
 
