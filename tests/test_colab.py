@@ -80,9 +80,11 @@ def colab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Colab:
     own = tmp_path / "own"
     (own / "google" / "colab").mkdir(parents=True)
     (own / "google" / "colab" / "__init__.py").touch()
-    for entry in Path(sysconfig.get_path("purelib")).iterdir():
-        if "elfw_helpers" not in entry.name:
-            (own / entry.name).symlink_to(entry)
+    installed = Path(sysconfig.get_path("purelib"))
+    # `google` is a folder that packages share: Colab's own lies in it beside them.
+    for entry in (*installed.iterdir(), *installed.glob("google/*")):
+        if "elfw_helpers" not in entry.name and entry.name != "google":
+            (own / entry.relative_to(installed)).symlink_to(entry)
     (packages / "colab.pth").write_text(f"{own}\nimport google.colab\n")
     write_kernel(tmp_path / "jupyter" / "kernels" / "colab", venv / "bin" / "python")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
