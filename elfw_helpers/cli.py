@@ -102,8 +102,12 @@ def predict(arguments: argparse.Namespace) -> int:
 
 def app(arguments: argparse.Namespace) -> int:
     """Serve the apps until Ctrl-C; exit code 1 when they cannot be started."""
+    import torch
+
     from elfw_helpers.apps.serve import APPS, describe_exposure, read_password, start_app
 
+    # The networks are small: on a busy machine a second thread costs more than it brings.
+    torch.set_num_threads(1)
     apps = (arguments.app,) if arguments.app else APPS
     auth = read_password() if arguments.auth else None
     for line in describe_exposure(arguments.host, arguments.share, bool(auth)):
@@ -239,14 +243,16 @@ def make_parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "app",
         help="the apps, in the browser",
-        description="Serve the apps, on this machine alone unless told otherwise. What visitors send is deleted "
-        "once it is answered.",
+        description="Serve the apps, on this machine alone unless told otherwise. What visitors send is "
+        "deleted once it is answered.",
     )
     command.add_argument(
         "app", nargs="?", choices=("attributes", "segmentation"), help="one of them (default: both, in tabs)"
     )
     command.add_argument("--port", type=int, help="(default: the first free one from 7860 on)")
-    command.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default 127.0.0.1)")
+    command.add_argument(
+        "--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default 127.0.0.1)"
+    )
     command.add_argument("--share", action="store_true", help="a public address, through Gradio's servers")
     command.add_argument(
         "--auth",

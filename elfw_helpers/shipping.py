@@ -1,6 +1,7 @@
 """How the trained networks that ship with the course are made: from rendered faces alone.
 
-Two small ones are trained whole; ResNet-18 gets a last layer on the backbone that `pretraining` makes. No photo goes into them, so the weights are free to use. `trained` stores and loads them.
+Two small ones are trained whole; ResNet-18 gets a last layer on the backbone that `pretraining` makes. No
+photo goes into them, so the weights are free to use. `trained` stores and loads them.
 """
 
 from __future__ import annotations

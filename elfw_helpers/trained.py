@@ -124,7 +124,7 @@ def store_model(network: nn.Module, card: ModelCard, file: str | Path, replace: 
 
 
 def stored_part(network: nn.Module, card: ModelCard) -> dict[str, Tensor]:
-    """Return the tensors that a file holds: all, or those of the last layer on ResNet-18's shared backbone."""
+    """Return the tensors that a file holds: all, or on ResNet-18's shared backbone the last layer's."""
     state = network.state_dict()
     if card.architecture != "resnet18":
         return state

@@ -30,6 +30,7 @@ def test_the_course_is_complete():
         "03_overfit_one_sample",
         "04_grid_search",
         "05_evaluation",
+        "06_deployment",
         "07_segmentation",
         "08_class_augmentation",
     ]

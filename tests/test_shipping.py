@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from elfw_helpers import shipping
+from elfw_helpers.batches import Batches
 from elfw_helpers.cli import main
+from elfw_helpers.datasets import FaceFolder
 from elfw_helpers.errors import WeightsError
 from elfw_helpers.labels import ATTRIBUTES, EYEWEAR, PIXEL_CLASSES, WEARABLE
 from elfw_helpers.models import UNet, mini_network
@@ -17,10 +19,12 @@ from elfw_helpers.shipping import (
     Stage,
     correct_for_shares,
     last_layer,
+    make_head,
     make_shipped,
     measure_shift,
 )
 from elfw_helpers.trained import load_model
+from elfw_helpers.training import predict_logits
 
 COUNT = 24
 pytestmark = pytest.mark.filterwarnings("ignore::elfw_helpers.splits.SplitWarning")
@@ -54,6 +58,18 @@ def test_a_network_is_trained_and_stored_with_a_card_that_builds_it_again(
     # Resumed from its checkpoints, the same call makes the same file.
     make_shipped(name, COUNT, tmp_path / "again.safetensors", rendered)
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+
+
+def test_a_last_layer_on_the_shared_backbone_learns_the_training_faces(rendered, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipping, "measure_shift", lambda words: torch.zeros(3))
+    make_head(COUNT, tmp_path / "head.safetensors", rendered)
+    model = load_model(tmp_path / "head.safetensors")
+    assert (model.card.architecture, model.card.classes, model.card.size) == ("resnet18", ATTRIBUTES, 64)
+    folder = FaceFolder(rendered / "faces", labels_file="no-labels.txt")
+    tensors, chosen = folder.preload(64), folder.split().train
+    words = tensors.attributes[chosen]
+    batches = Batches(tensors.images[chosen], words, mean=model.card.mean, std=model.card.std, device="cpu")
+    assert (predict_logits(model.network, batches).argmax(1) == words).float().mean() > 0.9
 
 
 def test_nothing_is_overwritten_unless_asked(rendered, tmp_path):

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from elfw_helpers import trained
 from elfw_helpers.errors import WeightsError
 from elfw_helpers.labels import ATTRIBUTES, PIXEL_CLASSES
-from elfw_helpers.models import UNet, mini_network
+from elfw_helpers.models import UNet, mini_network, resnet18
 from elfw_helpers.trained import VERSION, ModelCard, load_model, store_model
 from elfw_helpers.weights import CHECKSUMS, read_checksums
 
@@ -159,6 +159,33 @@ def test_models_that_ship_are_found_by_name(shipped):
     assert load_model("unet").card == CARD
     model = load_model("mini_network")
     assert (model.name, model.card.task) == ("mini_network", "attribute")
+
+
+def test_of_a_resnet18_only_the_last_layer_is_stored(tmp_path):
+    torch.manual_seed(0)
+    network = resnet18(weights="rendered")
+    store_model(network, replace(MINI_CARD, architecture="resnet18"), tmp_path / "head.safetensors")
+    assert load_file(tmp_path / "head.safetensors").keys() == {"fc.weight", "fc.bias"}
+    found = load_model(tmp_path / "head.safetensors").network.state_dict()
+    for name, expected in network.state_dict().items():
+        assert torch.allclose(found[name], expected, rtol=1e-3, atol=1e-6), name
+
+
+def test_a_resnet18_whose_backbone_was_trained_is_not_stored(tmp_path):
+    network = resnet18(weights="rendered")
+    with torch.no_grad():
+        network.conv1.weight[0] += 1
+    with pytest.raises(WeightsError, match="the backbone was trained on .conv1.weight differs"):
+        store_model(network, replace(MINI_CARD, architecture="resnet18"), tmp_path / "head.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_resnet18_that_brings_a_backbone_along_is_refused(tmp_path):
+    file = tmp_path / "whole.safetensors"
+    card = asdict(replace(MINI_CARD, architecture="resnet18"))
+    save_file(resnet18().state_dict(), file, {"card": json.dumps(card)})
+    with pytest.raises(WeightsError, match="weights of another network: 120 tensors"):
+        load_model(file)
 
 
 def test_a_shipped_model_that_is_missing_or_damaged_is_named_with_its_cure(shipped):

@@ -1,0 +1,153 @@
+"""How the apps stand fifty visitors at once for a minute, whether an export answers the same, and how fast.
+
+Load: the apps in a process of their own, on loopback; each visitor, a thread, sends a face, waits for the
+answer, and sends the next at once, to either app in turn. Times are of the three requests together, as the
+visitor sees them. Parity: the test split of the embedded faces through each shipped network. Latency: one image through each shipped network, PyTorch against onnxruntime, turn by turn.
+
+    .venv/bin/python benchmarks/app.py [--visitors 50] [--seconds 60] [--threads 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import torch
+
+from elfw_helpers.apps.ask import ask_app
+from elfw_helpers.batches import Batches
+from elfw_helpers.datasets import FaceFolder
+from elfw_helpers.errors import ElfwError
+from elfw_helpers.export import OnnxNetwork, encode_onnx
+from elfw_helpers.paths import project_folder
+from elfw_helpers.trained import NETWORKS, load_model
+
+ROUNDS, CALLS, WARM_UP = 6, 50, 5
+
+
+def measure_load(visitors: int, seconds: float) -> None:
+    """Print how long visitors waited, and how many of them in vain."""
+    faces = sorted((project_folder() / "data" / "rendered_faces" / "faces").glob("*.jpg"))[:visitors]
+    with serve() as (url, process):
+        memory, stop = [resident_megabytes(process)], time.monotonic() + seconds
+        times, errors = [], []
+        threads = [threading.Thread(target=visit, args=(url, face, stop, times, errors)) for face in faces]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        memory.append(resident_megabytes(process))
+    p50, p95, p99 = np.percentile(times, (50, 95, 99))
+    print(
+        f"{visitors} visitors for {seconds:.0f} s: {len(times)} answers, {len(times) / seconds:.1f} a second"
+    )
+    print(f"waiting time p50 {p50:.2f} s, p95 {p95:.2f} s, p99 {p99:.2f} s; {len(errors)} errors")
+    print(f"memory of the app: {memory[0]:.0f} MB before, {memory[1]:.0f} MB after")
+    print("\n".join(sorted(set(errors))))
+
+
+@contextmanager
+def serve() -> Iterator[tuple[str, int]]:
+    """Run `elfw app`, and give its address and its process."""
+    command = [sys.executable, "-u", "-m", "elfw_helpers.cli", "app", "--port", "7999"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        url = next(line.split()[1] for line in process.stdout if line.startswith("Open "))
+        yield url, process.pid
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def visit(url: str, face: Path, stop: float, times: list[float], errors: list[str]) -> None:
+    """Ask again and again until a moment; note how long each answer took."""
+    with httpx.Client(base_url=url, timeout=60) as client:
+        turn = 0
+        while time.monotonic() < stop:
+            start = time.perf_counter()
+            try:
+                ask_app(client, ("attributes", "segmentation")[turn % 2], face)
+                times.append(time.perf_counter() - start)
+            except (ElfwError, httpx.HTTPError) as error:
+                errors.append(f"{type(error).__name__}: {error}")
+            turn += 1
+
+
+def resident_megabytes(process: int) -> float:
+    """Return how much memory a process holds (Linux)."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@torch.inference_mode()
+def measure_parity() -> None:
+    """Print how far logits differ between PyTorch and onnxruntime on the test split, and which answers do."""
+    folder = FaceFolder(project_folder() / "data" / "rendered_faces", labels_file="no-labels.txt")
+    chosen = folder.split().test
+    for name in NETWORKS:
+        model = load_model(name)
+        card, tensors = model.card, folder.preload(model.card.size)
+        fast = OnnxNetwork(model.network, encode_onnx(model))
+        images = tensors.images[chosen]
+        pairs = [
+            (model.network(inputs), fast(inputs))
+            for inputs, _ in Batches(images, torch.zeros(len(images)), mean=card.mean, std=card.std)
+        ]
+        largest = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
+        other = sum(int((ours.argmax(1) != theirs.argmax(1)).sum()) for ours, theirs in pairs)
+        total = sum(ours.argmax(1).numel() for ours, _ in pairs)
+        print(f"{name}: logits differ by at most {largest:.1e}, {other} of {total} answers do")
+
+
+@torch.inference_mode()
+def measure_latency(threads: int) -> None:
+    """Print how long one image takes in each network, by PyTorch and by onnxruntime."""
+    torch.set_num_threads(threads)
+    print(f"one image, {threads} threads, {ROUNDS * CALLS} times: milliseconds")
+    print("| network | PyTorch p50 | p95 | onnxruntime p50 | p95 |\n|---|---|---|---|---|")
+    for name in NETWORKS:
+        model = load_model(name)
+        fast = OnnxNetwork(model.network, encode_onnx(model), threads)
+        image = torch.randn(1, 3, model.card.size, model.card.size)
+        ways = [lambda: model.network(image), lambda: fast(image)]  # noqa: B023 (called within this turn)
+        cells = [f"{value:.2f}" for way in time_in_turns(ways) for value in np.percentile(way, (50, 95))]
+        print(f"| {name}, {model.card.size} px | {' | '.join(cells)} |")
+
+
+def time_in_turns(ways: list[Callable[[], object]]) -> np.ndarray:
+    """Return how long each way took each time, ms [ways, calls]; in turns: all meet the same noise."""
+    times = [[] for _ in ways]
+    for _ in range(ROUNDS):
+        for way, taken in zip(ways, times, strict=True):
+            # One by one the two engines' threads would still be waiting in each other's way.
+            for call in range(-WARM_UP, CALLS):
+                start = time.perf_counter()
+                way()
+                if call >= 0:
+                    taken.append(1000 * (time.perf_counter() - start))
+    return np.array(times)
+
+
+def main() -> None:
+    """Run all measurements."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--visitors", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    measure_parity()
+    measure_latency(arguments.threads)
+    measure_load(arguments.visitors, arguments.seconds)
+
+
+if __name__ == "__main__":
+    main()
