@@ -3,7 +3,8 @@
 Load: the apps in a process of their own, on loopback; each visitor, a thread, sends a face, waits for the
 answer, and sends the next at once, to either app in turn. Times are of the three requests together, as the
 visitor sees them. Parity: the test split of the embedded faces through each shipped network. Latency: one
-image through each shipped network, PyTorch against onnxruntime, turn by turn.
+image through each, PyTorch against onnxruntime, in turns. With two threads a machine has to be idle: they
+wait for each other, and for whatever else has a core.
 
     .venv/bin/python benchmarks/app.py [--visitors 50] [--seconds 60] [--threads 2]
 """
