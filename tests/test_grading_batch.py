@@ -81,11 +81,13 @@ def test_each_submission_has_a_row_a_page_and_a_line_in_the_log(folder, capsys):
     assert sorted(json.loads(line)["student"] for line in log) == list(rows)
 
 
-def test_what_is_graded_is_not_run_again_unless_it_has_changed(folder, monkeypatch):
+def test_what_is_graded_is_not_run_again_unless_it_has_changed(folder, monkeypatch, capsys):
     assert grade(folder) == 0
     before, runs = read_rows(folder), count_runs(monkeypatch)
+    assert "3 of them were graded before" not in capsys.readouterr().out
     assert grade(folder) == 0
     assert (runs, read_rows(folder)) == ([], before)
+    assert "3 of them were graded before" in capsys.readouterr().out
     write(folder / "bob" / "03.ipynb")
     (folder.parent / "out" / "feedback" / "ann" / "03.ipynb.html").unlink()
     with (folder.parent / "out" / "log.jsonl").open("a") as stream:
@@ -140,11 +142,12 @@ def test_a_fault_of_the_grader_leaves_the_score_blank_and_is_tried_again(folder,
     ("setup", "found"),
     [("import gone", "ModuleNotFoundError: No module named 'gone'"), ("1/0", "ZeroDivision")],
 )
-def test_a_setup_that_fails_is_a_fault_of_the_grader(folder, setup, found):
+def test_a_setup_that_fails_is_a_fault_of_the_grader(folder, capsys, setup, found):
     key = folder.parent / "key.toml"
     key.write_text(key.read_text().replace('setup = "import math"', f'setup = "{setup}"'))
     assert grade(folder) == 1
     assert all(found in row["status"] and row["total"] == "" for row in read_rows(folder).values())
+    assert found in capsys.readouterr().out
 
 
 def test_a_sandbox_that_does_not_start_is_a_fault_of_the_grader(folder, monkeypatch):
@@ -162,6 +165,8 @@ def test_odd_files_end_no_batch(folder):
     rows = read_rows(folder)
     assert set(rows) == {disarm(name) for name in expected}
     assert {rows[disarm(name)]["total"] for name, (status, _) in expected.items() if "un" in status} == {"0"}
+    pages = [page.read_text() for page in (folder.parent / "out" / "feedback").rglob("*.html")]
+    assert any("Please hand in the .ipynb once more" in page for page in pages)
 
 
 def test_page_shows_the_student_s_own_outputs_as_text_and_pictures_only(folder):
@@ -208,6 +213,22 @@ def test_folders_that_are_missing_empty_or_in_use_are_named(folder, capsys):
     errors = capsys.readouterr().err
     assert all(found in errors for found in ("no such folder", "holds no .ipynb", "holds something else"))
     assert not out.exists()
+
+
+def test_grades_of_another_folder_are_not_written_over(folder, capsys):
+    assert grade(folder) == 0
+    before = read_rows(folder)
+    out, key = str(folder.parent / "out"), str(folder.parent / "key.toml")
+    assert main(["grade", key, str(folder / "ann"), "--out", out, "--unsandboxed"]) == 1
+    assert "holds grades of" in capsys.readouterr().err
+    assert read_rows(folder) == before
+
+
+def test_files_of_other_kinds_are_counted(folder, capsys):
+    (folder / "dan").mkdir()
+    (folder / "dan" / "report.pdf").write_text("PDF")
+    assert grade(folder) == 0
+    assert "Not looked at: 1 file whose name does not end in .ipynb" in capsys.readouterr().out
 
 
 def test_names_stay_apart_and_pages_inside_their_folder():

@@ -45,6 +45,7 @@ def test_solution_gets_all_points_and_student_copy_none(course_notebook, key, tm
         solution, student = csv.DictReader(stream)
     assert (solution["total"], solution["flags"]) == (f"{key.points:g}", ""), solution
     assert (student["status"], student["total"]) == ("graded", "0"), student
+    assert student["flags"].count("left as it was given") == len(key.exercises), student
 
 
 def test_key_asks_about_every_exercise(course_notebook, key):

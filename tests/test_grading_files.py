@@ -168,7 +168,14 @@ def test_a_key_in_json_says_the_same(tmp_path):
         ('call = "conv_output_size(48, 3, 1, 1)"', "", "probe 1 of conv_output_size has no 'call'"),
         ("expect = 48", "exspect = 48", "has no 'expect'"),
         ("expect = 48", "expect = 48\natoll = 1", "unknown 'atoll'"),
-        ("expect = 48", 'expect = 48\npoints = "two"', "'points' is 'two'"),
+        ("expect = 48", 'expect = 48\npoints = "two"', "'points' is 'two'. Make it a number"),
+        (
+            "expect = 48",
+            'expect = 48\ngiven = "x = ("',
+            "probe 1 of conv_output_size: its 'given' is not Python",
+        ),
+        ('call = "conv_output_size(48', 'call = "conv_output_size((48', "its 'call' is not Python"),
+        ("exercises.count_runs", "exercises.counts", "exercise counts is not in course.ipynb"),
         ("expect = 48", 'expect = [1]\nmeasure = "f1"\nat_least = 1\nmargin = 0', "the measure 'f1'"),
         ("expect = 48", 'expect = [1]\nmeasure = "accuracy"\nat_least = 1', "has no 'margin'"),
         ("expect = 48", 'truth = "gone.npz"', "names gone.npz, which is not there"),
@@ -180,7 +187,7 @@ def test_a_key_in_json_says_the_same(tmp_path):
 )
 def test_what_is_wrong_with_a_key_is_named(tmp_path, old, new, found):
     key = write_key(tmp_path)
-    key.write_text(key.read_text().replace(old, new, 1))
+    key.write_text(key.read_text().replace(old, new, -1 if old == "exercises.count_runs" else 1))
     with pytest.raises(DataError, match=f"key.toml.*{found}"):
         read_key(key)
 

@@ -48,11 +48,13 @@ class Batch:
     def __init__(self, key: Key, folder: Path, out: Path, sandbox: Sandbox, jobs: int):
         self.key, self.folder, self.out, self.sandbox = key, folder, out, sandbox
         self.released = Released(key.released)
+        self._task = f"{folder.resolve()} by {key.path.name}"
         self.stop = threading.Event()
         self._numbers: queue.SimpleQueue[int] = queue.SimpleQueue()
         for number in range(jobs):
             self._numbers.put(number)
         self._jobs = jobs
+        self.taken_over = 0
         self._log_lock = threading.Lock()
 
     def run(self) -> list[list[str]]:
@@ -84,6 +86,8 @@ class Batch:
         try:
             submitted, digest = self._read(path)
             if page.is_file() and known.get(student, {}).get("digest") == digest:
+                with self._log_lock:
+                    self.taken_over += 1
                 return known[student]["row"]
             grade, text = self._grade(student, submitted)
         except Stopped:
@@ -149,7 +153,11 @@ class Batch:
         return cell.kind == "markdown" and normalise(cell.source) not in self.released.markdown
 
     def _read_log(self) -> dict[str, dict]:
-        """Return the stored grades by student, without faults of the grader, which are tried again."""
+        """Return the stored grades by student, without faults of the grader, which are tried again.
+
+        Raises:
+            DataError: they are of other submissions, or by another key.
+        """
         try:
             lines = (self.out / "log.jsonl").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -161,12 +169,15 @@ class Batch:
                 known[entry["student"]] = entry
             except (ValueError, KeyError, TypeError):  # the last line of a run that was killed
                 continue
+        stored = {entry.get("task") for entry in known.values()}
+        if stored - {self._task}:
+            raise DataError(self.out, f"holds grades of {min(map(str, stored))}", "Name a new folder")
         return {student: entry for student, entry in known.items() if not entry["row"][1].startswith(FAULT)}
 
     def _log(self, student: str, digest: str, row: list[str], grade: Grade) -> None:
         """Append a submission to the log."""
         verdicts = {name: [asdict(one) for one in all_of] for name, all_of in (grade.verdicts or {}).items()}
-        entry = {"student": student, "digest": digest, "row": row, "verdicts": verdicts}
+        entry = {"student": student, "task": self._task, "digest": digest, "row": row, "verdicts": verdicts}
         with self._log_lock, (self.out / "log.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry) + "\n")
 
@@ -189,7 +200,8 @@ def grade_folder(name: str, folder: Path, out: Path, jobs: int = 1, unsandboxed:
     """
     key = read_key(find_key(name))
     if not folder.is_dir():
-        raise DataError(folder, "no such folder", "Name the folder that holds the submissions")
+        found = "is a file" if folder.is_file() else "no such folder"
+        raise DataError(folder, found, "Name the folder that holds the submissions")
     if next(find_submissions(folder), None) is None:
         raise DataError(folder, "holds no .ipynb", "Name the folder that holds the submissions")
     if jobs < 1:
@@ -198,9 +210,19 @@ def grade_folder(name: str, folder: Path, out: Path, jobs: int = 1, unsandboxed:
     for hidden in (key.path, folder, out):
         refuse_exposed(sandbox, hidden)
     make_folder(out)
-    rows = Batch(key, folder, out, sandbox, jobs).run()
-    print(f"Sandbox: {sandbox.name}. {describe_rows(rows)} See {out / 'grades.csv'} and {out / 'feedback'}.")
-    return int(any(row[1].startswith(FAULT) for row in rows))
+    batch = Batch(key, folder, out, sandbox, jobs)
+    rows = batch.run()
+    before = f" {batch.taken_over} of them were graded before." if batch.taken_over else ""
+    print(f"Sandbox: {sandbox.name}. {describe_rows(rows)}{before}")
+    others = count_others(folder)
+    if others:
+        what = "1 file whose name does" if others == 1 else f"{others} files whose names do"
+        print(f"Not looked at: {what} not end in .ipynb.")
+    faults = [row for row in rows if row[1].startswith(FAULT)]
+    for row in faults[:3]:
+        print(f"{row[0]}: {row[1]}")
+    print(f"See {out / 'grades.csv'} and {out / 'feedback'}.")
+    return int(bool(faults))
 
 
 def make_folder(out: Path) -> None:
@@ -235,6 +257,12 @@ def find_submissions(folder: Path) -> Iterator[Path]:
         for name in sorted(folders + files):
             if name.lower().endswith(".ipynb") and not name.startswith("._"):
                 yield Path(place, name)
+
+
+def count_others(folder: Path) -> int:
+    """Return how many files below a folder are no submissions by their name, hidden ones aside."""
+    names = [name for _, _, files in os.walk(folder) for name in files if not name.startswith(".")]
+    return sum(not name.lower().endswith(".ipynb") for name in names)
 
 
 def display_name(path: Path) -> str:

@@ -56,10 +56,20 @@ def _judge_value(probe: Probe, value: Any) -> str:
         return judge_predictions(probe, value)
     if matches(probe.expect, value, probe.atol, probe.rtol):
         return ""
-    asked, given = (type(one).__name__ for one in (probe.expect, value))
-    if asked != given and not isinstance(value, Array):
-        return f"of type {given} where {asked} was asked for"
-    return "not the expected value"
+    return _compare_types(probe.expect, value) or "not the expected value"
+
+
+def _compare_types(expected: Any, value: Any) -> str:
+    """Say that a value, or what it holds, is not of the expected type, or nothing."""
+    verb = "of"
+    if isinstance(value, Array):
+        value = value.nested()
+    while isinstance(expected, list) and isinstance(value, list) and expected and value:
+        expected, value, verb = expected[0], value[0], "holding"
+    asked, given = (type(one).__name__ for one in (expected, value))
+    # Any number will do for a float.
+    right = asked == given or (asked, given) == ("float", "int")
+    return "" if right else f"{verb} type {given} where {asked} was asked for"
 
 
 def decode(content: Any) -> Any:

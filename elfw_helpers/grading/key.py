@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from elfw_helpers.errors import DataError, ElfwError
+from elfw_helpers.grading.released import Released
 from elfw_helpers.paths import project_folder
 
 try:
@@ -19,6 +20,8 @@ except ModuleNotFoundError:  # Python 3.10, where JupyterLab brings its predeces
     import tomli as tomllib
 
 MEASURES = ("accuracy", "mean_iou")
+NUMBER = (int, float)
+KINDS = {str: "a text", int: "a whole number", NUMBER: "a number", list: "a list", dict: "a table"}
 
 
 @dataclass(frozen=True)
@@ -101,12 +104,15 @@ def read_key(path: Path) -> Key:
     fields = _Fields(path, "the key", table)
     released = _find_released(path, fields.take("notebook", str))
     setup, memory = fields.take("setup", str, ""), fields.take("memory_mb", int, 2048) << 20
-    own_seconds = fields.take("own_seconds", (int, float), 20)
+    own_seconds = fields.take("own_seconds", NUMBER, 20)
     tables, written = fields.take("exercises", dict), tuple(fields.take("written", list, []))
     fields.end()
     exercises = tuple(_read_exercise(path, name, inner) for name, inner in tables.items())
     if not exercises:
         raise DataError(path, "holds no exercise", "Add [exercises.NAME] with its probes")
+    unknown = [exercise.name for exercise in exercises if exercise.name not in Released(released).exercises]
+    if unknown:
+        raise DataError(path, f"exercise {unknown[0]} is not in {released.name}", "Is it misspelt?")
     digest = hashlib.sha256(content + released.read_bytes())
     for exercise in exercises:
         digest.update(exercise.inputs + repr([probe.expect for probe in exercise.probes]).encode())
@@ -125,7 +131,7 @@ def _find_released(path: Path, name: str) -> Path:
 def _read_exercise(path: Path, name: str, table: Any) -> Exercise:
     """Read the table of one exercise."""
     fields = _Fields(path, f"exercise {name}", table)
-    seconds, inputs = fields.take("seconds", (int, float), 10), fields.take("inputs", str, "")
+    seconds, inputs = fields.take("seconds", NUMBER, 10), fields.take("inputs", str, "")
     probes = fields.take("probes", list)
     fields.end()
     if not re.fullmatch(r"[^\W\d]\w*", name) or not probes:
@@ -140,26 +146,32 @@ def _read_exercise(path: Path, name: str, table: Any) -> Exercise:
 
 def _read_probe(path: Path, place: str, table: Any) -> Probe:
     """Read the table of one probe."""
-    fields, numbers = _Fields(path, place, table), (int, float)
+    fields = _Fields(path, place, table)
     shape, truth = fields.take("shape", list, None), fields.take("truth", str, "")
     measure = fields.take("measure", str, None)
     probe = Probe(
         name=fields.take("name", str),
         call=fields.take("call", str),
         given=fields.take("given", str, ""),
-        points=fields.take("points", numbers, 1),
+        points=fields.take("points", NUMBER, 1),
         expect=_read_truth(path, truth) if truth else fields.take("expect", object),
-        atol=fields.take("atol", numbers, 1e-6),
-        rtol=fields.take("rtol", numbers, 1e-5),
+        atol=fields.take("atol", NUMBER, 1e-6),
+        rtol=fields.take("rtol", NUMBER, 1e-5),
         dtype=fields.take("dtype", str, None),
         shape=None if shape is None else tuple(shape),
         measure=measure,
-        at_least=fields.take("at_least", numbers) if measure else 0.0,
-        margin=fields.take("margin", numbers) if measure else 0.0,
+        at_least=fields.take("at_least", NUMBER) if measure else 0.0,
+        margin=fields.take("margin", NUMBER) if measure else 0.0,
     )
     fields.end()
     if measure not in (None, *MEASURES):
         raise DataError(path, f"{place} has the measure {measure!r}", f"Use one of {', '.join(MEASURES)}")
+    # Found out inside the sandbox, a slip of the key's would look like the student's.
+    for field, code, mode in (("given", probe.given, "exec"), ("call", probe.call, "eval")):
+        try:
+            compile(code, field, mode)
+        except (SyntaxError, ValueError) as error:
+            raise DataError(path, f"{place}: its {field!r} is not Python ({error})", "Mend it") from None
     return probe
 
 
@@ -201,7 +213,7 @@ class _Fields:
             raise DataError(self.path, f"{self.place} has no {name!r}", "Add it")
         value = self.left.pop(name)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not object):
-            raise DataError(self.path, f"{self.place}: {name!r} is {value!r}", "Give it the right type")
+            raise DataError(self.path, f"{self.place}: {name!r} is {value!r}", f"Make it {KINDS[kind]}")
         return value
 
     def end(self) -> None:

@@ -70,7 +70,8 @@ def parse_notebook(content: bytes) -> list[Cell]:
     except RecursionError:
         raise Unreadable("nested more deeply than any notebook is") from None
     except ValueError:
-        raise Unreadable("not JSON, or only a part of it") from None
+        page = content.lstrip().startswith(b"<")
+        raise Unreadable("a web page" if page else "not JSON, or only a part of it") from None
     listed = _find_cells(document)
     if len(listed) > MOST_CELLS:
         raise Unreadable(f"more than {MOST_CELLS} cells")

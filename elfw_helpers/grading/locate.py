@@ -43,7 +43,7 @@ def plan_submission(cells: Sequence[Cell], released: Released, exercises: Sequen
         if candidates:
             found[name] = candidates[-1]
             passed_over.update(id(cell) for cell in candidates[:-1])
-        flags += _flag(name, candidates, how, cells)
+        flags += _flag(name, candidates, how, cells, released)
     steps = []
     for cell in code:
         asked = tuple(name for name in exercises if found.get(name) is cell)
@@ -85,11 +85,15 @@ def defines(source: str, name: str) -> bool:
     return re.search(pattern, source, re.MULTILINE) is not None
 
 
-def _flag(name: str, candidates: Sequence[Cell], how: str, cells: Sequence[Cell]) -> list[str]:
+def _flag(
+    name: str, candidates: Sequence[Cell], how: str, cells: Sequence[Cell], released: Released
+) -> list[str]:
     """Return what is out of the ordinary about where an exercise was found."""
     flags = []
     if not candidates:
         flags.append(f"{name}: not found")
+    elif normalise(candidates[-1].source) in released.sources:
+        flags.append(f"{name}: left as it was given")
     elif how != "marker":
         flags.append(f"{name}: found by {how}")
     if len(candidates) > 1:

@@ -26,6 +26,7 @@ class Released:
 
     Attributes:
         sources: all its code cells, normalised.
+        exercises: the names of all exercises.
         exercise_ids: from the id of an exercise's cell to the exercise's name.
         markdown: its text cells.
     """
@@ -35,9 +36,9 @@ class Released:
         code = [cell for cell in cells if cell.kind == "code"]
         self.sources = {normalise(cell.source) for cell in code}
         self.markdown = {normalise(cell.source) for cell in cells if cell.kind == "markdown"}
-        self.exercise_ids = {
-            cell.id: found[1] for cell in code if cell.id and (found := EXERCISE.match(cell.source))
-        }
+        marked = [(cell.id, found[1]) for cell in code if (found := EXERCISE.match(cell.source))]
+        self.exercises = {name for _, name in marked}
+        self.exercise_ids = {cell_id: name for cell_id, name in marked if cell_id}
         self._statements: dict[str, str] = {}
         for cell in code:
             self._statements.update(read_statements(cell))

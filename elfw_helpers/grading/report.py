@@ -34,7 +34,7 @@ PAGE = """\
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem;
  color: #222 }}
 h1 {{ font-size: 1.5rem; margin-bottom: 0 }} h2 {{ font-size: 1.15rem; margin: 2.2rem 0 .5rem }}
-h2 span, .total {{ float: right; font-weight: 600 }} .quiet {{ color: #595959 }}
+h2 span, .points, .total {{ float: right; font-weight: 600 }} .quiet {{ color: #595959 }}
 ul {{ list-style: none; padding: 0; margin: 0 }}
 li {{ padding: .15rem 0 .15rem 1.6rem; text-indent: -1.6rem }}
 li::before {{ display: inline-block; width: 1.6rem; text-indent: 0; font-weight: 700 }}
@@ -117,9 +117,12 @@ def format_page(grade: Grade, key: Key, cells: Mapping[str, Cell], written: Sequ
     total = sum(verdict.points for verdicts in grade.verdicts.values() for verdict in verdicts)
     points = f'<span class="total">{total:g} of {key.points:g}</span>'
     body.append(f'<p class="quiet">{_escape(grade.status)}{points}</p>')
+    if grade.status.startswith("unreadable"):
+        body.append("<p>Your file could not be read as a notebook. Please hand in the .ipynb once more.</p>")
+        return PAGE.format(title=_escape(title), body="\n".join(body))
     for name, verdicts in grade.verdicts.items():
         body += _format_exercise(name, verdicts, cells.get(name))
-    if key.written:
+    if key.written and cells:
         body += _format_written(key.written, written)
     if grade.flags:
         notes = "".join(f"<p>{_escape(flag)}</p>" for flag in grade.flags)
@@ -134,7 +137,8 @@ def _format_exercise(name: str, verdicts: Sequence[Verdict], cell: Cell | None) 
     for verdict in verdicts:
         mark = "wrong" if verdict.problem else "right"
         problem = f' <span class="quiet">— {_escape(verdict.problem)}</span>' if verdict.problem else ""
-        parts.append(f'<li class="{mark}">{_escape(verdict.probe)}{problem}</li>')
+        points = f'<span class="points">{verdict.points:g} of {verdict.of:g}</span>'
+        parts.append(f'<li class="{mark}">{points}{_escape(verdict.probe)}{problem}</li>')
     parts.append("</ul>")
     if cell:
         parts += [f"<pre>{_escape(cell.source)}</pre>", *map(_format_output, cell.outputs[:20])]
@@ -145,6 +149,8 @@ def _format_written(questions: Sequence[str], cells: Sequence[Cell]) -> list[str
     """Return the part of a page with the texts that a person reads."""
     parts = ["<h2>Read by a person, not graded here</h2>", "<ul>"]
     parts += [f"<li>{_escape(question)}</li>" for question in questions] + ["</ul>"]
+    if not cells:
+        parts.append('<p class="quiet">no answer found</p>')
     return parts + [f'<pre class="output">{_escape(cell.source)}</pre>' for cell in cells[:20]]
 
 

@@ -110,13 +110,15 @@ class SubmissionRun:
         if kind == "memory":
             raise Died("ran out of memory")
         for name in step.exercises:
+            undefined = f"its cell does not define {name}"
             if kind == "raised":
                 self.findings.raised[name] = _name_error(content)
+                undefined = f"its cell raised {self.findings.raised[name]}"
             exercise = self.exercises[name]
-            self.findings.answers[name] = self._ask_probes(session, exercise, deadline)
+            self.findings.answers[name] = self._ask_probes(session, exercise, deadline, undefined)
 
-    def _ask_probes(self, session: Session, exercise: Exercise, deadline: float) -> list[str]:
-        """Return what is wrong with the answer to each probe."""
+    def _ask_probes(self, session: Session, exercise: Exercise, deadline: float, undefined: str) -> list[str]:
+        """Return what is wrong with the answer to each probe: `undefined` where its name is not there."""
         problems = []
         for probe in exercise.probes:
             texts = (exercise.name, probe.given, probe.call)
@@ -124,7 +126,10 @@ class SubmissionRun:
             kind, content = session.ask("probe", parts, deadline - time.monotonic())
             if kind == "memory":
                 raise Died("ran out of memory")
-            problems.append(judge(probe, content) if kind == "value" else _describe_failure(kind, content))
+            if kind == "value":
+                problems.append(judge(probe, content))
+            else:
+                problems.append(undefined if kind == "undefined" else f"raised {_name_error(content)}")
         return problems
 
     def _bury(self, step: Step, reason: str) -> None:
@@ -133,11 +138,6 @@ class SubmissionRun:
         for name in step.exercises:
             self.findings.answers.pop(name, None)
             self.findings.raised.pop(name, None)
-
-
-def _describe_failure(kind: str, content: Any) -> str:
-    """Say why a probe has no value."""
-    return "its cell does not define it" if kind == "undefined" else f"raised {_name_error(content)}"
 
 
 def _name_error(content: Any) -> str:

@@ -314,7 +314,7 @@ SCRIPTED = notebook([
 
 BROKEN_FILES: dict[str, tuple[bytes, str]] = {
     "truncated": (json.dumps(notebook(honest_cells())).encode()[:-400], "not JSON"),
-    "html": (b"<!DOCTYPE html><html><body>Sign in</body></html>", "not JSON"),
+    "html": (b"<!DOCTYPE html><html><body>Sign in</body></html>", "a web page"),
     "empty": (b"", "an empty file"),
     "blank": (b" \n", "an empty file"),
     "a list": (b"[]", "not a notebook"),
