@@ -47,7 +47,7 @@ SCRATCH, PRETRAINED, OBJECTS = WAYS = ("scratch", "pre-trained", "pre-trained, o
 # The classes that the photos' labels know.
 LABELLED = (0, SKIN, HAIR, EYEWEAR, WEARABLE)
 # Measured with few epochs: a training of this size takes minutes on a CPU.
-RECIPE = replace(recipes.TWO_CORES, size=96, lr=0.05, epochs=12)
+RECIPE = replace(recipes.TWO_CORES, size=96, lr=0.05, epochs=20)
 KINDS = ("eyewear", "hand")
 # Inference is timed at this side, in batches of so many.
 TIMED_SIZE, TIMED_BATCH = 128, 16

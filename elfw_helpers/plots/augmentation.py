@@ -18,6 +18,7 @@ from elfw_helpers.plots.style import COLOURS
 # How far beyond the eyes the line through them is drawn, and how far down the nose, in eye distances.
 REACH, NOSE = 1.0, 1.1
 PANELS_A_ROW = 3
+BESIDE = 0.03  # ratio from one seed's dots to the next one's
 
 
 def draw_geometry(faces: Sequence[tuple[Image.Image, np.ndarray]], found: Sequence[FaceGeometry]) -> Figure:
@@ -61,9 +62,15 @@ def draw_gains(gains: Mapping[str, tuple[float, float, float]], title: str) -> F
         axes.plot((low, high), (place, place), color=colour, linewidth=2)
         axes.scatter(gain, place, color=colour, s=45, zorder=3)
         axes.annotate(
-            f"{gain:+.3f}", (gain, place), (0, 7), textcoords="offset points", ha="center", fontsize=9
+            f"{gain:+.3f}",
+            (gain, place),
+            (0, 7),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )
-    axes.axvline(0, color="0.2", linewidth=1)
+    axes.axvline(0, color="0.2", linewidth=1, zorder=1)
     axes.set_yticks(range(len(gains)), list(gains))
     axes.invert_yaxis()
     axes.set(title=title, xlabel="change of IoU, 95 % interval (grey: 0 is inside)")
@@ -76,32 +83,36 @@ def draw_gains(gains: Mapping[str, tuple[float, float, float]], title: str) -> F
 def draw_ratio_study(table: pd.DataFrame, classes: Sequence[str], title: str) -> Figure:
     """Draw the IoU of some classes by the ratio of augmented faces: a dot a seed, a line through the means.
 
+    All panels have one scale; the dots of the seeds stand side by side, so that equal ones do not hide.
+
     Args:
-        table: a row a run, with columns ratio, seed, and one a class.
+        table: a row a run, with columns ratio, seed (0, 1, ...), and one a class.
         classes: columns to draw, a panel each.
         title: names the data.
     """
     rows = -(-len(classes) // PANELS_A_ROW)
     figure, panels = plt.subplots(
-        rows, PANELS_A_ROW, figsize=(9.5, 2.8 * rows), layout="constrained", sharex=True, squeeze=False
+        rows,
+        PANELS_A_ROW,
+        figsize=(9.5, 2.8 * rows),
+        layout="constrained",
+        sharex=True,
+        sharey=True,
+        squeeze=False,
     )
-    ratios = sorted(table["ratio"].unique())
-    places = table["ratio"].map(ratios.index)
+    means = table.groupby("ratio").mean()
+    places = table["ratio"] + BESIDE * (table["seed"] - table["seed"].mean())
     for axes in panels.flat[len(classes) :]:
         axes.set_axis_off()
     for axes, name in zip(panels.flat, classes, strict=False):
-        axes.plot(range(len(ratios)), table.groupby("ratio")[name].mean(), color=COLOURS[0], linewidth=2)
+        axes.plot(means.index, means[name], color=COLOURS[0], linewidth=2)
         axes.scatter(places, table[name], color=COLOURS[0], s=28, zorder=3)
-        axes.set_xticks(range(len(ratios)), [f"{ratio:g}" for ratio in ratios])
+        axes.set_xticks(means.index, [f"{ratio:g}" for ratio in means.index])
         axes.set_title(name)
-        low, high = table[name].min(), table[name].max()
-        # At least .1 high, so that noise does not look like news.
-        middle, half = (low + high) / 2, max(high - low, 0.1) * 0.6
-        axes.set_ylim(middle - half, middle + half)
     for axes in panels[-1]:
         axes.set_xlabel("copies per face")
     for axes in panels[:, 0]:
         axes.set_ylabel("IoU, test split")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontweight="bold")
     sns.despine(figure)
     return figure
