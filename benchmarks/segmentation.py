@@ -3,11 +3,16 @@
     python benchmarks/segmentation.py --real FOLDER [--out FOLDER] [--jobs 2]
 
 FOLDER holds photos with masks in ELFW's layout. The U-Net that ships with the course (trained on rendered
-faces alone) is asked as it is, about all photos and about the test split; it is trained on photos three ways,
-from three seeds: `scratch`, from random weights; `pre-trained`, from the shipped ones; `pre-trained,
-objects`, the same with rendered eyewear and hands put on as many copies of training photos as there are. All
-see equally many samples. The epoch is chosen on the folder's validation split; nothing is chosen on the test
-split.
+faces alone) is asked as it is, about all photos and about the held-out split. Then it is trained on photos,
+from three seeds, three ways that see equally many samples:
+
+- `scratch`, from random weights;
+- `pre-trained`, from the shipped ones;
+- `pre-trained, objects`, the same, with as many copies of training photos with rendered eyewear or a hand on.
+
+The last epoch's weights count. Each network is tested on the folder's held-out split and, where there is a
+GPU, by five-fold cross-validation over all photos. There, too, RECIPE is chosen: each of RECIPES is tried on
+the photos outside the held-out split, by five folds of their own.
 
 The photos' labels know no beards (they are labelled skin), so a beard that the U-Net finds counts as skin.
 Every finished run is stored in --out (numbers, never a photo): the same command goes on where it was stopped.
@@ -18,6 +23,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +32,7 @@ import stored_runs
 import torch
 from real_photos import hash_code, hash_files, hash_folder, load_faces, open_folder, take_faces
 from stored_runs import format_spread, format_table, read_result
+from torch import Tensor
 from tqdm import tqdm
 
 from elfw_helpers import recipes
@@ -33,87 +40,145 @@ from elfw_helpers.augment import augment_faces
 from elfw_helpers.batches import Batches
 from elfw_helpers.datasets import FaceTensors
 from elfw_helpers.files import write_atomically
-from elfw_helpers.labels import BEARD, EYEWEAR, HAIR, PIXEL_CLASSES, SKIN, WEARABLE, attribute_from_mask
+from elfw_helpers.labels import (
+    BEARD,
+    EYEWEAR,
+    HAIR,
+    MOUTH_MASK,
+    PIXEL_CLASSES,
+    SKIN,
+    WEARABLE,
+    attribute_from_mask,
+)
 from elfw_helpers.metrics import score
 from elfw_helpers.models import UNet
 from elfw_helpers.paths import rendered_weights
-from elfw_helpers.segmentation_metrics import compare_matrices, confusion_matrices, score_matrices
+from elfw_helpers.segmentation_metrics import (
+    compare_matrices,
+    confusion_matrices,
+    median_frequency_weights,
+    score_matrices,
+)
+from elfw_helpers.splits import cut_by_person
 from elfw_helpers.trained import TrainedModel, load_model
 from elfw_helpers.training import best_device, fit, predict_masks
 from elfw_helpers.workers import run_jobs
 
 SEEDS = (0, 1, 2)
 SCRATCH, PRETRAINED, OBJECTS = WAYS = ("scratch", "pre-trained", "pre-trained, objects")
-# The classes that the photos' labels know.
-LABELLED = (0, SKIN, HAIR, EYEWEAR, WEARABLE)
-# Measured with few epochs: a training of this size takes minutes on a CPU.
-RECIPE = replace(recipes.TWO_CORES, size=96, lr=0.05, epochs=20)
 KINDS = ("eyewear", "hand")
+# Photos to test on: the folder's held-out split, the folds of all photos, and those of all others.
+HELD_OUT = "held-out split"
+FOLDS, TRIALS = (tuple(f"{kind} {number}" for number in range(1, 6)) for kind in ("fold", "trial"))
+# The classes that the photos' labels know, and the others.
+LABELLED, UNLABELLED = (0, SKIN, HAIR, EYEWEAR, WEARABLE), (BEARD, MOUTH_MASK)
+PLAIN = replace(recipes.TWO_CORES, lr=0.05, balance_classes=False)
+RECIPES = {
+    "96 px, 20 epochs": replace(PLAIN, size=96, epochs=20),
+    "128 px, 40 epochs": replace(PLAIN, size=128, epochs=40),
+    "128 px, 40 epochs, weighted": replace(PLAIN, size=128, epochs=40, balance_classes=True),
+}
+RECIPE = "128 px, 40 epochs, weighted"
 # Inference is timed at this side, in batches of so many.
 TIMED_SIZE, TIMED_BATCH = 128, 16
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training on photos."""
+    """One training on photos; `part` names those that it is tested on."""
 
     way: str
     seed: int
+    part: str = HELD_OUT
+    recipe: str = RECIPE
 
 
 @dataclass(frozen=True)
 class Bench:
-    """The folders, and a checksum of the code and data that the results depend on."""
+    """The folders, which photos to train on and to test on, and what the results depend on.
+
+    Attributes:
+        real, out: the folders.
+        parts: indices of the photos to train on and to test on, by seed and name of the part.
+        depends_on: a checksum of code and data.
+    """
 
     real: Path
     out: Path
+    parts: dict[tuple[int, str], tuple[Tensor, Tensor]]
     depends_on: str
 
 
 def prepare_bench(real: Path, out: Path) -> Bench:
-    """Return what all runs share."""
+    """Look at the data: who is tested when, and what the results depend on."""
+    folder, parts = open_folder(real), {}
+    split, everything = folder.split(), torch.arange(len(folder))
+    others = torch.cat([split.train, split.validation]).sort().values
+    for seed in SEEDS:
+        parts[seed, HELD_OUT] = others, split.test
+        for names, chosen in ((FOLDS, everything), (TRIALS, others)):
+            persons = [folder.persons[index] for index in chosen.tolist()]
+            cuts = cut_by_person(real, folder.attributes[chosen], persons, len(names), seed)
+            for place, name in enumerate(names):
+                rest = torch.cat(cuts[:place] + cuts[place + 1 :])
+                parts[seed, name] = chosen[rest], chosen[cuts[place]]
     code = [
         Path(__file__),
         Path(recipes.__file__),
         *sorted(Path(recipes.__file__).parent.glob("augment/*.py")),
     ]
     weights = hashlib.sha256(rendered_weights("unet").read_bytes()).hexdigest()
-    return Bench(real, out, hash_code() + hash_files(code) + hash_folder(real) + weights)
+    depends_on = hash_code() + hash_files(code) + hash_folder(real) + weights
+    return Bench(real, out, parts, depends_on)
+
+
+def list_runs(gpu: bool) -> list[Run]:
+    """Return what is to be trained; without a GPU the held-out split alone is tested on."""
+    seeded = [(way, seed) for seed in SEEDS for way in WAYS]
+    runs = [Run(way, seed) for way, seed in seeded]
+    if gpu:
+        trials = [Run(PRETRAINED, 0, part, recipe) for recipe in RECIPES for part in TRIALS]
+        runs = trials + runs + [Run(way, seed, part) for way, seed in seeded for part in FOLDS]
+    return runs
 
 
 def find_file(bench: Bench, run: Run) -> Path:
     """Return where a run's result is stored."""
-    words = (run.way, f"seed-{run.seed}")
+    words = (run.recipe, run.way, f"seed-{run.seed}", run.part)
     return stored_runs.name_file(bench.out / "runs", words, [bench.depends_on])
 
 
 def do_run(bench: Bench, run: Run) -> None:
-    """Train on the photos of the training split, ask about those of the test split, and store the answers."""
-    photos, split = load_faces(bench.real, RECIPE.size), open_folder(bench.real).split()
-    shipped, train = load_model("unet"), take_faces(photos, split.train)
-    epochs = RECIPE.epochs
+    """Train on the photos of a part, ask about those to be tested, and store the answers."""
+    recipe, shipped = RECIPES[run.recipe], load_model("unet")
+    photos = load_faces(bench.real, recipe.size)
+    train, test = (take_faces(photos, indices) for indices in bench.parts[run.seed, run.part])
+    samples = recipe.epochs * len(train)
     if run.way == OBJECTS:
-        chosen = torch.arange(len(train))
-        copies, _ = augment_faces(train, chosen, KINDS, seed=run.seed)
-        epochs = round(epochs * len(train) / (len(train) + len(copies)))
+        copies, _ = augment_faces(train, torch.arange(len(train)), KINDS, seed=run.seed)
         train = join_faces(train, copies)
-    batches = make_batches(train, shipped, shuffle_seed=run.seed, augment=RECIPE.augment)
-    validation = make_batches(take_faces(photos, split.validation), shipped)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         model = UNet(len(PIXEL_CLASSES), **shipped.card.options)
     if run.way != SCRATCH:
         model.load_state_dict(shipped.network.state_dict())
-    options = {"lr": RECIPE.lr, "momentum": RECIPE.momentum, "weight_decay": RECIPE.weight_decay}
-    schedule, checkpoint = RECIPE.schedule(epochs), bench.out / "training"
+    epochs = round(samples / len(train))
     fit(
-        model, batches, validation, epochs, schedule=schedule, seed=run.seed, checkpoint=checkpoint, **options
+        model,
+        make_batches(train, shipped, shuffle_seed=run.seed, augment=recipe.augment),
+        None,
+        epochs,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        class_weights=median_frequency_weights(train.masks) if recipe.balance_classes else None,
+        loss=recipe.loss,
+        schedule=recipe.schedule(epochs),
+        seed=run.seed,
+        checkpoint=bench.out / "training",
+        progress=False,
     )
-    result = {
-        part: ask_about(replace(shipped, network=model), take_faces(photos, indices))
-        for part, indices in (("validation", split.validation), ("test", split.test))
-    }
-    stored_runs.store_result(find_file(bench, run), result)
+    stored_runs.store_result(find_file(bench, run), ask_about(replace(shipped, network=model), test))
 
 
 def join_faces(first: FaceTensors, second: FaceTensors) -> FaceTensors:
@@ -139,6 +204,20 @@ def ask_about(model: TrainedModel, photos: FaceTensors) -> dict:
     }
 
 
+def read_answers(bench: Bench, runs: Sequence[Run]) -> dict | None:
+    """Return the answers of runs that test on different photos as those of one, in the photos' order.
+
+    None unless all runs are finished.
+    """
+    files = [find_file(bench, run) for run in runs]
+    if not all(file.exists() for file in files):
+        return None
+    results = [read_result(file) for file in files]
+    order = torch.cat([bench.parts[run.seed, run.part][1] for run in runs]).argsort().tolist()
+    joined = {key: [answer for result in results for answer in result[key]] for key in results[0]}
+    return {key: [answers[place] for place in order] for key, answers in joined.items()}
+
+
 def describe_answers(results: list[dict]) -> list[str]:
     """Return the cells of a row: IoU of the labelled classes, their mean, and the attributes' scores.
 
@@ -147,53 +226,76 @@ def describe_answers(results: list[dict]) -> list[str]:
     """
     rows = []
     for result in results:
-        scores = score_matrices(np.array(result["matrices"]))
+        scores = score_matrices(np.array(result["matrices"]), ignore=UNLABELLED)
         ious = [scores.class_iou[label] for label in LABELLED]
         words = score(result["truth"], result["attributes"])
-        rows.append([*ious, float(np.mean(ious)), words.macro_f1, words.balanced_accuracy])
+        rows.append([*ious, scores.mean_iou, words.macro_f1, words.balanced_accuracy])
     if len(rows) > 1:
         return [format_spread(column) for column in zip(*rows, strict=True)]
     intervals = [scores.class_iou_intervals[label] for label in LABELLED]
-    ends = [*intervals, None, words.macro_f1_interval, None]
+    ends = [*intervals, scores.mean_iou_interval, words.macro_f1_interval, None]
     return [
         f"{value:.3f}" + (f" [{end[0]:.3f}, {end[1]:.3f}]" if end else "")
         for value, end in zip(rows[0], ends, strict=True)
     ]
 
 
-def tabulate(bench: Bench, part: str) -> str:
-    """Return the table of one part of the photos, a row a way whose seeds are all finished."""
-    photos = load_faces(bench.real, RECIPE.size)
-    split = open_folder(bench.real).split()
-    shipped = ask_about(load_model("unet"), take_faces(photos, getattr(split, part)))
-    rows = [["shipped, rendered faces alone", "1", *describe_answers([shipped])]]
-    for way in WAYS:
-        files = [find_file(bench, Run(way, seed)) for seed in SEEDS]
-        if all(file.exists() for file in files):
-            results = [read_result(file)[part] for file in files]
-            rows.append([f"{way}", str(len(SEEDS)), *describe_answers(results)])
-    return format_answers(rows)
-
-
 def format_answers(rows: list[list[str]]) -> str:
-    """Return a table under the names of its columns."""
+    """Return a table under the names of its columns; the rows' first cells name what was trained, and how."""
     names = [PIXEL_CLASSES[label] for label in LABELLED]
-    return format_table(
-        ["way", "seeds", *names, "mean IoU", "macro F1 by the rule", "balanced accuracy"], rows
-    )
+    header = ["network", *names, "mean IoU", "macro F1 by the rule", "balanced accuracy"]
+    return format_table(header, rows)
 
 
-def tabulate_gain(bench: Bench) -> str:
-    """Return what objects bring over pre-training alone, on the test split, all seeds pooled."""
-    files = [[find_file(bench, Run(way, seed)) for seed in SEEDS] for way in (PRETRAINED, OBJECTS)]
-    if not all(file.exists() for row in files for file in row):
-        return "Not all runs are finished."
-    before, after = (
-        np.array([read_result(file)["test"]["matrices"] for file in row]).sum(0) for row in files
-    )
-    gains = compare_matrices(before, after)
+def tabulate_shipped(bench: Bench) -> str:
+    """Return the table of the shipped network, at its own size, about all photos and the held-out ones."""
+    shipped = load_model("unet")
+    photos = load_faces(bench.real, shipped.card.size)
+    parts = {
+        f"all {len(photos)} photos": torch.arange(len(photos)),
+        HELD_OUT: open_folder(bench.real).split().test,
+    }
+    answers = {name: ask_about(shipped, take_faces(photos, chosen)) for name, chosen in parts.items()}
+    return format_answers([[f"shipped, {name}", *describe_answers([part])] for name, part in answers.items()])
+
+
+def tabulate_ways(bench: Bench, parts: tuple[str, ...]) -> str:
+    """Return the table of some parts taken as one, a row a way whose runs are all finished; "" for none."""
+    rows = []
+    for way in WAYS:
+        answers = [read_answers(bench, [Run(way, seed, part) for part in parts]) for seed in SEEDS]
+        if all(answers):
+            rows.append([way, *describe_answers(answers)])
+    return format_answers(rows) if rows else ""
+
+
+def tabulate_trials(bench: Bench) -> str:
+    """Return the table that RECIPE was chosen by, a row a recipe whose runs are all finished; "" for none."""
+    answers = {
+        recipe: read_answers(bench, [Run(PRETRAINED, 0, part, recipe) for part in TRIALS])
+        for recipe in RECIPES
+    }
+    rows = [[name, *describe_answers([found])] for name, found in answers.items() if found]
+    return format_answers(rows) if rows else ""
+
+
+def tabulate_gains(bench: Bench, parts: tuple[str, ...]) -> str:
+    """Return what objects bring over pre-training alone, on some parts taken as one, all seeds added up."""
+    before, after = (add_up_seeds(bench, way, parts) for way in (PRETRAINED, OBJECTS))
+    if before is None or after is None:
+        return ""
+    shown = [PIXEL_CLASSES[label] for label in LABELLED] + ["mean"]
+    gains = compare_matrices(before, after).loc[shown]
     rows = [[name, f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]"] for name, gain, low, high in gains.itertuples()]
-    return format_table(["class", "IoU with objects − without, 95 % interval over photos"], rows)
+    return format_table(["class", "IoU with objects − without"], rows)
+
+
+def add_up_seeds(bench: Bench, way: str, parts: tuple[str, ...]) -> np.ndarray | None:
+    """Return the photos' confusion matrices, each the sum over the seeds; None unless all are finished."""
+    answers = [read_answers(bench, [Run(way, seed, part) for part in parts]) for seed in SEEDS]
+    if not all(answers):
+        return None
+    return sum(np.array(found["matrices"]) for found in answers)
 
 
 def measure_speed(size: int) -> float:
@@ -213,22 +315,24 @@ def measure_speed(size: int) -> float:
 
 
 def write_tables(bench: Bench) -> str:
-    """Return all tables, in Markdown."""
-    photos = load_faces(bench.real, RECIPE.size)
-    everything = describe_answers([ask_about(load_model("unet"), photos)])
-    parts = [
-        f"All {len(photos)} photos, of which the shipped U-Net has seen none:",
-        format_answers([["shipped, rendered faces alone", "1", *everything]]),
-        "Test split, mean ± standard deviation over seeds (one network: its 95 % interval over photos):",
-        tabulate(bench, "test"),
-        "Validation split, which chose the epochs:",
-        tabulate(bench, "validation"),
-        "What rendered objects on photos bring:",
-        tabulate_gain(bench),
+    """Return all tables, in Markdown; a row is there once its runs are finished."""
+    spread = "mean ± standard deviation over seeds"
+    sections = {
+        "The shipped U-Net, which has seen no photo; 95 % intervals over photos": tabulate_shipped(bench),
+        f"Recipes tried outside the held-out split, pre-trained, seed 0; {RECIPE} is taken": tabulate_trials(
+            bench
+        ),
+        f"Trained on photos, five folds; {spread}": tabulate_ways(bench, FOLDS),
+        "Five folds, paired over photos, 95 % intervals": tabulate_gains(bench, FOLDS),
+        f"Trained on photos, {HELD_OUT}; {spread}": tabulate_ways(bench, (HELD_OUT,)),
+        f"{HELD_OUT}, paired over photos, 95 % intervals": tabulate_gains(bench, (HELD_OUT,)),
+    }
+    tables = [f"{title}:\n\n{table}" for title, table in sections.items() if table]
+    speed = (
         f"Inference, {TIMED_SIZE} x {TIMED_SIZE}: {measure_speed(TIMED_SIZE):.0f} images a second on "
-        f"{best_device()}, {torch.get_num_threads()} threads.",
-    ]
-    return "\n\n".join(parts)
+        f"{best_device()}, {torch.get_num_threads()} threads."
+    )
+    return "\n\n".join([*tables, speed])
 
 
 def main() -> None:
@@ -237,8 +341,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/segmentation"), help="for the results")
     parser.add_argument("--jobs", type=int, default=2, help="processes, where there is no GPU")
     chosen = parser.parse_args()
-    bench = prepare_bench(chosen.real, chosen.out)
-    runs = [Run(way, seed) for seed in SEEDS for way in WAYS]
+    bench, runs = prepare_bench(chosen.real, chosen.out), list_runs(gpu=best_device() == "cuda")
     missing = [run for run in runs if not find_file(bench, run).exists()]
     with tqdm(total=len(runs), initial=len(runs) - len(missing), unit="run") as bar:
         for _ in run_jobs(do_run, bench, missing, chosen.jobs, best_device()):

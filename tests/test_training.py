@@ -1,3 +1,4 @@
+import copy
 import json
 import math
 import os
@@ -11,10 +12,12 @@ import pytest
 import torch
 from torch import nn
 
+from elfw_helpers.augment import shake_faces
 from elfw_helpers.batches import Batches
 from elfw_helpers.errors import TrainingError
 from elfw_helpers.losses import dice_loss
 from elfw_helpers.memory import OutOfMemoryWarning
+from elfw_helpers.models import UNet
 from elfw_helpers.training import evaluate, fit, predict_logits, predict_masks
 
 SETTINGS = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}
@@ -354,3 +357,35 @@ def test_gpu_agrees_with_cpu():
     twin.load_state_dict(model.state_dict())
     losses = [fit(m, d, None, 3, progress=False).train_loss for m, d in ((model, data), (twin, on_gpu))]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_masks_are_learned_alike_on_gpu_and_cpu():
+    torch.manual_seed(0)
+    images, masks = torch.randint(256, (24, 32, 32, 3), dtype=torch.uint8), torch.randint(7, (24, 32, 32))
+    network, results = UNet(), []
+    for device in ("cpu", "cuda"):
+        batches = Batches(images, masks, mean=[0.4] * 3, std=[0.2] * 3, batch_size=8, shuffle_seed=0,
+                          augment=shake_faces, device=device)  # fmt: skip
+        twin = copy.deepcopy(network)
+        history = fit(twin, batches, batches, 2, lr=0.01, progress=False)
+        results.append((history.train_loss, predict_masks(twin, batches)))
+    (expected, on_cpu), (losses, on_gpu) = results
+    assert losses == pytest.approx(expected, abs=1e-3)
+    assert (on_cpu == on_gpu).float().mean() > 0.95
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_whose_memory_is_really_full_goes_on_in_parts():
+    images, masks = torch.zeros(64, 128, 128, 3, dtype=torch.uint8), torch.zeros(64, 128, 128).long()
+    batches = Batches(images, masks, mean=[0.4] * 3, std=[0.2] * 3, batch_size=64, device="cuda")
+    torch.cuda.empty_cache()
+    in_use, total = torch.cuda.memory_reserved(), torch.cuda.get_device_properties(0).total_memory
+    try:
+        # The whole batch takes over a gigabyte.
+        torch.cuda.set_per_process_memory_fraction((in_use + 600 * 2**20) / total)
+        with pytest.warns(OutOfMemoryWarning, match="batch of 64: going on with parts of 32"):
+            history = fit(UNet(), batches, None, 1, progress=False)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert math.isfinite(history.train_loss[0])
