@@ -122,11 +122,10 @@ def prepare_bench(real: Path, out: Path) -> Bench:
             for place, name in enumerate(names):
                 rest = torch.cat(cuts[:place] + cuts[place + 1 :])
                 parts[seed, name] = chosen[rest], chosen[cuts[place]]
-    code = [
-        Path(__file__),
-        Path(recipes.__file__),
-        *sorted(Path(recipes.__file__).parent.glob("augment/*.py")),
-    ]
+    # Of code, also what draws objects, resizes photos and counts pixels.
+    package = Path(recipes.__file__).parent
+    names = ("recipes", "datasets", "images", "labels", "segmentation_metrics", "augment/*", "rendering/*")
+    code = [Path(__file__), *sorted(file for name in names for file in package.glob(f"{name}.py"))]
     weights = hashlib.sha256(rendered_weights("unet").read_bytes()).hexdigest()
     depends_on = hash_code() + hash_files(code) + hash_folder(real) + weights
     return Bench(real, out, parts, depends_on)
@@ -145,7 +144,8 @@ def list_runs(gpu: bool) -> list[Run]:
 def find_file(bench: Bench, run: Run) -> Path:
     """Return where a run's result is stored."""
     words = (run.recipe, run.way, f"seed-{run.seed}", run.part)
-    return stored_runs.name_file(bench.out / "runs", words, [bench.depends_on])
+    photos = [indices.tolist() for indices in bench.parts[run.seed, run.part]]
+    return stored_runs.name_file(bench.out / "runs", words, [bench.depends_on, photos])
 
 
 def do_run(bench: Bench, run: Run) -> None:
@@ -165,7 +165,9 @@ def do_run(bench: Bench, run: Run) -> None:
     epochs = round(samples / len(train))
     fit(
         model,
-        make_batches(train, shipped, shuffle_seed=run.seed, augment=recipe.augment),
+        make_batches(
+            train, shipped, batch_size=recipe.batch_size, shuffle_seed=run.seed, augment=recipe.augment
+        ),
         None,
         epochs,
         lr=recipe.lr,
@@ -280,14 +282,18 @@ def tabulate_trials(bench: Bench) -> str:
 
 
 def tabulate_gains(bench: Bench, parts: tuple[str, ...]) -> str:
-    """Return what objects bring over pre-training alone, on some parts taken as one, all seeds added up."""
-    before, after = (add_up_seeds(bench, way, parts) for way in (PRETRAINED, OBJECTS))
-    if before is None or after is None:
+    """Return what pre-training and then objects bring, on some parts taken as one, all seeds added up."""
+    matrices = {way: add_up_seeds(bench, way, parts) for way in WAYS}
+    if any(found is None for found in matrices.values()):
         return ""
+    pairs = ((SCRATCH, PRETRAINED), (PRETRAINED, OBJECTS))
+    gains = [compare_matrices(matrices[a], matrices[b], ignore=UNLABELLED) for a, b in pairs]
     shown = [PIXEL_CLASSES[label] for label in LABELLED] + ["mean"]
-    gains = compare_matrices(before, after).loc[shown]
-    rows = [[name, f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]"] for name, gain, low, high in gains.itertuples()]
-    return format_table(["class", "IoU with objects − without"], rows)
+    cells = [
+        [f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]" for gain, low, high in table.loc[shown].to_numpy()]
+        for table in gains
+    ]
+    return format_table(["change of IoU", *(f"{b} − {a}" for a, b in pairs)], zip(shown, *cells, strict=True))
 
 
 def add_up_seeds(bench: Bench, way: str, parts: tuple[str, ...]) -> np.ndarray | None:
@@ -301,8 +307,9 @@ def add_up_seeds(bench: Bench, way: str, parts: tuple[str, ...]) -> np.ndarray |
 def measure_speed(size: int) -> float:
     """Return how many images a second the shipped U-Net segments, the better of two tries."""
     model = load_model("unet", device=best_device())
-    images = torch.zeros(TIMED_BATCH, 3, size, size, device=model.device)
-    images = images.contiguous(memory_format=torch.channels_last)
+    blank = torch.zeros(TIMED_BATCH, size, size, 3, dtype=torch.uint8)
+    batches = Batches(blank, blank[..., 0], mean=model.card.mean, std=model.card.std, device=best_device())
+    images, _ = next(iter(batches))
     seconds = []
     with torch.inference_mode():
         model.network(images)

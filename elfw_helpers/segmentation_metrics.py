@@ -170,7 +170,9 @@ def bootstrap_iou(
     return tuple(percentile_interval(values) for values in class_iou.T), percentile_interval(means)
 
 
-def compare_matrices(first: np.ndarray, second: np.ndarray, seed: int = 0) -> pd.DataFrame:
+def compare_matrices(
+    first: np.ndarray, second: np.ndarray, *, ignore: Collection[int] = (), seed: int = 0
+) -> pd.DataFrame:
     """Compare the IoU of two networks, or ways of training them, on the same images.
 
     The images are drawn anew for both at once (a paired bootstrap), so that what makes an image hard for both
@@ -179,6 +181,7 @@ def compare_matrices(first: np.ndarray, second: np.ndarray, seed: int = 0) -> pd
     Args:
         first, second: confusion matrices, int64 [N, 7, 7], of the same images in the same order; those of
             several seeds added up.
+        ignore: classes that get NaN and have no part in the mean.
         seed: of the bootstrap.
 
     Returns:
@@ -196,7 +199,7 @@ def compare_matrices(first: np.ndarray, second: np.ndarray, seed: int = 0) -> pd
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
     drawn = np.concatenate([np.ones((1, count)), drawn])
     sums = (drawn @ matrices.reshape(count, -1).astype(np.float64) for matrices in (first, second))
-    before, after = (iou_by_class(total.reshape(-1, *first.shape[1:])) for total in sums)
+    before, after = (iou_without(total.reshape(-1, *first.shape[1:]), ignore) for total in sums)
     differences = after - before
     known = ~np.isnan(differences)
     means = np.where(known, differences, 0).sum(1) / np.maximum(known.sum(1), 1)

@@ -202,10 +202,11 @@ def test_geometry_marks_the_eyes_an_eye_distance_apart():
 
 
 def test_gains_are_grey_where_no_change_is_inside_the_interval():
-    gains = {"sure": (0.1, 0.05, 0.15), "unsure": (0.02, -0.03, 0.07)}
+    gains = {"sure": (0.1, 0.05, 0.15), "unsure": (0.02, -0.03, 0.07), "lost": (-0.04, -0.06, -0.02)}
     axes = plots.draw_gains(gains, "noise").axes[0]
-    assert [line.get_color() for line in axes.lines[:2]] == [plots.style.COLOURS[0], "0.6"]
-    assert [text.get_text() for text in axes.texts] == ["+0.100", "+0.020"]
+    blue = plots.style.COLOURS[0]
+    assert [line.get_color() for line in axes.lines[:3]] == [blue, "0.6", blue]
+    assert [text.get_text() for text in axes.texts] == ["+0.100", "+0.020", "\N{MINUS SIGN}0.040"]
 
 
 def test_ratio_study_runs_its_line_through_the_means():

@@ -221,3 +221,15 @@ def test_a_paired_comparison_of_other_images_is_refused():
     with pytest.raises(ValueError, match="same images"):
         compare_matrices(first, second)
     assert compare_matrices(first, 3 * first).difference["mean"] == 0
+
+
+def test_an_ignored_class_has_no_part_in_a_comparison():
+    truth = np.array([[[0, 0, 1, 1]], [[0, 1, 1, 1]]])
+    before, after = truth.copy(), truth.copy()
+    before[0, 0, :2] = after[0, 0, 0] = MOUTH_MASK
+    pair = [confusion_matrices(truth, answer) for answer in (before, after)]
+    everything, without = compare_matrices(*pair), compare_matrices(*pair, ignore=[MOUTH_MASK])
+    assert everything.difference["mouth-mask"] == 0 and np.isnan(without.difference["mouth-mask"])
+    # Background: 1 of 3 pixels, then 2 of 3. Skin is right in both.
+    assert everything.difference["mean"] == pytest.approx(1 / 9)
+    assert without.difference["mean"] == pytest.approx(1 / 6)

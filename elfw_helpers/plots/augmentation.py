@@ -61,20 +61,15 @@ def draw_gains(gains: Mapping[str, tuple[float, float, float]], title: str) -> F
         colour = COLOURS[0] if apart else "0.6"
         axes.plot((low, high), (place, place), color=colour, linewidth=2)
         axes.scatter(gain, place, color=colour, s=45, zorder=3)
-        axes.annotate(
-            f"{gain:+.3f}",
-            (gain, place),
-            (0, 7),
-            textcoords="offset points",
-            ha="center",
-            fontsize=9,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
-        )
+        # Outside its bar, on the side away from 0, where the line of no change cannot cross it.
+        end, step, side = (high, 6, "left") if gain >= 0 else (low, -6, "right")
+        text = f"{gain:+.3f}".replace("-", "\N{MINUS SIGN}")
+        axes.annotate(text, (end, place), (step, 0), textcoords="offset points", ha=side, va="center")
     axes.axvline(0, color="0.2", linewidth=1, zorder=1)
     axes.set_yticks(range(len(gains)), list(gains))
     axes.invert_yaxis()
     axes.set(title=title, xlabel="change of IoU, 95 % interval (grey: 0 is inside)")
-    axes.margins(y=0.12)
+    axes.margins(x=0.15, y=0.12)
     axes.grid(False, axis="y")
     sns.despine(figure)
     return figure
