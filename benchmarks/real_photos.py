@@ -24,6 +24,7 @@ from elfw_helpers.labels import BEARD, PIXEL_CLASSES, SKIN, attribute_from_mask
 from elfw_helpers.metrics import confusion_matrix
 from elfw_helpers.models import UNet, mini_network, resnet18
 from elfw_helpers.search import make_seeded
+from elfw_helpers.splits import cut_by_person
 from elfw_helpers.training import best_device, fingerprint_code, fit, predict_logits
 
 MINI, RESNET, UNET = "mini network", "ResNet-18", "U-Net"
@@ -76,6 +77,14 @@ def load_faces(folder: Path, size: int) -> FaceTensors:
 def open_folder(folder: Path) -> FaceFolder:
     """Return a folder of faces whose labels.txt, if any, is not looked at: the masks know better."""
     return FaceFolder(folder, labels_file="no-labels.txt")
+
+
+def cut_folds(folder: FaceFolder, chosen: Tensor, count: int, seed: int) -> list[tuple[Tensor, Tensor]]:
+    """Return folds by person of some of a folder's faces: for each, indices to train on and to test on."""
+    persons = [folder.persons[index] for index in chosen.tolist()]
+    cuts = cut_by_person(folder.root, folder.attributes[chosen], persons, count, seed)
+    cuts = [chosen[cut] for cut in cuts]
+    return [(torch.cat(cuts[:place] + cuts[place + 1 :]), cut) for place, cut in enumerate(cuts)]
 
 
 def take_faces(faces: FaceTensors, chosen: Tensor) -> FaceTensors:

@@ -30,7 +30,7 @@ import numpy as np
 import real_photos
 import stored_runs
 import torch
-from real_photos import MINI, RESNET, UNET, classify_photos, load_faces, take_faces, train_network
+from real_photos import MINI, RESNET, UNET, classify_photos, cut_folds, load_faces, take_faces, train_network
 from safetensors.torch import load_file, save
 from stored_runs import format_spread, format_table, read_result
 from torch import Tensor
@@ -41,7 +41,6 @@ from elfw_helpers.labels import ATTRIBUTES, BEARD, PIXEL_CLASSES
 from elfw_helpers.metrics import Scores, iou_by_class, score
 from elfw_helpers.paths import rendered_weights
 from elfw_helpers.shipping import measure_shift
-from elfw_helpers.splits import cut_by_person
 from elfw_helpers.training import best_device
 from elfw_helpers.weights import read_verified
 from elfw_helpers.workers import run_jobs
@@ -103,9 +102,8 @@ def prepare_bench(rendered: Path, real: Path, out: Path) -> Bench:
     split = folder.split()
     for seed in SEEDS:
         parts[seed, HELD_OUT] = torch.cat([split.train, split.validation]), split.test
-        cuts = cut_by_person(folder.root, attributes, folder.persons, len(FOLDS), seed)
-        for place, name in enumerate(FOLDS):
-            parts[seed, name] = torch.cat(cuts[:place] + cuts[place + 1 :]), cuts[place]
+        folds = cut_folds(folder, torch.arange(len(folder)), len(FOLDS), seed)
+        parts.update(((seed, name), fold) for name, fold in zip(FOLDS, folds, strict=True))
     return Bench(rendered, real, out, attributes, parts, checksums)
 
 

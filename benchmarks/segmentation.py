@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 import stored_runs
 import torch
-from real_photos import hash_code, hash_files, hash_folder, load_faces, open_folder, take_faces
+from real_photos import cut_folds, hash_code, hash_files, hash_folder, load_faces, open_folder, take_faces
 from stored_runs import format_spread, format_table, read_result
 from torch import Tensor
 from tqdm import tqdm
@@ -59,7 +59,6 @@ from elfw_helpers.segmentation_metrics import (
     median_frequency_weights,
     score_matrices,
 )
-from elfw_helpers.splits import cut_by_person
 from elfw_helpers.trained import TrainedModel, load_model
 from elfw_helpers.training import best_device, fit, predict_masks
 from elfw_helpers.workers import run_jobs
@@ -117,11 +116,8 @@ def prepare_bench(real: Path, out: Path) -> Bench:
     for seed in SEEDS:
         parts[seed, HELD_OUT] = others, split.test
         for names, chosen in ((FOLDS, everything), (TRIALS, others)):
-            persons = [folder.persons[index] for index in chosen.tolist()]
-            cuts = cut_by_person(real, folder.attributes[chosen], persons, len(names), seed)
-            for place, name in enumerate(names):
-                rest = torch.cat(cuts[:place] + cuts[place + 1 :])
-                parts[seed, name] = chosen[rest], chosen[cuts[place]]
+            folds = cut_folds(folder, chosen, len(names), seed)
+            parts.update(((seed, name), fold) for name, fold in zip(names, folds, strict=True))
     # Of code, also what draws objects, resizes photos and counts pixels.
     package = Path(recipes.__file__).parent
     names = ("recipes", "datasets", "images", "labels", "segmentation_metrics", "augment/*", "rendering/*")
@@ -324,11 +320,10 @@ def measure_speed(size: int) -> float:
 def write_tables(bench: Bench) -> str:
     """Return all tables, in Markdown; a row is there once its runs are finished."""
     spread = "mean ± standard deviation over seeds"
+    tried = f"Recipes tried outside the held-out split, pre-trained, seed 0; {RECIPE} is taken"
     sections = {
         "The shipped U-Net, which has seen no photo; 95 % intervals over photos": tabulate_shipped(bench),
-        f"Recipes tried outside the held-out split, pre-trained, seed 0; {RECIPE} is taken": tabulate_trials(
-            bench
-        ),
+        tried: tabulate_trials(bench),
         f"Trained on photos, five folds; {spread}": tabulate_ways(bench, FOLDS),
         "Five folds, paired over photos, 95 % intervals": tabulate_gains(bench, FOLDS),
         f"Trained on photos, {HELD_OUT}; {spread}": tabulate_ways(bench, (HELD_OUT,)),

@@ -114,7 +114,7 @@ class Batches:
             if self.augment is not None:
                 inputs, targets = self.augment(inputs, targets, generator)
             if self.device.type == "cuda":
-                # Not so a GPU's: its deterministic float32 convolutions are faster in NCHW.
+                # A GPU's deterministic float32 convolutions are faster in NCHW proper.
                 inputs = inputs.contiguous()
             yield inputs.sub_(self.mean).div_(self.std), targets
 

@@ -382,7 +382,7 @@ def test_a_gpu_whose_memory_is_really_full_goes_on_in_parts():
     torch.cuda.empty_cache()
     in_use, total = torch.cuda.memory_reserved(), torch.cuda.get_device_properties(0).total_memory
     try:
-        # The whole batch takes over a gigabyte.
+        # Half the batch fits into that, the whole does not.
         torch.cuda.set_per_process_memory_fraction((in_use + 600 * 2**20) / total)
         with pytest.warns(OutOfMemoryWarning, match="batch of 64: going on with parts of 32"):
             history = fit(UNet(), batches, None, 1, progress=False)
