@@ -1,0 +1,123 @@
+"""The course's own keys against what students really write: right answers get all points, wrong ones a third.
+
+The answers are those of `wrong_answers/NN.py`, one after another, each below a line `# right: NAME: what`
+or `# wrong: NAME: what`; what stands above the first is run before each. To them come the course's solutions,
+and a few answers that are wrong everywhere. All are the course's own code, so they need no sandbox.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from elfw_helpers.grading.compare import judge
+from elfw_helpers.grading.key import Exercise, find_key, read_key
+from elfw_helpers.grading.load import parse_notebook
+from elfw_helpers.grading.released import EXERCISE, Released
+from elfw_helpers.grading.runner import Runner
+
+FILES = sorted((Path(__file__).parent / "wrong_answers").glob("*.py"))
+MARKER = re.compile(r"^# (right|wrong): (\w+): (.+)\n", re.MULTILINE)
+# None, "prints", "hands back what it was given" and constants: wrong in every exercise.
+EVERYWHERE = (
+    *("None", "print(*inputs)", "inputs[0]", "inputs[-1]", "inputs", "0", "1", "2", "0.0", "1.0", "0.5"),
+    *("True", "''", "[]", "{}", "[0]", "[0, 1]", "(0.0, 1.0)", "float('nan')", "1 / 0"),
+)
+
+
+class Answer(NamedTuple):
+    """An answer to one exercise."""
+
+    kind: str  # "right" or "wrong"
+    exercise: str
+    what: str  # is right or wrong about it
+    source: str
+
+
+def read_answers(path: Path) -> Iterator[Answer]:
+    """Yield the answers of a file."""
+    imports, *parts = MARKER.split(path.read_text(encoding="utf-8"))
+    for start in range(0, len(parts), 4):
+        kind, exercise, what, source = parts[start : start + 4]
+        yield Answer(kind, exercise, what, imports + source)
+
+
+def read_solutions(student_copy: Path) -> Iterator[Answer]:
+    """Yield the solutions of the notebook that students were given a copy of."""
+    for cell in parse_notebook((student_copy.parent.parent / student_copy.name).read_bytes()):
+        if marker := EXERCISE.match(cell.source):
+            yield Answer("right", marker[1], "the course's solution", cell.source)
+
+
+def share_points(path: Path) -> list[tuple[Answer, float]]:
+    """Return the answers of a file, the solutions and what is wrong everywhere, with their shares of the points."""
+    key = read_key(find_key(path.stem))
+    released = Released(key.released)
+    answers = [*read_solutions(key.released), *read_answers(path)]
+    for exercise in key.exercises:
+        for value in EVERYWHERE:
+            source = f"def {exercise.name}(*inputs, **named):\n    return {value}\n"
+            answers.append(Answer("wrong", exercise.name, f"returns {value}", source))
+    exercises = {exercise.name: exercise for exercise in key.exercises}
+    return [
+        (answer, ask(exercises[answer.exercise], answer, f"{released.code_for([answer.source])}\n{key.setup}"))
+        for answer in answers
+    ]
+
+
+def ask(exercise: Exercise, answer: Answer, setup: str) -> float:
+    """Return an answer's share of an exercise's points."""
+    runner, points = Runner(), 0.0
+    runner.set_up(setup)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        runner.run_cell(answer.source)
+        for probe in exercise.probes:
+            try:
+                content = runner.probe(exercise.name, probe.given, probe.call, exercise.inputs)
+            except NameError:
+                raise  # wrong by a slip of whoever wrote it, which says nothing about the key
+            except Exception:
+                continue
+            points += probe.points * (judge(probe, json.loads(content)) == "")
+    return points / exercise.points
+
+
+@pytest.fixture(scope="module")
+def apart() -> Iterator[ProcessPoolExecutor]:
+    """One other process: answers may do to it what they like, and torch is loaded once."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_right_answers_get_all_points_and_wrong_ones_a_third(path, apart):
+    shares = apart.submit(share_points, path).result()
+    misjudged = {
+        f"{answer.kind}: {answer.exercise}: {answer.what}": f"{share:.2f} of the points"
+        for answer, share in shares
+        if (share < 1 if answer.kind == "right" else share > 1 / 3)
+    }
+    assert not misjudged
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_exercise_is_tried_from_both_sides(path):
+    exercises = [exercise.name for exercise in read_key(find_key(path.stem)).exercises]
+    tried = Counter(answer[:2] for answer in read_answers(path))
+    assert {name for _, name in tried} == set(exercises)
+    assert all(tried["wrong", name] >= 4 and tried["right", name] >= 2 for name in exercises), tried
+
+
+def test_every_key_of_the_course_is_tried():
+    keys = {path.stem for path in find_key("01").parent.glob("*.toml")}
+    assert {path.stem for path in FILES} == keys
