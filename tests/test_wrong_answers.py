@@ -60,7 +60,7 @@ def read_solutions(student_copy: Path) -> Iterator[Answer]:
 
 
 def share_points(path: Path) -> list[tuple[Answer, float]]:
-    """Return the answers of a file, the solutions and what is wrong everywhere, with their shares of the points."""
+    """Return all answers to the exercises of a file, each with its share of the points."""
     key = read_key(find_key(path.stem))
     released = Released(key.released)
     answers = [*read_solutions(key.released), *read_answers(path)]
@@ -70,7 +70,10 @@ def share_points(path: Path) -> list[tuple[Answer, float]]:
             answers.append(Answer("wrong", exercise.name, f"returns {value}", source))
     exercises = {exercise.name: exercise for exercise in key.exercises}
     return [
-        (answer, ask(exercises[answer.exercise], answer, f"{released.code_for([answer.source])}\n{key.setup}"))
+        (
+            answer,
+            ask(exercises[answer.exercise], answer, f"{released.code_for([answer.source])}\n{key.setup}"),
+        )
         for answer in answers
     ]
 

@@ -23,6 +23,11 @@ def percentile(values, share):
             return value
 
 
+# right: percentile: rounded up after a division by 100
+def percentile(values, share):
+    return sorted(values)[math.ceil(len(values) / 100 * share) - 1]
+
+
 # wrong: percentile: rounded down
 def percentile(values, share):
     return sorted(values)[max(int(share * len(values) / 100), 1) - 1]
@@ -170,6 +175,20 @@ def png_size(content):
 # wrong: png_size: three letters of the signature
 def png_size(content):
     if len(content) < 24 or content[1:4] != b"PNG" or content[12:16] != b"IHDR":
+        return None
+    return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+
+
+# wrong: png_size: six bytes of the signature
+def png_size(content):
+    if len(content) < 24 or not content.startswith(b"\x89PNG\r\n") or content[12:16] != b"IHDR":
+        return None
+    return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+
+
+# wrong: png_size: the letters anywhere
+def png_size(content):
+    if len(content) < 24 or content[:8] != b"\x89PNG\r\n\x1a\n" or b"IHDR" not in content:
         return None
     return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
 

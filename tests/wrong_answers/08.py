@@ -24,7 +24,9 @@ def blend_and_label(image, mask, rgba, label, threshold):
             if alpha >= threshold:
                 new_mask[y, x] = label
                 for c in range(3):
-                    new_image[y, x, c] = round(alpha * float(rgba[y, x, c]) + (1 - alpha) * float(image[y, x, c]))
+                    new_image[y, x, c] = round(
+                        alpha * float(rgba[y, x, c]) + (1 - alpha) * float(image[y, x, c])
+                    )
     return new_image, new_mask
 
 
@@ -60,7 +62,9 @@ def blend_and_label(image, mask, rgba, label, threshold):
     alpha = rgba[..., 3:] / 255
     seen = alpha[..., 0] > threshold
     blended = np.rint(alpha * rgba[..., :3] + (1 - alpha) * image)
-    return np.where(seen[..., None], blended, image).astype(np.uint8), np.where(seen, label, mask).astype(np.uint8)
+    return np.where(seen[..., None], blended, image).astype(np.uint8), np.where(seen, label, mask).astype(
+        np.uint8
+    )
 
 
 # wrong: blend_and_label: cut off, not rounded
@@ -68,7 +72,9 @@ def blend_and_label(image, mask, rgba, label, threshold):
     alpha = rgba[..., 3:] / 255
     seen = alpha[..., 0] >= threshold
     blended = alpha * rgba[..., :3] + (1 - alpha) * image
-    return np.where(seen[..., None], blended, image).astype(np.uint8), np.where(seen, label, mask).astype(np.uint8)
+    return np.where(seen[..., None], blended, image).astype(np.uint8), np.where(seen, label, mask).astype(
+        np.uint8
+    )
 
 
 # wrong: blend_and_label: the object is blended everywhere
@@ -83,7 +89,9 @@ def blend_and_label(image, mask, rgba, label, threshold):
     alpha = rgba[..., 3:] / 255
     seen = alpha[..., 0] >= 0.5
     blended = np.rint(alpha * rgba[..., :3] + (1 - alpha) * image)
-    return np.where(seen[..., None], blended, image).astype(np.uint8), np.where(seen, label, mask).astype(np.uint8)
+    return np.where(seen[..., None], blended, image).astype(np.uint8), np.where(seen, label, mask).astype(
+        np.uint8
+    )
 
 
 # wrong: blend_and_label: pasted, not blended
@@ -97,7 +105,9 @@ def blend_and_label(image, mask, rgba, label, threshold):
     alpha = rgba[..., 3:]
     seen = alpha[..., 0] >= threshold
     blended = alpha * rgba[..., :3] + (1 - alpha) * image
-    return np.where(seen[..., None], blended, image).astype(np.uint8), np.where(seen, label, mask).astype(np.uint8)
+    return np.where(seen[..., None], blended, image).astype(np.uint8), np.where(seen, label, mask).astype(
+        np.uint8
+    )
 
 
 # wrong: blend_and_label: object and image have changed places
@@ -105,7 +115,9 @@ def blend_and_label(image, mask, rgba, label, threshold):
     alpha = rgba[..., 3:] / 255
     seen = alpha[..., 0] >= threshold
     blended = np.rint((1 - alpha) * rgba[..., :3] + alpha * image)
-    return np.where(seen[..., None], blended, image).astype(np.uint8), np.where(seen, label, mask).astype(np.uint8)
+    return np.where(seen[..., None], blended, image).astype(np.uint8), np.where(seen, label, mask).astype(
+        np.uint8
+    )
 
 
 # wrong: blend_and_label: floats
@@ -122,6 +134,17 @@ def blend_and_label(image, mask, rgba, label, threshold):
     seen = alpha[..., 0] >= threshold
     blended = np.rint(alpha * rgba[..., :3] + (1 - alpha) * image)
     return np.where(seen[..., None], blended, image).astype(np.uint8), np.where(seen, label, mask.astype(int))
+
+
+# wrong: blend_and_label: background is no label
+def blend_and_label(image, mask, rgba, label, threshold):
+    alpha = rgba[..., 3:] / 255
+    seen = alpha[..., 0] >= threshold
+    blended = np.rint(alpha * rgba[..., :3] + (1 - alpha) * image)
+    new_mask = (
+        np.maximum(mask, seen * np.uint8(label)) if label < 4 else np.where(seen, np.uint8(label), mask)
+    )
+    return np.where(seen[..., None], blended, image).astype(np.uint8), new_mask
 
 
 # wrong: blend_and_label: only empty places are labelled
@@ -154,7 +177,9 @@ def blend_and_label(image, mask, rgba, label, threshold):
     alpha = rgba[..., 3:] / 255
     seen = alpha[..., 0] >= threshold
     blended = np.rint(alpha * rgba[..., :3] + (1 - alpha) * image)
-    return np.where(seen, label, mask).astype(np.uint8), np.where(seen[..., None], blended, image).astype(np.uint8)
+    return np.where(seen, label, mask).astype(np.uint8), np.where(seen[..., None], blended, image).astype(
+        np.uint8
+    )
 
 
 # wrong: blend_and_label: unchanged
@@ -264,7 +289,9 @@ def may_train(origins, training_names):
 # right: may_train: filter, and a tuple
 def may_train(origins, training_names):
     trained = range(4)
-    chosen = filter(lambda one: one[1].object_seed % 5 in trained and one[1].source in training_names, origins.items())
+    chosen = filter(
+        lambda one: one[1].object_seed % 5 in trained and one[1].source in training_names, origins.items()
+    )
     return tuple(name for name, _ in chosen)
 
 
@@ -295,17 +322,23 @@ def may_train(origins, training_names):
 
 # wrong: may_train: only what is held out
 def may_train(origins, training_names):
-    return [n for n, origin in origins.items() if origin.source in training_names and origin.object_seed % 5 == 4]
+    return [
+        n for n, origin in origins.items() if origin.source in training_names and origin.object_seed % 5 == 4
+    ]
 
 
 # wrong: may_train: the names of copies, not of their sources
 def may_train(origins, training_names):
-    return [name for name, origin in origins.items() if name in training_names and origin.object_seed % 5 != 4]
+    return [
+        name for name, origin in origins.items() if name in training_names and origin.object_seed % 5 != 4
+    ]
 
 
 # wrong: may_train: one or the other
 def may_train(origins, training_names):
-    return [n for n, origin in origins.items() if origin.source in training_names or origin.object_seed % 5 != 4]
+    return [
+        n for n, origin in origins.items() if origin.source in training_names or origin.object_seed % 5 != 4
+    ]
 
 
 # wrong: may_train: every fifth copy, not object
@@ -328,12 +361,16 @@ def may_train(origins, training_names):
 
 # wrong: may_train: every fourth object
 def may_train(origins, training_names):
-    return [n for n, origin in origins.items() if origin.source in training_names and origin.object_seed % 4 != 0]
+    return [
+        n for n, origin in origins.items() if origin.source in training_names and origin.object_seed % 4 != 0
+    ]
 
 
 # wrong: may_train: sorted
 def may_train(origins, training_names):
-    return sorted(n for n, origin in origins.items() if origin.source in training_names and origin.object_seed % 5 != 4)
+    return sorted(
+        n for n, origin in origins.items() if origin.source in training_names and origin.object_seed % 5 != 4
+    )
 
 
 # wrong: may_train: sources
@@ -343,7 +380,11 @@ def may_train(origins, training_names):
 
 # wrong: may_train: the faces of the test
 def may_train(origins, training_names):
-    return [n for n, origin in origins.items() if origin.source not in training_names and origin.object_seed % 5 != 4]
+    return [
+        n
+        for n, origin in origins.items()
+        if origin.source not in training_names and origin.object_seed % 5 != 4
+    ]
 
 
 # wrong: may_train: part of a name is enough
