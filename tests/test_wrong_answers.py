@@ -18,13 +18,14 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import nbformat
 import pytest
 
 from elfw_helpers.grading.compare import judge
-from elfw_helpers.grading.key import Exercise, find_key, read_key
-from elfw_helpers.grading.load import parse_notebook
-from elfw_helpers.grading.released import EXERCISE, Released
+from elfw_helpers.grading.key import Exercise, Key, find_key, read_key
 from elfw_helpers.grading.runner import Runner
+from elfw_helpers.paths import project_folder
+from elfw_helpers.student import exercise_name
 
 FILES = sorted((Path(__file__).parent / "wrong_answers").glob("*.py"))
 MARKER = re.compile(r"^# (right|wrong): (\w+): (.+)\n", re.MULTILINE)
@@ -44,51 +45,43 @@ class Answer(NamedTuple):
     source: str
 
 
-def read_answers(path: Path) -> Iterator[Answer]:
-    """Yield the answers of a file."""
-    imports, *parts = MARKER.split(path.read_text(encoding="utf-8"))
-    for start in range(0, len(parts), 4):
-        kind, exercise, what, source = parts[start : start + 4]
-        yield Answer(kind, exercise, what, imports + source)
+def read_answers(path: Path) -> tuple[str, list[Answer]]:
+    """Return what is run before each answer of a file, and the answers."""
+    before, *parts = MARKER.split(path.read_text(encoding="utf-8"))
+    return before, [Answer(*parts[start : start + 4]) for start in range(0, len(parts), 4)]
 
 
-def read_solutions(student_copy: Path) -> Iterator[Answer]:
-    """Yield the solutions of the notebook that students were given a copy of."""
-    for cell in parse_notebook((student_copy.parent.parent / student_copy.name).read_bytes()):
-        if marker := EXERCISE.match(cell.source):
-            yield Answer("right", marker[1], "the course's solution", cell.source)
+def read_solutions(notebook: Path) -> Iterator[Answer]:
+    """Yield the solutions of a notebook."""
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        if name := exercise_name(cell):
+            yield Answer("right", name, "the course's solution", cell.source)
 
 
 def share_points(path: Path) -> list[tuple[Answer, float]]:
     """Return all answers to the exercises of a file, each with its share of the points."""
     key = read_key(find_key(path.stem))
-    released = Released(key.released)
-    answers = [*read_solutions(key.released), *read_answers(path)]
+    before, answers = read_answers(path)
+    answers += read_solutions(project_folder() / "notebooks" / key.released.name)
     for exercise in key.exercises:
         for value in EVERYWHERE:
             source = f"def {exercise.name}(*inputs, **named):\n    return {value}\n"
             answers.append(Answer("wrong", exercise.name, f"returns {value}", source))
     exercises = {exercise.name: exercise for exercise in key.exercises}
-    return [
-        (
-            answer,
-            ask(exercises[answer.exercise], answer, f"{released.code_for([answer.source])}\n{key.setup}"),
-        )
-        for answer in answers
-    ]
+    return [(answer, ask(key, exercises[answer.exercise], before + answer.source)) for answer in answers]
 
 
-def ask(exercise: Exercise, answer: Answer, setup: str) -> float:
-    """Return an answer's share of an exercise's points."""
+def ask(key: Key, exercise: Exercise, source: str) -> float:
+    """Return the share of an exercise's points that a cell gets."""
     runner, points = Runner(), 0.0
-    runner.set_up(setup)
+    runner.set_up(key.setup)
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        runner.run_cell(answer.source)
+        runner.run_cell(source)
         for probe in exercise.probes:
             try:
                 content = runner.probe(exercise.name, probe.given, probe.call, exercise.inputs)
             except NameError:
-                raise  # wrong by a slip of whoever wrote it, which says nothing about the key
+                raise  # a slip of whoever wrote the answer, which says nothing about the key
             except Exception:
                 continue
             points += probe.points * (judge(probe, json.loads(content)) == "")
@@ -116,7 +109,7 @@ def test_right_answers_get_all_points_and_wrong_ones_a_third(path, apart):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_exercise_is_tried_from_both_sides(path):
     exercises = [exercise.name for exercise in read_key(find_key(path.stem)).exercises]
-    tried = Counter(answer[:2] for answer in read_answers(path))
+    tried = Counter((answer.kind, answer.exercise) for answer in read_answers(path)[1])
     assert {name for _, name in tried} == set(exercises)
     assert all(tried["wrong", name] >= 4 and tried["right", name] >= 2 for name in exercises), tried
 

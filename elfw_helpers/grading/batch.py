@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from elfw_helpers.errors import DataError, ElfwError
 from elfw_helpers.files import write_atomically
+from elfw_helpers.grading.delegation import flag_delegations
 from elfw_helpers.grading.key import Key, find_key, read_key
 from elfw_helpers.grading.load import Cell, Unreadable, parse_notebook, read_bytes
 from elfw_helpers.grading.locate import plan_submission
@@ -145,7 +146,9 @@ class Batch:
         if not plan.cells:
             status = "no exercise found"
         grade = Grade(student, status, give_verdicts(self.key, plan, findings), peak=findings.peak)
-        grade.flags = [*plan.flags, *flag_findings(findings)]
+        sources = [step.cell.source for step in plan.steps]
+        delegations = flag_delegations(self.key, sources, self.released.sources)
+        grade.flags = [*plan.flags, *delegations, *flag_findings(findings)]
         return grade, plan.cells
 
     def _is_own_text(self, cell: Cell) -> bool:
