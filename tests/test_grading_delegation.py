@@ -49,6 +49,7 @@ def key():
         ["def helper(a, b):\n    return wilson_interval(a, b)", write("helper(correct, total)")],
         [write("later(correct, total)"), "def later(a, b):\n    return wilson_interval(a, b)"],
         ["class Wilson:\n    f = staticmethod(wilson_interval)", write("Wilson.f(correct, total)")],
+        ["class Wilson:\n    f = wilson_interval", "one = Wilson()", write("one.f(correct, total)")],
         ["try:\n    1 / 0\nexcept ZeroDivisionError:\n    w = wilson_interval", write("w(correct, total)")],
         ["%%time\n" + write("wilson_interval(correct, total)")],
         ["files = !ls\n%matplotlib inline\n!ls\n" + write("wilson_interval(correct, total)")],
@@ -108,10 +109,12 @@ def test_a_package_that_was_ruled_out_is_found(key):
         "".join(f"def f{i}(): f{i + 1}()\n" for i in range(8_000)) + "wilson = f0",
         "wilson = 1\n" * 9_000 + "wilson = " + ", ".join(f"wilson.b{i}" for i in range(7_000)),
         "import elfw_helpers as a\nwilson = " + ", ".join(f"a.b{i}" for i in range(15_000)),
+        f"from elfw_helpers.{'a' * 90_000} import a\nwilson = " + ", ".join(f"a.b{i}" for i in range(10_000)),
+        "import elfw_helpers\nwilson = elfw_helpers." + "a" * 150_000,
         "wilson = '\0'",
         "wilson = 'x" + "é" * 100_000,
     ],
-    ids=range(18),
+    ids=range(20),
 )
 def test_hostile_code_costs_little_and_breaks_nothing(key, source):
     assert len(source) <= MOST_CODE

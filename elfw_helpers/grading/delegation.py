@@ -7,14 +7,13 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from textwrap import shorten
 
 from elfw_helpers.grading.key import Key
 
 COURSE = "elfw_helpers"
 MOST_CODE = 200_000  # characters of all cells together; what students write has some thousands
 DEEPEST = 8  # dots of a name
-LONGEST = 200  # characters of a flag
+LONGEST = 200  # characters of an imported name, and of what a flag names
 # [ \t], never \s: over many blank lines, that would take for ever.
 MAGIC = re.compile(r"^([ \t]*)(?:[%!]|\w[\w, \t]*=[ \t]*[%!]).*$", re.MULTILINE)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -47,7 +46,7 @@ def flag_delegations(key: Key, sources: Collection[str], lecture: Iterable[str])
             if name.partition(".")[0] in packages and not name.rpartition(".")[2].isupper()
         )
         if used:
-            flags.append(f"{exercise.name}: uses {shorten(', '.join(used), LONGEST)}")
+            flags.append(f"{exercise.name}: uses {', '.join(used[:3])[:LONGEST]}")
     return flags
 
 
@@ -72,7 +71,7 @@ def _find_imports(trees: Iterable[ast.Module]) -> dict[str, str]:
             for alias in node.names:
                 package = alias.name.partition(".")[0]
                 origins[alias.asname or package] = alias.name if alias.asname else package
-    return origins
+    return {name: origin for name, origin in origins.items() if len(origin) <= LONGEST}
 
 
 def _find_definitions(trees: Iterable[ast.Module]) -> dict[str, list[ast.stmt]]:
@@ -100,16 +99,16 @@ def _follow(answer: str, definitions: dict[str, list[ast.stmt]], origins: dict[s
             new = {first, *definitions[first]} - entered
             entered |= new
             for statement in new - {first}:
-                waiting.update(*map(_read_names, _find_work(statement, first == answer)))
+                made_by = set() if first == answer else _find_makers(statement, definitions)
+                waiting |= set(_read_names(statement)) - made_by
     return used
 
 
-def _find_work(statement: ast.stmt, is_answer: bool) -> list[ast.AST]:
-    """Return what a definition goes on to use: of `device = choose_device()`, that is not the function."""
+def _find_makers(statement: ast.stmt, definitions: Collection[str]) -> set[str]:
+    """Return the imported function that only made a variable, as in `device = choose_device()`."""
     value = getattr(statement, "value", None)
-    if isinstance(value, ast.Call) and not is_answer:
-        return [*value.args, *value.keywords]
-    return [statement]
+    called = _read_names(value.func) if isinstance(value, ast.Call) else ()
+    return {name for name in called if name.partition(".")[0] not in definitions}
 
 
 def _read_names(tree: ast.AST) -> Iterator[str]:
