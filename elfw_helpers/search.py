@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from tqdm import tqdm
 from elfw_helpers.batches import Batches
 from elfw_helpers.errors import ElfwError, TrainingError
 from elfw_helpers.files import write_atomically
-from elfw_helpers.fingerprints import FingerprintError, FingerprintWarning, fingerprint
-from elfw_helpers.training import fit
+from elfw_helpers.fingerprints import fingerprint
+from elfw_helpers.training import fit, name_run
 from elfw_helpers.workers import run_jobs
 
 # The report's grid: 18 combinations.
@@ -89,7 +88,8 @@ def search_settings(
     settings = [{name: float(value) for name, value in setting.items()} for setting in settings]
     job = (make_model, train, validation, epochs, seed)
     Path(out).mkdir(parents=True, exist_ok=True)
-    files = name_files(Path(out), job, settings)
+    common = name_run(out, train_setting, make_seeded(make_model, seed), *job[1:])
+    files = [name_file(common, setting) for setting in settings]
     rows = [json.loads(file.read_text()) if file and file.exists() else None for file in files]
     pending = [index for index, row in enumerate(rows) if row is None]
     bar = tqdm(total=len(files), initial=len(files) - len(pending), unit="run", disable=not progress)
@@ -148,27 +148,17 @@ def check_finished(table: pd.DataFrame) -> None:
         raise TrainingError(f"every run failed, the first by: {table['error'].iloc[0]}")
 
 
-def name_files(out: Path, job: tuple, settings: Sequence[Setting]) -> list[Path | None]:
-    """Return each run's file, its name the settings to read and a fingerprint of all that decides the run.
+def name_file(common: Path | None, setting: Setting) -> Path | None:
+    """Return the file of one run of a search: its setting to read, and a fingerprint of all that decides it.
 
-    Returns:
-        None for each where that cannot be looked into.
-
-    Warns:
-        FingerprintWarning: they are None; says what is in the way.
+    Args:
+        common: as `name_run` names what all runs of the search depend on.
+        setting: what this one does.
     """
-    make_model, train, validation, epochs, seed = job
-    try:
-        common = fingerprint(train_setting, make_seeded(make_model, seed), train, validation, epochs, seed)
-    except FingerprintError as error:
-        text = f"this search is not stored, and starts from the beginning the next time: {error}"
-        warnings.warn(text, FingerprintWarning, stacklevel=3)
-        return [None] * len(settings)
-    return [
-        out / f"{'_'.join(f'{name}-{value:g}' for name, value in setting.items())}_{key}.json"
-        for setting in settings
-        for key in [fingerprint(common, sorted(setting.items()))]
-    ]
+    if common is None:
+        return None
+    words = "_".join(f"{name}-{value:g}" for name, value in setting.items())
+    return common.with_name(f"{words}_{fingerprint(common.name, sorted(setting.items()))}.json")
 
 
 def make_seeded(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -103,31 +104,25 @@ def fit(
     """
     keep_freed_memory()
     rates = [lr * (schedule(epoch) if schedule else 1.0) for epoch in range(epochs)]
-    with exact_arithmetic(), memory_advice(train.batch_size):
+    with exact_arithmetic(), memory_advice(max(part.batch_size for part in (train, validation) if part)):
         model.to(train.device)
         terms = Loss(loss, class_weights, train.device)
         optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
-        state, history, folder = TrainingState(model, optimizer), History(), None
-        if checkpoint is not None:
-            settings = [rates, momentum, weight_decay, class_weights, loss, patience, seed]
-            folder = name_run(Path(checkpoint), model, train, validation, settings)
-        if folder is not None:
+        state, history = TrainingState(model, optimizer), History()
+        settings = [rates, momentum, weight_decay, class_weights, loss, patience, seed]
+        folder = name_run(checkpoint, fit, model, train, validation, settings)
+        if folder:
             history = History(**load_checkpoint(folder, state, asdict(history)))
         with tqdm(total=epochs, initial=len(history), unit="epoch", disable=not progress, delay=1) as bar:
             while len(history) < epochs and not is_stale(history, patience):
                 epoch = len(history)
                 optimizer.param_groups[0]["lr"] = rates[epoch]
-                with torch.random.fork_rng(devices=[train.device] if train.device.type == "cuda" else []):
-                    torch.manual_seed(1_000_003 * seed + epoch)
-                    trained = train_epoch(model, train, optimizer, terms, epoch)
-                checked = (math.nan, math.nan)
-                if validation is not None:
-                    checked = measure(model, validation, terms)
-                    check_validation(checked[0], epoch, rates[epoch])
+                trained = train_epoch(model, train, optimizer, terms, epoch, seed)
+                checked = check_epoch(model, validation, terms, epoch, rates[epoch])
                 history.append(trained, checked)
                 if history.best_epoch == epoch:
                     state.keep_best()
-                if folder is not None:
+                if folder:
                     save_checkpoint(folder, state, asdict(history))
                 bar.update()
                 bar.set_postfix(train=f"{trained[0]:.3f}", validation=f"{checked[0]:.3f}", refresh=False)
@@ -136,18 +131,19 @@ def fit(
     return history
 
 
-def name_run(
-    folder: Path, model: nn.Module, train: Batches, validation: Batches | None, settings: list
-) -> Path | None:
-    """Return the folder of a run, a name for all that decides it; None where that cannot be looked into.
+def name_run(folder: str | Path | None, *depends_on: Any) -> Path | None:
+    """Return where in a folder a run is stored, under a name for all that it depends on.
+
+    Returns:
+        None without a folder, or where something it depends on cannot be looked into.
 
     Warns:
-        FingerprintWarning: it is None; says what is in the way.
+        FingerprintWarning: what cannot.
     """
     try:
-        return folder / fingerprint(fit, model, train, validation, settings)
+        return None if folder is None else Path(folder) / fingerprint(*depends_on)
     except FingerprintError as error:
-        text = f"this run is not stored, and starts from the beginning the next time: {error}"
+        text = f"nothing of this is stored, and it starts from the beginning the next time: {error}"
         warnings.warn(text, FingerprintWarning, stacklevel=3)
         return None
 
@@ -162,13 +158,26 @@ def is_stale(history: History, patience: int | None) -> bool:
 
 
 def train_epoch(
-    model: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, loss: Loss, epoch: int
+    model: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, loss: Loss, epoch: int, seed: int
 ) -> tuple[float, float]:
     """Make one pass over the batches; return mean loss and accuracy, as they were on the way.
+
+    What is random inside the model depends on seed and epoch; the caller's random numbers are left alone.
 
     Raises:
         TrainingError: a loss was not finite; names epoch, step and learning rate.
     """
+    with torch.random.fork_rng(devices=[batches.device] if batches.device.type == "cuda" else []):
+        torch.manual_seed(1_000_003 * seed + epoch)
+        sums, counts, accuracy = take_steps(model, batches, optimizer, loss, epoch)
+    check_finite(sums.sum(0), epoch, optimizer.param_groups[0]["lr"])
+    return (sums.sum(1) / counts.sum(1)).sum().item(), accuracy
+
+
+def take_steps(
+    model: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, loss: Loss, epoch: int
+) -> tuple[Tensor, Tensor, float]:
+    """Take a step a batch; return the loss's sums and counts, [terms, steps] each, and the accuracy."""
     model.train()
     sums, counts, total = [], [], 0
     correct = torch.zeros((), dtype=torch.int64, device=batches.device)
@@ -183,9 +192,7 @@ def train_epoch(
         sums[-1] = sums[-1].detach()
         correct += count_right(logits.detach(), targets)
         total += targets.numel()
-    sums = torch.stack(sums, 1)
-    check_finite(sums.sum(0), epoch, optimizer.param_groups[0]["lr"])
-    return (sums.sum(1) / torch.stack(counts, 1).sum(1)).sum().item(), correct.item() / total
+    return torch.stack(sums, 1), torch.stack(counts, 1), correct.item() / total
 
 
 def answer(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -218,13 +225,23 @@ def check_finite(losses: Tensor, epoch: int, rate: float) -> None:
         )
 
 
-def check_validation(loss: float, epoch: int, rate: float) -> None:
-    """Raise TrainingError if the validation loss of an epoch is not finite."""
-    if not math.isfinite(loss):
+def check_epoch(
+    model: nn.Module, batches: Batches | None, loss: Loss, epoch: int, rate: float
+) -> tuple[float, float]:
+    """Return mean loss and accuracy after an epoch; (NaN, NaN) without batches to measure them on.
+
+    Raises:
+        TrainingError: the loss is not finite; names epoch and learning rate.
+    """
+    if batches is None:
+        return math.nan, math.nan
+    value, accuracy = measure(model, batches, loss)
+    if not math.isfinite(value):
         raise TrainingError(
-            f"the validation loss is {loss} after epoch {epoch + 1}, with learning rate {rate:g}. Lower the "
+            f"the validation loss is {value} after epoch {epoch + 1}, with learning rate {rate:g}. Lower the "
             "learning rate (a tenth, say), or look for inputs that are not finite and class weights of 0"
         )
+    return value, accuracy
 
 
 def evaluate(

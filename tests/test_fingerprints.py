@@ -208,7 +208,7 @@ def test_a_run_that_cannot_be_named_is_trained_and_not_stored(tmp_path):
 
     hidden, plain = make_batches(), make_batches()
     hidden.augment = augment
-    with pytest.warns(FingerprintWarning, match="not stored.*_thread.lock"):
+    with pytest.warns(FingerprintWarning, match="nothing of this is stored.*_thread.lock"):
         history = fit(make_model(), hidden, None, 2, checkpoint=tmp_path, progress=False)
     assert history.train_loss == fit(make_model(), plain, None, 2, progress=False).train_loss
     assert list(tmp_path.iterdir()) == []

@@ -143,7 +143,7 @@ def make_hidden():
 
 def test_a_search_that_cannot_be_named_is_made_and_not_stored(tmp_path, workers):
     data = make_batches(), make_batches(seed=1)
-    with pytest.warns(FingerprintWarning, match="this search is not stored.*_thread.lock"):
+    with pytest.warns(FingerprintWarning, match="nothing of this is stored.*_thread.lock"):
         table = grid_search(make_hidden, *data, 1, out=tmp_path, grid={"lr": (0.01,)}, progress=False)
     assert table["error"].tolist() == [""] and list(tmp_path.iterdir()) == []
 
