@@ -42,6 +42,7 @@ def test_parameters_are_counted():
     assert count_parameters(resnet18()) == 11_176_512 + 3 * 513
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
 def test_the_mini_network_can_be_scripted_and_exported():
     network, images = mini_network().eval(), torch.rand(2, 3, 64, 64)
     expected = network(images)
