@@ -168,7 +168,7 @@ class Description:
         self.add_values("function", (function.__code__, function.__defaults__, function.__kwdefaults__))
         # What `functools.wraps` notes there is in the closure already.
         self.add({name: value for name, value in vars(function).items() if name != "__wrapped__"})
-        self.add_named("closed over", find_closed(function), set(function.__code__.co_names))
+        self.add_named("closed over", find_closed(function), find_names(function.__code__).taken)
         if is_installed(module):
             # A wrapper that the package made: its code is the package's, what it wraps was in its closure.
             self.add_installed(module, "")
@@ -290,9 +290,13 @@ def take_apart(value: Any) -> str | tuple:
 
 def describe_module(module: nn.Module) -> dict[str, Any]:
     """Return what decides a network's answers: not in which mode it was left, nor its hooks' numbers."""
+    # Recurrent ones know themselves what of them can be stored.
+    state = module.__getstate__() if hasattr(module, "__getstate__") else vars(module)
+    if not isinstance(state, dict):
+        return {"state": state}
     return {
         name: list(value.values()) if "_hooks" in name and isinstance(value, dict) else value
-        for name, value in vars(module).items()
+        for name, value in state.items()
         if name != "training"
     }
 
@@ -316,7 +320,9 @@ class Names(NamedTuple):
 
 def find_names(code: types.CodeType) -> Names:
     """Return what code names, functions and classes inside it included."""
-    names = Names(set(), set(), set(code.co_names))
+    # Words count too: `getattr(module, "name")` takes an attribute as well.
+    words = {constant for constant in code.co_consts if isinstance(constant, str)}
+    names = Names(set(), set(), words.union(code.co_names))
     for instruction in dis.get_instructions(code):
         if instruction.opname in LOADS:
             names.loaded.add(instruction.argval)

@@ -146,12 +146,15 @@ def test_what_a_function_takes_of_a_module_is_part_of_it():
     module = ModuleType("changes")
     module.factor, module.other, module.inner = 2, 3, ModuleType("inner")
     module.inner.offset, module.inner.back = 1, module
-    function = eval("lambda x: changes.factor * x + changes.inner.offset", {"changes": module})
-    before = fingerprint(function)
-    module.other = 4
-    assert fingerprint(function) == before
-    module.inner.offset = 2
-    assert fingerprint(function) != before
+    source = "lambda x: changes.factor * x + getattr(changes.inner, 'offset')"
+    closed = eval(f"(lambda changes: {source})", {})(module)
+    for function in (eval(source, {"changes": module}), closed):
+        module.other, module.inner.offset = 3, 1
+        before = fingerprint(function)
+        module.other = 4
+        assert fingerprint(function) == before
+        module.inner.offset = 2
+        assert fingerprint(function) != before
 
 
 def test_two_lambdas_are_two_and_one_written_again_is_the_same():
@@ -179,6 +182,7 @@ def test_what_holds_itself_or_a_state_can_be_named():
     loop.append(loop)
     generator = torch.Generator().manual_seed(3)
     values = [loop, generator, np.random.default_rng(0), functools.partial(shake_faces), SimpleNamespace(a=1)]
+    values += [nn.LSTM(2, 2), nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Dropout(0.5))]
     values += [torch.zeros(2), torch.zeros(2).half(), torch.zeros(2, 1), np.zeros(2), 0, 0.0, False, None, ""]
     names = [fingerprint(value) for value in values]
     assert names == [fingerprint(value) for value in values] and len(set(names)) == len(values)

@@ -21,6 +21,7 @@ from elfw_helpers.models import MiniNetwork, UNet
 from elfw_helpers.training import evaluate, fit, predict_logits, predict_masks
 
 SETTINGS = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}
+ON_GPU = {"mean": [0.4] * 3, "std": [0.2] * 3, "device": "cuda"}
 
 
 def make_batches(count=40, seed=0, shuffle_seed=0, per_pixel=False):
@@ -464,9 +465,6 @@ def test_a_gpu_whose_memory_is_really_full_says_what_to_do_and_then_can():
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert kept.value and math.isfinite(history.train_loss[0])
-
-
-ON_GPU = {"mean": [0.4] * 3, "std": [0.2] * 3, "device": "cuda"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
