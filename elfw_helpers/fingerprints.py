@@ -37,8 +37,6 @@ LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 ANNOTATIONS = ("__annotate__", "__annotate_func__")
 # Py_TPFLAGS_HEAPTYPE: the type was made by a class statement (or much as if).
 HEAP_TYPE = 1 << 9
-# What decorators note on a function: what it wraps, which is in its closure too; torch.compile an address.
-NOTES = ("__wrapped__", "_torchdynamo")
 BUILT_IN = (
     types.BuiltinFunctionType,
     types.MethodDescriptorType,
@@ -168,7 +166,8 @@ class Description:
             self.add_installed(module, function.__qualname__)
             return
         self.add_values("function", (function.__code__, function.__defaults__, function.__kwdefaults__))
-        self.add({name: value for name, value in vars(function).items() if not name.startswith(NOTES)})
+        # What `functools.wraps` notes there is in the closure already.
+        self.add({name: value for name, value in vars(function).items() if name != "__wrapped__"})
         self.add_named("closed over", find_closed(function), find_names(function.__code__).taken)
         if is_installed(module):
             # A wrapper that the package made: its code is the package's, what it wraps was in its closure.
