@@ -185,11 +185,11 @@ def take_steps(
         counts.append(loss.count(targets))
         optimizer.zero_grad(set_to_none=True)
         logits = answer(model, inputs)
-        # Nothing is read back to the CPU until the epoch ends: that would make a GPU wait at every step.
-        sums.append(loss.add_up(logits, targets))
-        (sums[-1] / counts[-1]).sum().backward()
+        batch_sums = loss.add_up(logits, targets)
+        (batch_sums / counts[-1]).sum().backward()
         optimizer.step()
-        sums[-1] = sums[-1].detach()
+        # Nothing is read back to the CPU until the epoch ends: that would make a GPU wait at every step.
+        sums.append(batch_sums.detach())
         correct += count_right(logits.detach(), targets)
         total += targets.numel()
     return torch.stack(sums, 1), torch.stack(counts, 1), correct.item() / total
@@ -206,8 +206,8 @@ def answer(model: nn.Module, inputs: Tensor) -> Tensor:
     except ValueError as error:
         if len(inputs) > 1:
             raise
-        advice = "Take batches of two or more"
-        raise TrainingError(f"cannot train on one sample at a time ({error}). {advice}") from error
+        fix = "Take batches of two or more"
+        raise TrainingError(f"cannot train on one sample at a time ({error}). {fix}") from error
 
 
 def count_right(logits: Tensor, targets: Tensor) -> Tensor:
