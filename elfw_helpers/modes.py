@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from textwrap import shorten
 from traceback import clear_frames
 
@@ -31,13 +32,26 @@ def exact_arithmetic() -> Iterator[None]:
 
     Whatever trains a network or asks one computes inside it, so that both get the same numbers.
     """
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    restore = multiply_exactly()
     try:
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False, allow_tf32=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(precision)
+        restore()
+
+
+def multiply_exactly() -> Callable[[], None]:
+    """Have matrices of float32 multiplied in float32; return what makes it as before."""
+    try:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        return partial(torch.set_float32_matmul_precision, before)
+    except RuntimeError:
+        # Somebody has set torch's newer switches, beside which it refuses to read the older one.
+        matmul = torch.backends.cuda.matmul
+        restore = partial(setattr, matmul, "fp32_precision", matmul.fp32_precision)
+        matmul.fp32_precision = "ieee"
+        return restore
 
 
 @contextmanager

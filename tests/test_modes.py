@@ -45,6 +45,19 @@ def test_the_settings_are_left_even_after_an_error(loose):
     assert read_settings() == loose
 
 
+@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="an older torch")
+def test_torch_s_newer_switches_are_honoured_too():
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "tf32"
+    try:
+        with exact_arithmetic():
+            assert matmul.fp32_precision == "ieee"
+        assert matmul.fp32_precision == "tf32"
+    finally:
+        matmul.fp32_precision = before
+
+
 def test_the_advice_for_a_batch_of_one_asks_for_no_smaller_one():
     expected = pytest.raises(TrainingError, match="a batch of 1 .*full.* Take smaller images")
     with expected as told, memory_advice(1):
