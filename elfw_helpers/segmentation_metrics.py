@@ -189,9 +189,9 @@ def compare_matrices(
 
     Returns:
         a row a class, then `mean`, with columns difference (second minus first), low and high (its 95 %
-        interval). A class that neither truth nor answers show is NaN. Where no image has a class and only one
-        of the two answers it, its IoU of 0 is compared with 1: the other is right about every pixel. `mean` is
-        the difference of the mean IoUs that `score_matrices` gives the two.
+        interval). A class that neither truth nor answers show is NaN. Where no image has a class and only
+        one of the two answers it, its IoU of 0 is compared with 1: the other is right about every pixel.
+        `mean` is the difference of the mean IoUs that `score_matrices` gives the two.
 
     Raises:
         ValueError: not of the same images.
