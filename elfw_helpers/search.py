@@ -90,7 +90,7 @@ def search_settings(
     Path(out).mkdir(parents=True, exist_ok=True)
     common = name_run(out, train_setting, make_seeded(make_model, seed), *job[1:])
     files = [name_file(common, setting) for setting in settings]
-    rows = [json.loads(file.read_text()) if file and file.exists() else None for file in files]
+    rows = [read_row(file) for file in files]
     pending = [index for index, row in enumerate(rows) if row is None]
     bar = tqdm(total=len(files), initial=len(files) - len(pending), unit="run", disable=not progress)
     with bar:
@@ -159,6 +159,11 @@ def name_file(common: Path | None, setting: Setting) -> Path | None:
         return None
     words = "_".join(f"{name}-{value:g}" for name, value in setting.items())
     return common.with_name(f"{words}_{fingerprint(common.name, sorted(setting.items()))}.json")
+
+
+def read_row(file: Path | None) -> dict[str, float | str] | None:
+    """Return what is stored of a run; None if that is nothing."""
+    return json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else None
 
 
 def make_seeded(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
