@@ -17,15 +17,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from elfw_helpers.augment import shake_faces, shaking
+from elfw_helpers.augment import shake_faces
 from elfw_helpers.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, channel_statistics
 from elfw_helpers.datasets import FaceFolder, FaceTensors
+from elfw_helpers.fingerprints import fingerprint
 from elfw_helpers.labels import BEARD, PIXEL_CLASSES, SKIN, attribute_from_mask
 from elfw_helpers.metrics import confusion_matrix
 from elfw_helpers.models import UNet, mini_network, resnet18
 from elfw_helpers.search import make_seeded
 from elfw_helpers.splits import cut_by_person
-from elfw_helpers.training import best_device, fingerprint_code, fit, predict_logits
+from elfw_helpers.training import best_device, fit, predict_logits
 
 MINI, RESNET, UNET = "mini network", "ResNet-18", "U-Net"
 UNET_WIDTH = 8
@@ -192,4 +193,4 @@ def hash_folder(folder: Path) -> str:
 
 def hash_code() -> str:
     """Return a checksum of the code that decides what a run gives."""
-    return fingerprint_code() + hash_files([Path(__file__), Path(shaking.__file__)])
+    return fingerprint(seeded_network, train_network, classify_photos) + hash_files([Path(__file__)])

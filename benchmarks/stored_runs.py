@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -11,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from elfw_helpers.files import write_atomically
+from elfw_helpers.fingerprints import fingerprint
 
 
 def name_file(folder: Path, words: Iterable[object], depends_on: Sequence[object]) -> Path:
     """Return the file of a run: words to read, and a fingerprint of all that the result depends on."""
     name = re.sub(r"[^a-z0-9]+", "-", "_".join(map(str, words)).lower()).strip("-")
-    fingerprint = hashlib.sha256(repr([name, *depends_on]).encode()).hexdigest()[:16]
-    return folder / f"{name}_{fingerprint}.json"
+    return folder / f"{name}_{fingerprint(*depends_on)}.json"
 
 
 def store_result(file: Path, result: dict) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -89,16 +88,6 @@ class Batches:
     def device(self) -> torch.device:
         """Where the batches are made."""
         return self.images.device
-
-    @property
-    def fingerprint(self) -> str:
-        """Checksum of all that decides what the batches hold, so that a stored result can name its data."""
-        digest = hashlib.sha256()
-        for tensor in (self.images, self.targets, self.mean, self.std):
-            digest.update(str(tuple(tensor.shape)).encode() + tensor.cpu().contiguous().numpy().tobytes())
-        augment = getattr(self.augment, "__qualname__", repr(self.augment))
-        digest.update(f"{self.batch_size} {self.shuffle_seed} {augment}".encode())
-        return digest.hexdigest()
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of one epoch; the order depends on the shuffle seed and `number` alone."""

@@ -8,7 +8,6 @@ train.txt, validation.txt, test.txt    the frozen split (optional), or elfw_set_
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from PIL import Image
@@ -156,7 +156,7 @@ class FaceFolder(Dataset):
 def in_parallel(function: Callable[[Any], Any], items: Any, label: str = "reading faces") -> list[Any]:
     """Return `function` of every item, in order, by a thread a core; a bar when it takes over 2 seconds."""
     # Threads are enough: Pillow and NumPy release the interpreter lock while they decode and resize.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         try:
             return list(tqdm(pool.map(function, items), label, len(items), delay=2, unit="file"))
         except BaseException:

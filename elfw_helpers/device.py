@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 
+import joblib
 import torch
 
 from elfw_helpers.training import best_device
@@ -13,11 +14,14 @@ GPU_ADVICE = "No GPU: the CPU will do. To get one: Runtime -> Change runtime typ
 
 
 def choose_device() -> str:
-    """Print what this notebook runs on.
+    """Print what this notebook runs on, and have torch take no more threads than there are cores for it.
+
+    Of a container's quota, a share of the machine's time, torch knows nothing.
 
     Returns:
         The device for its networks: "cuda" where a GPU can be used, else "cpu".
     """
+    torch.set_num_threads(min(torch.get_num_threads(), joblib.cpu_count()))
     device = best_device()
     print(describe_device(device))
     return device

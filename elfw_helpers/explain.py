@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from elfw_helpers.modes import evaluation_mode
+from elfw_helpers.modes import evaluation_mode, exact_arithmetic
 
 
 @torch.enable_grad()
@@ -54,7 +54,7 @@ def run_keeping(network: nn.Module, layer: nn.Module, images: Tensor) -> tuple[T
         outputs.append(output.detach().requires_grad_())
         return outputs[-1].clone()
 
-    with evaluation_mode(network), layer.register_forward_hook(keep_output):
+    with evaluation_mode(network), exact_arithmetic(), layer.register_forward_hook(keep_output):
         logits = network(images)
     if not outputs or outputs[-1].ndim != 4:
         found = tuple(outputs[-1].shape) if outputs else "nothing"

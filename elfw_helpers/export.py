@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from elfw_helpers.errors import WeightsError
 from elfw_helpers.files import write_atomically
+from elfw_helpers.fingerprints import fingerprint
 from elfw_helpers.paths import build_folder
 from elfw_helpers.trained import CARD, ModelCard, TrainedModel, parse_card
 
@@ -79,13 +80,14 @@ def encode_onnx(model: TrainedModel) -> bytes:
 
 
 def describe(model: TrainedModel) -> dict[str, str]:
-    """Return the metadata of an ONNX file: the card, what programs ask for first, the hash of the weights."""
+    """Return the metadata of an ONNX file: the card, what programs ask for first, what it was made from."""
     card = model.card
     return {
         CARD: json.dumps(asdict(card)),
         "classes": ",".join(card.classes),
         "preprocessing": f"RGB, {card.size} x {card.size}, / 255, - mean {card.mean}, / std {card.std}",
         "weights": hash_weights(model.network),
+        "code": fingerprint(type(model.network), torch.onnx.export),
     }
 
 
@@ -182,7 +184,7 @@ def compare_logits(model: TrainedModel, other: nn.Module, images: int = 8) -> fl
 def speed_up(model: TrainedModel) -> TrainedModel:
     """Return the same model answered by onnxruntime if that is installed, else as it is.
 
-    The export, some seconds, is kept in the build folder until the weights change.
+    The export, some seconds, is kept in the build folder until weights, the network's code or torch change.
     """
     try:
         import onnxruntime  # noqa: F401

@@ -18,6 +18,7 @@ from torchvision.models import resnet18
 from elfw_helpers.batches import IMAGENET_MEAN, IMAGENET_STD
 from elfw_helpers.labels import ATTRIBUTES, PIXEL_CLASSES
 from elfw_helpers.metrics import confusion_matrix, iou_by_class, score
+from elfw_helpers.modes import exact_arithmetic, memory_advice
 
 DECODER_CHANNELS = 64
 # Thousandths of the mask that a class must cover to count as shown, as for spectacles in the rule.
@@ -171,7 +172,8 @@ def score_tasks(model: FaceTasks, faces: Faces, size: int) -> TaskScores:
     """Score the network on faces, shown to it at one input size."""
     model.eval()
     parts = torch.arange(len(faces.images), device=faces.images.device).split(SCORED_AT_ONCE)
-    answers = [model(normalise(resize(faces.images[part], size))) for part in parts]
+    with exact_arithmetic(), memory_advice(SCORED_AT_ONCE):
+        answers = [model(normalise(resize(faces.images[part], size))) for part in parts]
     attributes, _, angles, pixels = (torch.cat(answer).cpu() for answer in zip(*answers, strict=True))
     targets = faces.to("cpu").targets
     errors = (angles * torch.tensor(ANGLE_SCALES) - targets.angles).abs().mean(0)

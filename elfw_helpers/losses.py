@@ -34,7 +34,10 @@ class Loss:
         return torch.stack([add_up(logits, targets, self.weights) for add_up, _ in self.terms])
 
     def count(self, targets: Tensor) -> Tensor:
-        """Return what to divide each term's sum by, float32 [terms]; it adds up over batches too."""
+        """Return what to divide each term's sum by, [terms]; it adds up over batches too.
+
+        int64 where samples or pixels are counted: float32 would lose some beyond 16 million.
+        """
         return torch.stack([count(targets, self.weights) for _, count in self.terms])
 
 
@@ -46,7 +49,7 @@ def sum_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None) -
 def sum_weights(targets: Tensor, weights: Tensor | None) -> Tensor:
     """Return the number of targets, or the sum of their classes' weights."""
     if weights is None:
-        return torch.tensor(float(targets.numel()), device=targets.device)
+        return torch.tensor(targets.numel(), device=targets.device)
     return weights[targets].sum()
 
 
@@ -82,7 +85,7 @@ def sum_dice(logits: Tensor, masks: Tensor, weights: Tensor | None) -> Tensor:
 
 def count_images(masks: Tensor, weights: Tensor | None) -> Tensor:
     """Return the number of images; the weights have no part in it."""
-    return torch.tensor(float(len(masks)), device=masks.device)
+    return torch.tensor(len(masks), device=masks.device)
 
 
 TERMS = {"cross_entropy": (sum_cross_entropy, sum_weights), "dice": (sum_dice, count_images)}

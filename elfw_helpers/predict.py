@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 
 from elfw_helpers.batches import Batches
 from elfw_helpers.labels import BACKGROUND, PALETTE, PIXEL_CLASSES
+from elfw_helpers.modes import exact_arithmetic
 from elfw_helpers.trained import TrainedModel
 
 # Beyond these, what the network sees has little in common with what the photo shows.
@@ -116,7 +117,8 @@ def run_network(model: TrainedModel, pixels: np.ndarray) -> Tensor:
         images, unused = torch.from_numpy(pixels)[None], torch.zeros(1)
         batches = Batches(images, unused, mean=model.card.mean, std=model.card.std, device=device)
         inputs, _ = next(iter(batches))
-        return model.network.to(device).eval()(inputs)[0].cpu()
+        with exact_arithmetic():
+            return model.network.to(device).eval()(inputs)[0].cpu()
 
     try:
         return predict(model.device)

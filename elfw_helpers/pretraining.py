@@ -5,7 +5,6 @@ What all four tasks need is what the backbone learns; their heads are thrown awa
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from elfw_helpers import face_tasks
 from elfw_helpers.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from elfw_helpers.datasets import FaceFolder
 from elfw_helpers.errors import TrainingError, WeightsError
@@ -32,7 +30,9 @@ from elfw_helpers.face_tasks import (
     score_tasks,
     sum_losses,
 )
+from elfw_helpers.fingerprints import fingerprint
 from elfw_helpers.labels import ATTRIBUTES, PIXEL_CLASSES
+from elfw_helpers.modes import exact_arithmetic, memory_advice
 from elfw_helpers.rendering import render_folder
 from elfw_helpers.rendering.manifest import read_manifest, read_parameters
 from elfw_helpers.training import best_device, keep_freed_memory
@@ -116,7 +116,7 @@ def train_tasks(faces: Faces, checkpoint: Path) -> FaceTasks:
     """Return the network trained on faces, on their device; saved after every epoch, and resumed.
 
     Raises:
-        TrainingError: the loss is not finite, or a checkpoint is damaged.
+        TrainingError: the loss is not finite, a checkpoint is damaged, or there is not enough memory.
     """
     keep_freed_memory()
     with torch.random.fork_rng(devices=[]):
@@ -126,26 +126,17 @@ def train_tasks(faces: Faces, checkpoint: Path) -> FaceTasks:
     optimizer = torch.optim.SGD(
         model.parameters(), lr=PEAK_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
     )
-    state, folder = TrainingState(model, optimizer), checkpoint / fingerprint(faces)
+    state = TrainingState(model, optimizer)
+    folder = checkpoint / fingerprint(train_epoch, EPOCHS, model, optimizer.defaults, faces)
     history = load_checkpoint(folder, state, {"train_loss": []})
     steps, losses = count_steps(faces), history["train_loss"]
-    # On a GPU: the same kernels in every run, and float32 that is float32.
-    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False, allow_tf32=False)
-    with exact, tqdm(total=EPOCHS * steps, initial=len(losses) * steps, unit="batch") as bar:
+    bar = tqdm(total=EPOCHS * steps, initial=len(losses) * steps, unit="batch")
+    with bar, exact_arithmetic(), memory_advice(BATCH_SIZE):
         while len(losses) < EPOCHS:
             losses.append(train_epoch(model, optimizer, faces, len(losses), bar))
             save_checkpoint(folder, state, history)
             bar.set_postfix(loss=f"{losses[-1]:.3f}")
     return model
-
-
-def fingerprint(faces: Faces) -> str:
-    """Return 16 hexadecimal digits that are the same only for the same faces and the same recipe."""
-    code = [Path(file).read_bytes() for file in (__file__, face_tasks.__file__)]
-    digest = hashlib.sha256(b"".join(code))
-    for tensor in (faces.images, *faces.targets):
-        digest.update(tensor.cpu().contiguous().numpy())
-    return digest.hexdigest()[:16]
 
 
 def count_steps(faces: Faces) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import torch
@@ -17,9 +17,10 @@ from torch import nn
 from tqdm import tqdm
 
 from elfw_helpers.batches import Batches
-from elfw_helpers.errors import TrainingError
+from elfw_helpers.errors import ElfwError, TrainingError
 from elfw_helpers.files import write_atomically
-from elfw_helpers.training import fingerprint_run, fit
+from elfw_helpers.fingerprints import fingerprint
+from elfw_helpers.training import fit, name_run
 from elfw_helpers.workers import run_jobs
 
 # The report's grid: 18 combinations.
@@ -68,31 +69,41 @@ def search_settings(
         train, validation: the batches.
         epochs: of every run.
         settings: arguments of `fit` by name, one mapping a run.
-        out: a folder; every finished run is stored there at once.
+        out: a folder; every finished run is stored there at once. One that failed is tried again.
         seed: of the initial weights, the same for all runs.
-        workers: processes; None takes one a core.
+        workers: processes; None takes one for each core that this process may use.
         progress: show a bar on stderr.
 
     Returns:
         A row a run, in the order of the settings: its setting, train_loss, validation_loss and
         validation_accuracy of the last epoch, best_validation_loss and best_epoch (from 1), and error,
         which says why a run failed (its numbers are NaN) and is empty otherwise.
+
+    Raises:
+        TrainingError: every run failed, or a worker was killed.
+
+    Warns:
+        FingerprintWarning: nothing is stored, for something that decides the runs cannot be looked into.
     """
     settings = [{name: float(value) for name, value in setting.items()} for setting in settings]
-    files = [
-        Path(out) / name_run(make_model, train, validation, epochs, setting, seed) for setting in settings
-    ]
-    Path(out).mkdir(parents=True, exist_ok=True)
-    pending = [index for index, file in enumerate(files) if not file.exists()]
     job = (make_model, train, validation, epochs, seed)
+    Path(out).mkdir(parents=True, exist_ok=True)
+    common = name_run(out, train_setting, make_seeded(make_model, seed), *job[1:])
+    files = [name_file(common, setting) for setting in settings]
+    rows = [read_row(file) for file in files]
+    pending = [index for index, row in enumerate(rows) if row is None]
     bar = tqdm(total=len(files), initial=len(files) - len(pending), unit="run", disable=not progress)
     with bar:
-        chosen, workers = [settings[index] for index in pending], workers or os.cpu_count() or 1
+        chosen, workers = [settings[index] for index in pending], workers or joblib.cpu_count()
         for place, result in run_jobs(train_setting, job, chosen, workers, train.device.type):
             index = pending[place]
-            write_atomically(files[index], json.dumps({**settings[index], **result}, indent=1).encode())
+            rows[index] = {**settings[index], **result}
+            if files[index] and not result["error"]:
+                write_atomically(files[index], json.dumps(rows[index], indent=1).encode())
             bar.update()
-    return pd.DataFrame([json.loads(file.read_text()) for file in files])
+    table = pd.DataFrame(rows)
+    check_finished(table)
+    return table
 
 
 def expand_grid(grid: Mapping[str, Sequence[float]]) -> list[Setting]:
@@ -127,23 +138,32 @@ def best_setting(table: pd.DataFrame, names: Sequence[str] = tuple(REPORT_GRID))
     Raises:
         TrainingError: every run failed.
     """
-    if table["best_validation_loss"].isna().all():
-        raise TrainingError(f"every run failed, the first by: {table['error'].iloc[0]}")
+    check_finished(table)
     return {name: float(table.loc[table["best_validation_loss"].idxmin(), name]) for name in names}
 
 
-def name_run(
-    make_model: Callable[[], nn.Module],
-    train: Batches,
-    validation: Batches,
-    epochs: int,
-    setting: Setting,
-    seed: int,
-) -> str:
-    """Return the name of a run's file: its settings to read, and a fingerprint of all it depends on."""
-    key = fingerprint_run(make_seeded(make_model, seed), train, validation, [epochs, setting, seed])
+def check_finished(table: pd.DataFrame) -> None:
+    """Raise TrainingError if every run of a table failed."""
+    if len(table) and table["best_validation_loss"].isna().all():
+        raise TrainingError(f"every run failed, the first by: {table['error'].iloc[0]}")
+
+
+def name_file(common: Path | None, setting: Setting) -> Path | None:
+    """Return the file of one run of a search: its setting to read, and a fingerprint of all that decides it.
+
+    Args:
+        common: as `name_run` names what all runs of the search depend on.
+        setting: what this one does.
+    """
+    if common is None:
+        return None
     words = "_".join(f"{name}-{value:g}" for name, value in setting.items())
-    return f"{words}_{key}.json"
+    return common.with_name(f"{words}_{fingerprint(common.name, sorted(setting.items()))}.json")
+
+
+def read_row(file: Path | None) -> dict[str, float | str] | None:
+    """Return what is stored of a run; None if that is nothing."""
+    return json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else None
 
 
 def make_seeded(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -159,9 +179,10 @@ def train_setting(job: tuple, setting: Setting) -> dict[str, float | str]:
     try:
         model = make_seeded(make_model, seed)
         history = fit(model, train, validation, epochs, seed=seed, progress=False, **setting)
-    except TrainingError as error:
+    except Exception as error:
         names = ("train_loss", "validation_loss", "validation_accuracy", "best_validation_loss", "best_epoch")
-        return {**dict.fromkeys(names, math.nan), "error": str(error)}
+        reason = str(error) if isinstance(error, ElfwError) else f"{type(error).__name__}: {error}"
+        return {**dict.fromkeys(names, math.nan), "error": reason}
     return {
         "train_loss": history.train_loss[-1],
         "validation_loss": history.validation_loss[-1],

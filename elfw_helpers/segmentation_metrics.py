@@ -116,8 +116,7 @@ def score_matrices(
     Raises:
         ValueError: every pixel is of an ignored class.
     """
-    matrices = matrices.copy()
-    matrices[:, list(ignore)] = 0
+    matrices = leave_out(matrices, ignore)
     matrix = matrices.sum(0)
     if matrix.sum() == 0:
         raise ValueError("no pixel to score: all are of ignored classes")
@@ -137,6 +136,13 @@ def score_matrices(
         class_iou=tuple(class_iou.tolist()),
         class_iou_intervals=class_intervals,
     )
+
+
+def leave_out(matrices: np.ndarray, ignore: Collection[int]) -> np.ndarray:
+    """Return confusion matrices [N, C, C] without the pixels that truly are of the ignored classes."""
+    matrices = matrices.copy()
+    matrices[:, list(ignore)] = 0
+    return matrices
 
 
 def iou_without(matrices: np.ndarray, ignore: Collection[int]) -> np.ndarray:
@@ -164,10 +170,7 @@ def bootstrap_iou(
     # As floats, which hold whole numbers up to 2^53 exactly, the product is BLAS's.
     sums = drawn.astype(np.float64) @ matrices.reshape(count, -1).astype(np.float64)
     class_iou = iou_without(sums.reshape(-1, *matrices.shape[1:]), ignore)
-    known = ~np.isnan(class_iou)
-    some = known.any(1)
-    means = np.nansum(class_iou[some], 1) / known[some].sum(1)
-    return tuple(percentile_interval(values) for values in class_iou.T), percentile_interval(means)
+    return tuple(map(percentile_interval, class_iou.T)), percentile_interval(mean_known(class_iou))
 
 
 def compare_matrices(
@@ -181,12 +184,14 @@ def compare_matrices(
     Args:
         first, second: confusion matrices, int64 [N, 7, 7], of the same images in the same order; those of
             several seeds added up.
-        ignore: classes that get NaN and have no part in the mean.
+        ignore: classes left out, as in `score_matrices`; they get NaN.
         seed: of the bootstrap.
 
     Returns:
-        a row a class, then `mean` (over the classes that either shows), with columns difference (second minus
-        first), low and high (its 95 % interval); NaN for a class that neither shows.
+        a row a class, then `mean`, with columns difference (second minus first), low and high (its 95 %
+        interval). A class that neither truth nor answers show is NaN. Where no image has a class and only
+        one of the two answers it, its IoU of 0 is compared with 1: the other is right about every pixel.
+        `mean` is the difference of the mean IoUs that `score_matrices` gives the two.
 
     Raises:
         ValueError: not of the same images.
@@ -195,19 +200,28 @@ def compare_matrices(
     """
     if first.shape != second.shape or not (first.sum(2) * second.sum() == second.sum(2) * first.sum()).all():
         raise ValueError("the two do not score the same images: their true pixels differ")
+    first, second = leave_out(first, ignore), leave_out(second, ignore)
     count = len(first)
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
     drawn = np.concatenate([np.ones((1, count)), drawn])
     sums = (drawn @ matrices.reshape(count, -1).astype(np.float64) for matrices in (first, second))
     before, after = (iou_without(total.reshape(-1, *first.shape[1:]), ignore) for total in sums)
+    means = mean_known(after) - mean_known(before)
+    # Only where the truth lacks a class altogether, not in a draw that happens to lack it.
+    invented = (np.isnan(before) != np.isnan(after)) & (first.sum((0, 2)) == 0)
+    before[invented & np.isnan(before)] = after[invented & np.isnan(after)] = 1
     differences = after - before
-    known = ~np.isnan(differences)
-    means = np.where(known, differences, 0).sum(1) / np.maximum(known.sum(1), 1)
     rows = {
         name: (values[0], *percentile_interval(values[1:]))
         for name, values in zip((*PIXEL_CLASSES, "mean"), (*differences.T, means), strict=True)
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
+
+
+def mean_known(class_iou: np.ndarray) -> np.ndarray:
+    """Return the mean over the classes that are not NaN, float64 [N], of values [N, C]; NaN if all are."""
+    known = (~np.isnan(class_iou)).sum(1)
+    return np.divide(np.nansum(class_iou, 1), known, out=np.full(len(known), np.nan), where=known > 0)
 
 
 def percentile_interval(values: np.ndarray) -> Interval:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import json
 import math
 import platform
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -21,8 +20,9 @@ from tqdm import tqdm
 from elfw_helpers.batches import Batches
 from elfw_helpers.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from elfw_helpers.errors import TrainingError
+from elfw_helpers.fingerprints import FingerprintError, FingerprintWarning, fingerprint
 from elfw_helpers.losses import Loss
-from elfw_helpers.memory import Part, Portions
+from elfw_helpers.modes import exact_arithmetic, memory_advice
 
 
 @dataclass
@@ -79,8 +79,6 @@ def fit(
 ) -> History:
     """Train a model by SGD, in place, on the device of the batches.
 
-    A batch too large for the GPU's memory is cut into halves, and the gradients are added up.
-
     Args:
         model: logits [B, C] from inputs [B, 3, H, W], or [B, C, H, W] for segmentation.
         train, validation: the batches; without validation nothing can be chosen or stopped by it.
@@ -98,46 +96,56 @@ def fit(
         progress: show a bar on stderr.
 
     Raises:
-        TrainingError: the loss is unknown or not finite, a checkpoint is damaged, or there is not even
-            memory for one sample.
+        TrainingError: the loss is unknown, or not finite in training or validation, a checkpoint is damaged,
+            or there is not enough memory.
 
     Warns:
-        OutOfMemoryWarning: a batch did not fit into the GPU's memory.
+        FingerprintWarning: nothing is stored, for something that decides the run cannot be looked into.
     """
     keep_freed_memory()
     rates = [lr * (schedule(epoch) if schedule else 1.0) for epoch in range(epochs)]
-    model.to(train.device)
-    terms, portions = Loss(loss, class_weights, train.device), Portions()
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
-    state, history, folder = TrainingState(model, optimizer), History(), None
-    if checkpoint is not None:
-        weights = None if class_weights is None else class_weights.tolist()
-        settings = [rates, momentum, weight_decay, weights, loss, patience, seed]
-        folder = Path(checkpoint) / fingerprint_run(model, train, validation, settings)
-        history = History(**load_checkpoint(folder, state, asdict(history)))
-    bar = tqdm(total=epochs, initial=len(history), unit="epoch", disable=not progress, delay=1)
-    # On a GPU: the same kernels in every run, and float32 that is float32.
-    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False, allow_tf32=False)
-    with bar, exact:
-        while len(history) < epochs and not is_stale(history, patience):
-            epoch = len(history)
-            optimizer.param_groups[0]["lr"] = rates[epoch]
-            with torch.random.fork_rng(devices=[train.device] if train.device.type == "cuda" else []):
-                torch.manual_seed(1_000_003 * seed + epoch)
-                trained = train_epoch(model, train, optimizer, terms, portions, epoch)
-            checked = (math.nan, math.nan)
-            if validation is not None:
-                checked = measure(model, validation, terms, portions)
-            history.append(trained, checked)
-            if history.best_epoch == epoch:
-                state.keep_best()
-            if folder is not None:
-                save_checkpoint(folder, state, asdict(history))
-            bar.update()
-            bar.set_postfix(train=f"{trained[0]:.3f}", validation=f"{checked[0]:.3f}", refresh=False)
+    with exact_arithmetic(), memory_advice(max(part.batch_size for part in (train, validation) if part)):
+        model.to(train.device)
+        terms = Loss(loss, class_weights, train.device)
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
+        state, history = TrainingState(model, optimizer), History()
+        settings = [rates, momentum, weight_decay, class_weights, loss, patience, seed]
+        folder = name_run(checkpoint, fit, model, train, validation, settings)
+        if folder:
+            history = History(**load_checkpoint(folder, state, asdict(history)))
+        with tqdm(total=epochs, initial=len(history), unit="epoch", disable=not progress, delay=1) as bar:
+            while len(history) < epochs and not is_stale(history, patience):
+                epoch = len(history)
+                optimizer.param_groups[0]["lr"] = rates[epoch]
+                trained = train_epoch(model, train, optimizer, terms, epoch, seed)
+                checked = check_epoch(model, validation, terms, epoch, rates[epoch])
+                history.append(trained, checked)
+                if history.best_epoch == epoch:
+                    state.keep_best()
+                if folder:
+                    save_checkpoint(folder, state, asdict(history))
+                bar.update()
+                bar.set_postfix(train=f"{trained[0]:.3f}", validation=f"{checked[0]:.3f}", refresh=False)
     if restore_best:
         state.restore_best()
     return history
+
+
+def name_run(folder: str | Path | None, *depends_on: Any) -> Path | None:
+    """Return where in a folder a run is stored, under a name for all that it depends on.
+
+    Returns:
+        None without a folder, or where something it depends on cannot be looked into.
+
+    Warns:
+        FingerprintWarning: what cannot.
+    """
+    try:
+        return None if folder is None else Path(folder) / fingerprint(*depends_on)
+    except FingerprintError as error:
+        text = f"nothing of this is stored, and it starts from the beginning the next time: {error}"
+        warnings.warn(text, FingerprintWarning, stacklevel=3)
+        return None
 
 
 def is_stale(history: History, patience: int | None) -> bool:
@@ -150,78 +158,56 @@ def is_stale(history: History, patience: int | None) -> bool:
 
 
 def train_epoch(
-    model: nn.Module,
-    batches: Batches,
-    optimizer: torch.optim.Optimizer,
-    loss: Loss,
-    portions: Portions,
-    epoch: int,
+    model: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, loss: Loss, epoch: int, seed: int
 ) -> tuple[float, float]:
     """Make one pass over the batches; return mean loss and accuracy, as they were on the way.
+
+    What is random inside the model depends on seed and epoch; the caller's random numbers are left alone.
 
     Raises:
         TrainingError: a loss was not finite; names epoch, step and learning rate.
     """
+    with torch.random.fork_rng(devices=[batches.device] if batches.device.type == "cuda" else []):
+        torch.manual_seed(1_000_003 * seed + epoch)
+        sums, counts, accuracy = take_steps(model, batches, optimizer, loss, epoch)
+    check_finite(sums.sum(0), epoch, optimizer.param_groups[0]["lr"])
+    return (sums.sum(1) / counts.sum(1)).sum().item(), accuracy
+
+
+def take_steps(
+    model: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, loss: Loss, epoch: int
+) -> tuple[Tensor, Tensor, float]:
+    """Take a step a batch; return the loss's sums and counts, [terms, steps] each, and the accuracy."""
     model.train()
-    # A model may know a cheaper way to the same logits and gradients.
-    forward = getattr(model, "training_forward", model)
-    sums, counts, correct, total = [], [], torch.zeros((), device=batches.device), 0
+    sums, counts, total = [], [], 0
+    correct = torch.zeros((), dtype=torch.int64, device=batches.device)
     for inputs, targets in batches.epoch(epoch):
         counts.append(loss.count(targets))
-        accumulate = partial(accumulate_gradients, forward, optimizer, loss, counts[-1])
-        batch_sums, batch_correct = portions.run(accumulate, inputs, targets)
+        optimizer.zero_grad(set_to_none=True)
+        logits = answer(model, inputs)
+        batch_sums = loss.add_up(logits, targets)
+        (batch_sums / counts[-1]).sum().backward()
         optimizer.step()
         # Nothing is read back to the CPU until the epoch ends: that would make a GPU wait at every step.
-        sums.append(batch_sums)
-        correct += batch_correct
+        sums.append(batch_sums.detach())
+        correct += count_right(logits.detach(), targets)
         total += targets.numel()
-    sums = torch.stack(sums, 1)
-    check_finite(sums.sum(0), epoch, optimizer.param_groups[0]["lr"])
-    return (sums.sum(1) / torch.stack(counts, 1).sum(1)).sum().item(), correct.item() / total
+    return torch.stack(sums, 1), torch.stack(counts, 1), correct.item() / total
 
 
-def accumulate_gradients(
-    forward: Callable[[Tensor], Tensor],
-    optimizer: torch.optim.Optimizer,
-    loss: Loss,
-    counts: Tensor,
-    parts: list[Part],
-) -> tuple[Tensor, Tensor]:
-    """Give the parameters the gradients of a batch's mean loss, part by part.
-
-    The gradients are those of the whole batch, but for what the samples of a batch have to do with each
-    other: batch normalisation normalises each part by itself.
-
-    Args:
-        counts: what the sums of the whole batch are divided by, [terms].
-        parts: the batch, in one part or more.
-
-    Returns:
-        the loss's sums over the batch, [terms], and the number of right answers.
-    """
-    optimizer.zero_grad(set_to_none=True)
-    sums, correct = 0, 0
-    for inputs, targets in parts:
-        logits = answer(forward, inputs)
-        part_sums = loss.add_up(logits, targets)
-        (part_sums / counts).sum().backward()
-        sums, correct = sums + part_sums.detach(), correct + count_right(logits.detach(), targets)
-    return sums, correct
-
-
-def answer(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+def answer(model: nn.Module, inputs: Tensor) -> Tensor:
     """Return logits in training; say what to do when a single sample is too few to normalise.
 
     Raises:
         TrainingError: the network pools each sample to one value and normalises it over a batch of one.
     """
     try:
-        return forward(inputs)
+        return model(inputs)
     except ValueError as error:
         if len(inputs) > 1:
             raise
-        advice = "Take batches of two or more, and smaller images where memory is short"
-        raise TrainingError(f"cannot train on one sample at a time ({error}). {advice}") from error
+        fix = "Take batches of two or more"
+        raise TrainingError(f"cannot train on one sample at a time ({error}). {fix}") from error
 
 
 def count_right(logits: Tensor, targets: Tensor) -> Tensor:
@@ -239,32 +225,56 @@ def check_finite(losses: Tensor, epoch: int, rate: float) -> None:
         )
 
 
+def check_epoch(
+    model: nn.Module, batches: Batches | None, loss: Loss, epoch: int, rate: float
+) -> tuple[float, float]:
+    """Return mean loss and accuracy after an epoch; (NaN, NaN) without batches to measure them on.
+
+    Raises:
+        TrainingError: the loss is not finite; names epoch and learning rate.
+    """
+    if batches is None:
+        return math.nan, math.nan
+    value, accuracy = measure(model, batches, loss)
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"the validation loss is {value} after epoch {epoch + 1}, with learning rate {rate:g}. Lower the "
+            "learning rate (a tenth, say), or look for inputs that are not finite and class weights of 0"
+        )
+    return value, accuracy
+
+
 def evaluate(
     model: nn.Module, batches: Batches, class_weights: Tensor | None = None, loss: str = "cross_entropy"
 ) -> tuple[float, float]:
-    """Return mean loss and accuracy over all samples of the batches; the arguments are those of `fit`."""
-    return measure(model, batches, Loss(loss, class_weights, batches.device), Portions())
+    """Return mean loss and accuracy over all samples of the batches; the arguments are those of `fit`.
+
+    Raises:
+        TrainingError: there is no such loss, or not enough memory.
+    """
+    with exact_arithmetic(), memory_advice(batches.batch_size):
+        return measure(model, batches, Loss(loss, class_weights, batches.device))
 
 
 @torch.inference_mode()
-def measure(model: nn.Module, batches: Batches, loss: Loss, portions: Portions) -> tuple[float, float]:
+def measure(model: nn.Module, batches: Batches, loss: Loss) -> tuple[float, float]:
     """Return mean loss and accuracy over all samples of the batches."""
     model.eval()
-
-    def add_up(parts: list[Part]) -> list[tuple[Tensor, Tensor]]:
-        answers = ((model(inputs), targets) for inputs, targets in parts)
-        return [(loss.add_up(*pair), count_right(*pair)) for pair in answers]
-
     sums, counts, correct, total = 0.0, 0.0, 0, 0
     for inputs, targets in batches:
-        for part_sums, part_correct in portions.run(add_up, inputs, targets):
-            sums, correct = sums + part_sums.double().cpu(), correct + int(part_correct)
-        counts, total = counts + loss.count(targets).double().cpu(), total + targets.numel()
+        logits = model(inputs)
+        sums = sums + loss.add_up(logits, targets).double().cpu()
+        counts = counts + loss.count(targets).double().cpu()
+        correct, total = correct + int(count_right(logits, targets)), total + targets.numel()
     return (sums / counts).sum().item(), correct / total
 
 
 def predict_logits(model: nn.Module, batches: Batches) -> Tensor:
-    """Return the logits of all samples, float32 [N, C], on the CPU, in the order of the batches."""
+    """Return the logits of all samples, float32 [N, C], on the CPU, in the order of the batches.
+
+    Raises:
+        TrainingError: there is not enough memory.
+    """
     return predict(model, batches, lambda logits: logits.float())
 
 
@@ -272,6 +282,9 @@ def predict_masks(model: nn.Module, batches: Batches) -> Tensor:
     """Return the class of every pixel of all images, uint8 [N, H, W], on the CPU, in the batches' order.
 
     Only one batch's logits are held at a time: those of 3,754 faces at 256 x 256 would be 7 gigabytes.
+
+    Raises:
+        TrainingError: there is not enough memory.
     """
     return predict(model, batches, lambda logits: logits.argmax(1).to(torch.uint8))
 
@@ -279,37 +292,14 @@ def predict_masks(model: nn.Module, batches: Batches) -> Tensor:
 @torch.inference_mode()
 def predict(model: nn.Module, batches: Batches, keep: Callable[[Tensor], Tensor]) -> Tensor:
     """Return what `keep` makes of every batch's logits, one after the other, on the CPU."""
-    model.to(batches.device).eval()
-    portions, kept = Portions(), []
-    for inputs, targets in batches:
-        kept += portions.run(lambda parts: [keep(model(part)).cpu() for part, _ in parts], inputs, targets)
-    return torch.cat(kept)
+    with exact_arithmetic(), memory_advice(batches.batch_size):
+        model.to(batches.device).eval()
+        return torch.cat([keep(model(inputs)).cpu() for inputs, _ in batches])
 
 
 def best_device() -> str:
     """Return "cuda" where a GPU can be used, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def fingerprint_run(model: nn.Module, train: Batches, validation: Batches | None, settings: list) -> str:
-    """Return 16 hexadecimal digits that are the same only for the same data, weights, settings and code."""
-    digest = hashlib.sha256(fingerprint_code().encode() + str(model).encode())
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
-    digest.update(json.dumps(frozen).encode())
-    digest.update(train.fingerprint.encode() + (validation.fingerprint if validation else "none").encode())
-    digest.update(json.dumps(settings).encode())
-    return digest.hexdigest()[:16]
-
-
-@functools.cache
-def fingerprint_code() -> str:
-    """Return a checksum of the code that training depends on: results of older code are not reused."""
-    package = Path(__file__).parent
-    files = [package / name for name in ("batches.py", "losses.py", "memory.py", "training.py")]
-    files += sorted((package / "models").glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 @functools.cache

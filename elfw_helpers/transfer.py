@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet
 
 from elfw_helpers.batches import Batches
-from elfw_helpers.modes import evaluation_mode
+from elfw_helpers.modes import evaluation_mode, exact_arithmetic, memory_advice
 
 
 class FrozenBackbone(nn.Module):
@@ -45,6 +45,9 @@ def extract_features(network: ResNet, batches: Batches) -> Tensor:
 
     Returns:
         float32 [N, 512] for a ResNet-18, on the CPU, in the order of the batches.
+
+    Raises:
+        TrainingError: there is not enough memory.
     """
     features = []
 
@@ -52,7 +55,13 @@ def extract_features(network: ResNet, batches: Batches) -> Tensor:
         features.append(inputs[0].float().cpu())
 
     network.to(batches.device)
-    with evaluation_mode(network), torch.inference_mode(), network.fc.register_forward_pre_hook(keep_input):
+    with (
+        network.fc.register_forward_pre_hook(keep_input),
+        evaluation_mode(network),
+        torch.inference_mode(),
+        exact_arithmetic(),
+        memory_advice(batches.batch_size),
+    ):
         for inputs, _ in batches:
             network(inputs)
     # Outside inference mode, so that a head may learn from the result.

@@ -7,9 +7,12 @@ import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import torch
+
+from elfw_helpers.errors import TrainingError
 
 
 def run_jobs(
@@ -25,6 +28,9 @@ def run_jobs(
         jobs: the longest first, so that no worker is left with one at the end.
         workers: processes, at most.
         device: where the jobs compute; on anything but "cpu" they are done here, one after the other.
+
+    Raises:
+        TrainingError: a worker ended without an answer.
     """
     if device != "cpu":
         yield from ((place, function(shared, job)) for place, job in enumerate(jobs))
@@ -42,6 +48,11 @@ def run_jobs(
         for future in as_completed(places):
             yield places[future], future.result()
         pool.shutdown()
+    except BrokenProcessPool as error:
+        raise TrainingError(
+            "a worker process ended without an answer. Most often memory ran out: take fewer workers, or "
+            "smaller batches. If it happens at once, put the function into a module that workers can import"
+        ) from error
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         # Nobody waits for the jobs under way, and they would keep the cores busy for minutes.

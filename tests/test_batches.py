@@ -77,20 +77,6 @@ def test_augmentation_moves_image_and_target_together_before_normalisation():
     assert targets[0] == 100
 
 
-def test_fingerprint_tells_data_and_settings_apart():
-    other = IMAGES.clone()
-    other[3, 2, 1, 0] ^= 1
-    prints = {
-        make().fingerprint,
-        make(batch_size=16).fingerprint,
-        make(shuffle_seed=0).fingerprint,
-        make(mean=(0.5, 0.5, 0.5)).fingerprint,
-        Batches(other, TARGETS, mean=IMAGENET_MEAN, std=IMAGENET_STD).fingerprint,
-    }
-    assert len(prints) == 5
-    assert make().fingerprint in prints
-
-
 def test_as_many_images_as_targets():
     with pytest.raises(ValueError, match="70 images and 3 targets"):
         Batches(IMAGES, TARGETS[:3], mean=IMAGENET_MEAN, std=IMAGENET_STD)

@@ -1,3 +1,7 @@
+import os
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +9,7 @@ from conftest import SIDE, paint_face, write_face
 from PIL import Image
 from torchvision import transforms
 
-from elfw_helpers.datasets import CustomDataset, FaceFolder
+from elfw_helpers.datasets import CustomDataset, FaceFolder, in_parallel
 from elfw_helpers.labels import ATTRIBUTES, encode_colours
 from elfw_helpers.paths import data_folder
 from elfw_helpers.splits import SplitWarning
@@ -23,6 +27,15 @@ def test_one_face_is_image_mask_and_attribute(folder):
 
 def test_attributes_come_from_the_masks_by_the_rule(folder):
     assert torch.bincount(FaceFolder(folder).attributes).tolist() == [36, 12, 12]
+
+
+def test_faces_are_read_by_as_many_threads_as_this_process_may_use(monkeypatch):
+    def read(item):
+        time.sleep(0.002)
+        return threading.get_ident()
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+    assert len(set(in_parallel(read, range(20)))) == 1
 
 
 def test_labels_file_wins_over_the_masks(folder):

@@ -112,7 +112,7 @@ def test_what_is_no_onnx_is_refused(tmp_path, content):
         read_card(file)
 
 
-def test_the_export_is_kept_until_the_weights_change(models, files, tmp_path, monkeypatch):
+def test_the_export_is_kept_until_the_weights_or_the_code_change(models, files, tmp_path, monkeypatch):
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path))
     (tmp_path / "onnx").mkdir()
     kept = tmp_path / "onnx" / "mini_network.onnx"
@@ -129,6 +129,9 @@ def test_the_export_is_kept_until_the_weights_change(models, files, tmp_path, mo
     assert exported == [kept]
     with torch.no_grad():
         model.network.linear.bias -= 1
+    monkeypatch.setattr(type(model.network), "forward", lambda self, images: self.linear(images))
+    speed_up(model)
+    assert exported == [kept, kept]
 
 
 def test_without_onnxruntime_pytorch_answers(models, monkeypatch):

@@ -58,6 +58,15 @@ def test_grid_frames_the_lowest_value_only():
     assert [axes.get_title() for axes in framed] == ["weight decay 0.0001"]
 
 
+def test_grid_says_which_run_failed():
+    table = pd.DataFrame({"lr": [1e-3, 1e-2], "momentum": 0.9, "weight_decay": 1e-4})
+    table["best_validation_loss"] = [0.4, np.nan]
+    (axes,) = plots.draw_grid(table).axes
+    assert sorted(text.get_text() for text in axes.texts) == ["0.400", "failed"]
+    (frame,) = axes.patches
+    assert frame.get_xy() == (0, 0)
+
+
 def test_confusion_of_a_class_without_images_is_drawn_as_zero():
     figure = plots.draw_confusion({"report": np.array([[15, 2, 0], [2, 3, 0], [0, 0, 0]])})
     assert [text.get_text() for text in figure.axes[0].texts] == [

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -256,6 +257,14 @@ def test_a_broken_run_goes_on_where_it_stopped(small_set, tmp_path, monkeypatch)
     render_folder(tmp_path / "set", 20, seed=3, size=32, workers=1, progress=False)
     assert len(rendered) == 20
     assert snapshot(tmp_path / "set") == snapshot(small_set)
+
+
+def test_faces_are_rendered_by_as_many_workers_as_this_process_may_use(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+    monkeypatch.setattr(folder_module, "render_set", lambda out, settings, workers, _: asked.append(workers))
+    render_folder(tmp_path / "set", 4, progress=False)
+    assert asked == [1]
 
 
 def test_the_number_of_workers_makes_no_difference(tmp_path):

@@ -1,15 +1,21 @@
 import json
 import math
 import multiprocessing
+import os
+import threading
 import time
 
 import pandas as pd
 import pytest
+import torch
 from test_training import make_batches, make_model
+from torch import nn
 
 from elfw_helpers import search
 from elfw_helpers.errors import TrainingError
+from elfw_helpers.fingerprints import FingerprintWarning
 from elfw_helpers.search import REPORT_GRID, best_setting, grid_search, sample_settings, search_settings
+from elfw_helpers.workers import run_jobs
 
 GRID = {"lr": (0.01, 0.05), "momentum": (0.0, 0.9)}
 
@@ -64,13 +70,97 @@ def test_other_data_or_another_seed_is_another_search(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_failed_run_is_recorded_and_stops_no_other(tmp_path):
+class Moody(nn.Linear):
+    """A layer that breaks in validation once its weights have grown."""
+
+    def forward(self, inputs):
+        broken = not self.training and self.weight.abs().max() > 1
+        return super().forward(inputs) * (math.nan if broken else 1)
+
+
+def make_moody():
+    return nn.Sequential(nn.Flatten(), Moody(192, 3))
+
+
+class Failing(nn.Sequential):
+    """A network that fails in training as many do: no memory, or shapes that do not fit."""
+
+    def forward(self, inputs):
+        raise self.error
+
+
+@pytest.fixture
+def workers(monkeypatch):
+    """Have jobs done here, which takes no time to start; returns how many workers were asked for."""
+    asked = []
+
+    def run_here(function, shared, jobs, workers, device):
+        asked.append(workers)
+        return ((place, function(shared, job)) for place, job in enumerate(jobs))
+
+    monkeypatch.setattr(search, "run_jobs", run_here)
+    return asked
+
+
+def test_failed_runs_are_marked_stop_no_other_and_are_tried_again(tmp_path, workers):
     table = run(tmp_path, grid={"lr": (1e20, 0.01)})
     assert "Lower the learning rate" in table["error"][0] and table["error"][1] == ""
     assert math.isnan(table["best_validation_loss"][0])
     assert best_setting(table, ["lr"]) == {"lr": 0.01}
+    assert len(list(tmp_path.iterdir())) == 1
     with pytest.raises(TrainingError, match="every run failed"):
         best_setting(table.head(1), ["lr"])
+    with pytest.raises(TrainingError, match="every run failed, the first by: the loss is .* learning rate"):
+        run(tmp_path, grid={"lr": (1e20, 1e21)})
+
+
+def test_a_run_whose_validation_diverges_is_marked_and_the_others_go_on(tmp_path, workers):
+    data = make_batches(), make_batches(seed=1)
+    table = grid_search(make_moody, *data, 2, out=tmp_path, grid={"lr": (10.0, 0.001)}, progress=False)
+    assert table["error"][0].startswith("the validation loss is nan after epoch 1, with learning rate 10.")
+    assert table["error"][1] == "" and table["best_epoch"][1] >= 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.cuda.OutOfMemoryError("full"), "not enough memory for a batch of 8"),
+        (RuntimeError("mat1 and mat2"), "RuntimeError: mat1 and mat2"),
+    ],
+)
+def test_any_error_of_a_run_is_that_run_s(error, reason):
+    model = Failing(nn.Flatten(), nn.Linear(192, 3))
+    model.error = error
+    job = (lambda: model, make_batches(), make_batches(seed=1), 1, 0)
+    assert search.train_setting(job, {"lr": 0.01})["error"].startswith(reason)
+
+
+def make_hidden():
+    model = make_model()
+    model.lock = threading.Lock()
+    return model
+
+
+def test_a_search_that_cannot_be_named_is_made_and_not_stored(tmp_path, workers):
+    data = make_batches(), make_batches(seed=1)
+    with pytest.warns(FingerprintWarning, match="nothing of this is stored.*_thread.lock"):
+        table = grid_search(make_hidden, *data, 1, out=tmp_path, grid={"lr": (0.01,)}, progress=False)
+    assert table["error"].tolist() == [""] and list(tmp_path.iterdir()) == []
+
+
+def stop_at_once(shared, job):
+    os._exit(9)
+
+
+def test_a_worker_that_is_killed_is_said_to_be():
+    with pytest.raises(TrainingError, match="ended without an answer.*fewer workers"):
+        list(run_jobs(stop_at_once, None, [1], 1))
+
+
+def test_as_many_workers_as_this_process_may_use(tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+    run(tmp_path, workers=None, grid={"lr": (0.01,)})
+    assert workers == [1]
 
 
 def test_interruption_keeps_finished_runs_and_leaves_no_process(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from torchmetrics.functional.classification import (
     multiclass_jaccard_index,
 )
 
-from elfw_helpers.labels import BEARD, MOUTH_MASK, PIXEL_CLASSES
+from elfw_helpers.labels import BEARD, HAIR, MOUTH_MASK, PIXEL_CLASSES
 from elfw_helpers.metrics import f1_by_class
 from elfw_helpers.segmentation_metrics import (
     MissingClassWarning,
@@ -213,6 +213,41 @@ def test_a_paired_comparison_finds_the_class_that_changed():
     assert gains.iloc[1].tolist() == [0, 0, 0]
     assert gains.iloc[3:7].isna().all(axis=None)
     assert gains.difference["mean"] == pytest.approx(gains.difference.iloc[:3].mean())
+
+
+def test_a_class_that_only_one_side_shows_is_compared():
+    truth = np.repeat([[[0, 0, 0, 0, 1, 1, 1, 1]]], 3, axis=0)
+    invented = truth.copy()
+    # A quarter of each is called hair, which no image has: mean IoU falls from 1 to (3/4 + 3/4 + 0) / 3.
+    invented[:, 0, [3, 7]] = HAIR
+    right, wrong = confusion_matrices(truth, truth), confusion_matrices(truth, invented)
+    for pair, sign in (((right, wrong), -1), ((wrong, right), 1)):
+        gains = compare_matrices(*pair)
+        assert gains.difference["mean"] == gains.low["mean"] == gains.high["mean"] == sign * 0.5
+        assert gains.difference[:3].tolist() == [sign * 0.25, sign * 0.25, sign * 1]
+        assert gains.iloc[3:7].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("ignore", [(), (HAIR,)])
+def test_a_comparison_s_mean_is_the_difference_of_the_mean_ious(ignore):
+    targets, first = draw_masks(0, classes=5)
+    _, second = draw_masks(1, classes=7)
+    pair = confusion_matrices(targets, first), confusion_matrices(targets, second)
+    scores = [score_matrices(matrices, ignore=ignore).mean_iou for matrices in pair]
+    gains = compare_matrices(*pair, ignore=ignore)
+    assert gains.difference["mean"] == pytest.approx(scores[1] - scores[0])
+    assert gains.low["mean"] < gains.difference["mean"] < gains.high["mean"]
+
+
+def test_a_class_that_a_draw_lacks_says_nothing_about_it():
+    # Two images of eight show hair. The second network invents some elsewhere: a draw without those two must
+    # not count that as if all hair had been lost.
+    truth = np.zeros((8, 4, 4), int)
+    truth[:2, :2] = HAIR
+    before, after = truth.copy(), truth.copy()
+    after[4:, 0, 0] = HAIR
+    gains = compare_matrices(confusion_matrices(truth, before), confusion_matrices(truth, after))
+    assert -1 < gains.low["hair"] < gains.difference["hair"] == pytest.approx(16 / 20 - 1)
 
 
 def test_a_paired_comparison_of_other_images_is_refused():

@@ -34,16 +34,6 @@ class MiniNetwork(nn.Module):
         # Without a Flatten module: the report's table has seven layers, and this is none of them.
         return self.linear(features.flatten(1))
 
-    def training_forward(self, images: Tensor) -> Tensor:
-        """Return the same logits, with the same gradients bit for bit, in less time.
-
-        ReLU never changes which of four values is the largest, so pooling first gives the same result
-        and leaves ReLU, forward and backward, a quarter of the work.
-        """
-        features = self.relu1(self.pool1(self.conv1(images)))
-        features = self.relu2(self.pool2(self.conv2(features)))
-        return self.linear(features.flatten(1))
-
 
 def mini_network(classes: int = 3) -> MiniNetwork:
     """Return the report's mini network, freshly initialised: 29,667 parameters for 3 classes."""

@@ -96,7 +96,7 @@ def draw_grid(table: pd.DataFrame, value: str = "best_validation_loss") -> Figur
     """Draw a grid search as a heat map: learning rate by momentum, one panel a weight decay.
 
     Args:
-        table: a row a run with columns lr, momentum, weight_decay and `value`.
+        table: a row a run with columns lr, momentum, weight_decay and `value`, NaN where it failed.
         value: the column to colour by; the lowest is framed.
     """
     decays = sorted(table["weight_decay"].unique())
@@ -113,6 +113,10 @@ def draw_grid(table: pd.DataFrame, value: str = "best_validation_loss") -> Figur
         )
         axes.set(title=f"weight decay {decay:g}", xlabel="learning rate", ylabel="momentum")
         axes.set_xticklabels([f"{rate:g}" for rate in cells.columns])
+        for row, column in np.argwhere(cells.isna().to_numpy()):
+            axes.text(
+                column + 0.5, row + 0.5, "failed", ha="center", va="center", color="0.4", backgroundcolor="w"
+            )
         if best in runs.index:
             column, row = (
                 cells.columns.get_loc(table["lr"][best]),

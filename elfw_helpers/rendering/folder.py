@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import joblib
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -42,7 +43,7 @@ def render_folder(
         count: number of faces.
         seed: decides all of them, non-negative.
         size: side of a picture, pixels; a positive multiple of 8.
-        workers: processes; one per core if None.
+        workers: processes; if None, one for each core that this process may use.
         progress: show a bar on stderr.
 
     Returns:
@@ -56,7 +57,7 @@ def render_folder(
     check_seed(seed, "seed")
     check_size(size)
     check_positive(count, "count")
-    workers = usable_cores() if workers is None else workers
+    workers = joblib.cpu_count() if workers is None else workers
     check_positive(workers, "workers")
     try:
         render_set(
@@ -81,13 +82,6 @@ def render_set(out: Path, settings: dict, workers: int, progress: bool) -> None:
         for _ in render_missing(out, missing, settings["seed"], settings["size"], workers):
             bar.update()
     write_lists(out, faces, settings)
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use: a container often has fewer than the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def check_positive(value: int, name: str) -> None:
