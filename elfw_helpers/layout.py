@@ -187,15 +187,15 @@ def list_files(folder: Path, report: Report, pass_over: Report = ignore) -> dict
 def reason_to_pass_over(path: Path) -> tuple[str, str] | None:
     """Return why a path is not taken for an image, and what to do if it should be; None if it is taken."""
     if path.name.startswith("."):
-        return "passed over: a hidden file", "Rename it if it is an image"
+        return "a hidden file", "Rename it if it is an image"
     if path.is_dir():
-        return "passed over: a folder", "Move its images up if they belong to the others"
+        return "a folder", "Move its images up if they belong to the others"
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         kind = f"of the extension {path.suffix}" if path.suffix else "without an extension"
         fix = "Save it as JPEG or PNG if it is an image"
-        return f"passed over: Pillow, as it is installed here, opens no files {kind}", fix
+        return f"Pillow, as it is installed here, opens no files {kind}", fix
     if path.exists() and not path.is_file():
-        return "passed over: neither a file nor a folder", "Take it out"
+        return "neither a file nor a folder", "Take it out"
     return None
 
 
@@ -214,14 +214,22 @@ def describe_passed_over(faults: list[DataError]) -> str:
     """Return a remark that names some of the files passed over, with the reasons, and counts the others."""
     if not faults:
         return ""
-    shown = "; ".join(f"{fault.file.name} {fault.found}" for fault in faults[:NAMED])
-    return f" ({shown}{f'; and {len(faults) - NAMED} more' if len(faults) > NAMED else ''})"
+    shown = "; ".join(f"{fault.file.name}: {fault.found}" for fault in faults[:NAMED])
+    return f" (passed over: {shown}{f'; and {len(faults) - NAMED} more' if len(faults) > NAMED else ''})"
 
 
 def pair_up(images: dict[str, Path], masks: dict[str, Path], names: Names, report: Report) -> dict[str, Path]:
     """Return the masks by the names of their images; report images and masks that stand alone."""
     fix = "Add the missing file, or take this one out; names must match"
-    paired = {name: path for mask, path in masks.items() if (name := names.find(mask))}
+    paired: dict[str, Path] = {}
+    for mask, path in masks.items():
+        name = names.find(mask)
+        if name in paired:
+            report(
+                DataError(path, f"a second mask of {name}, beside {paired[name].name}", "Remove one of them")
+            )
+        elif name is not None:
+            paired[name] = path
     for files, missing, found, others in (
         (images, [name for name in images if name not in paired], "image without a mask in labels/", masks),
         (masks, [mask for mask in masks if not names.find(mask)], "mask without an image", images),
