@@ -25,7 +25,7 @@ from elfw_helpers.mask_doubts import (
     share_zones,
     shrink,
 )
-from elfw_helpers.origins import COPY, MANIFEST
+from elfw_helpers.origins import COPY, MANIFEST, source_of
 
 # Root mean square difference of two 16 x 16 thumbnails, in gray levels, below which they show one photo:
 # on real photos the nearest two differ by over 20, one saved twice (other size, other quality) by under 2.
@@ -143,8 +143,11 @@ def find_repeated_photos(layout: Layout, looks: dict[str, Look]) -> Iterator[Dat
         return
     split_of = {name: split for split, names in layout.splits.items() for name in names}
     names, thumbnails = list(looks), np.stack([look.thumbnail for look in looks.values()])
+    sources = np.array([source_of(name) for name in names])
     for index, name in enumerate(names[1:], 1):
         distance = np.sqrt(((thumbnails[:index] - thumbnails[index]) ** 2).mean(1))
+        # Augmented copies of one face look alike, and are meant to.
+        distance[sources[:index] == sources[index]] = np.inf
         if distance.min() >= SAME_PHOTO:
             continue
         twin = names[distance.argmin()]
