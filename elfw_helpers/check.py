@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from elfw_helpers.datasets import in_parallel
 from elfw_helpers.errors import DataError
 from elfw_helpers.images import read_pair
 from elfw_helpers.labels import ATTRIBUTES, PIXEL_CLASSES, attribute_from_mask
-from elfw_helpers.layout import Layout, and_more, fill_layout, find_root
+from elfw_helpers.layout import PERSONS_FILE, Layout, and_more, fill_layout, find_root
 from elfw_helpers.mask_doubts import (
     GAIN_OF_FOLDER,
     GAIN_OF_MASK,
@@ -133,7 +133,7 @@ def find_shared_persons(layout: Layout) -> Iterator[DataError]:
             first_split, first_name = home.setdefault(person, (split, name))
             if first_split != split:
                 found = f"{person} is in {first_split} ({first_name}) and in {split} ({name})"
-                fix = "Keep all photos of a person in one split: a network knows faces again"
+                fix = f"Keep a person in one split: networks know faces again. {PERSONS_FILE} can say who is who"
                 yield DataError(layout.root / f"{split}.txt", found, fix)
 
 
@@ -211,18 +211,8 @@ def find_renamed_masks(gains: dict[str, np.ndarray]) -> dict[str, int]:
 def describe(audit: Audit, most: int = 20) -> str:
     """Return the audit as text: counts, files passed over, problems and suspects, at most `most` of each."""
     lines = [f"{audit.layout.root}: {len(audit.layout.images)} images, {len(audit.looks)} of them readable"]
-    sizes = Counter(look.size for look in audit.looks.values()).most_common()
-    shown = ", ".join(f"{width} x {height} ({count})" for (width, height), count in sizes[:5])
-    lines.append(f"  sizes       {shown}" + (f" and {len(sizes) - 5} more" if len(sizes) > 5 else ""))
-    attributes = Counter(look.attribute for look in audit.looks.values())
-    lines.append("  attributes  " + ", ".join(f"{name} {attributes[i]}" for i, name in enumerate(ATTRIBUTES)))
-    lines.extend(describe_pixels(audit.looks))
-    persons = f"{len(set(audit.layout.persons.values()))}, {audit.layout.persons_from}"
-    lines.append(f"  persons     {persons} (persons.txt can say who is on each)")
-    for split, names in audit.layout.splits.items():
-        counts = Counter(audit.looks[name].attribute for name in names if name in audit.looks)
-        shares = ", ".join(f"{name} {counts[i]}" for i, name in enumerate(ATTRIBUTES))
-        lines.append(f"  {split:<11} {len(names)} images: {shares}")
+    if audit.looks:
+        lines.extend(describe_faces(audit))
     passed_over = audit.layout.passed_over
     titles = [("file passed over", "files passed over", passed_over)] if passed_over else []
     titles += [("problem", "problems", audit.problems), ("suspect", "suspects", audit.suspects)]
@@ -232,6 +222,27 @@ def describe(audit: Audit, most: int = 20) -> str:
         if len(faults) > most:
             lines.append(f"  - and {len(faults) - most} more")
     return "\n".join(lines)
+
+
+def describe_faces(audit: Audit) -> Iterator[str]:
+    """Yield what was counted in the faces that can be read: sizes, attributes, pixels, persons and splits."""
+    layout, looks = audit.layout, audit.looks
+    sizes = Counter(look.size for look in looks.values()).most_common()
+    shown = ", ".join(f"{width} x {height} ({count})" for (width, height), count in sizes[:5])
+    yield f"  sizes       {shown}" + (f" and {len(sizes) - 5} more" if len(sizes) > 5 else "")
+    yield f"  attributes  {count_attributes(looks.values())}"
+    yield from describe_pixels(looks)
+    persons = len(set(layout.persons.values()))
+    yield f"  persons     {persons}, {layout.persons_from} ({PERSONS_FILE} can say who is on each image)"
+    for split, names in layout.splits.items():
+        shares = count_attributes(looks[name] for name in names if name in looks)
+        yield f"  {split:<11} {len(names)} images: {shares}"
+
+
+def count_attributes(looks: Iterable[Look]) -> str:
+    """Return how many faces have each attribute, in words."""
+    counts = Counter(look.attribute for look in looks)
+    return ", ".join(f"{name} {counts[index]}" for index, name in enumerate(ATTRIBUTES))
 
 
 def describe_pixels(looks: dict[str, Look]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from elfw_helpers.errors import DataError
 from elfw_helpers.images import IMAGE_SUFFIXES, explain_refusal
 from elfw_helpers.labels import ATTRIBUTES, parse_attribute
-from elfw_helpers.names import Names, normalise, numbered_lines, split_line
+from elfw_helpers.names import Names, bare, normalise, numbered_lines, split_line
 from elfw_helpers.origins import COPY, MANIFEST, read_origins, source_of
 from elfw_helpers.splits import SPLIT_NAMES, persons_of
 
@@ -259,7 +259,7 @@ def find_name(path: Path, line: int, text: str, names: Names, report: Report) ->
     name = names.find(text)
     if name is not None:
         return name
-    if "/" in text or "\\" in text or text.startswith(".."):
+    if "/" in bare(text) or text.startswith(".."):
         fix = "Write the bare name of an image in faces/"
         report(DataError(path, f"{text!r} is a path leading out of the folder of faces", fix, line))
     else:

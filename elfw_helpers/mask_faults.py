@@ -39,7 +39,7 @@ def explain_ids(ids: np.ndarray) -> tuple[str, str]:
         ids: uint8 [H, W].
     """
     row, column = np.argwhere(ids >= len(PIXEL_CLASSES))[0]
-    cause, fix = guess_ids(np.unique(ids), is_flat(ids, ids >= len(PIXEL_CLASSES)))
+    cause, fix = guess_ids(np.unique(ids).astype(int), is_flat(ids, ids >= len(PIXEL_CLASSES)))
     found = f"class id {ids[row, column]} at row {row}, column {column}{cause}"
     return found, f"{fix}. A one-channel mask holds ids 0 to {len(PIXEL_CLASSES) - 1}"
 
@@ -51,6 +51,8 @@ def guess_ids(levels: np.ndarray, flat: bool) -> tuple[str, str]:
         return ": black and white, which tells one class only", "Give every class its id"
     if step > 1 and levels[-1] <= highest * step:
         return f": every level is a multiple of {step}, ids stretched to be seen", f"Divide by {step}"
+    if levels[-1] == 255 and np.abs(levels - np.round(levels * highest / 255) * 255 / highest).max() < 1:
+        return ": the levels are ids spread over 0 to 255", f"Multiply by {highest} / 255 and round"
     if np.isin(levels, LUMINANCES).all():
         return ": the gray levels of ELFW's colours, a coloured mask turned gray", "Keep it in RGB"
     if levels[-1] == 255 and levels[-2] <= highest:

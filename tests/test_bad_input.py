@@ -348,6 +348,11 @@ WRONG_MASKS = {
     ),
     "black and white": (as_ids(lambda mask: 255 * (mask > 0)), "black and white", "Give every class"),
     "stretched": (as_ids(lambda mask: 36 * mask), "every level is a multiple of 36", "Divide by 36"),
+    "spread": (
+        as_ids(lambda mask: np.array([0, 42, 255, 0, 170])[mask]),
+        "ids spread over 0 to 255",
+        "Multiply by 6 / 255",
+    ),
     "void": (
         as_ids(lambda mask: np.where(mask == 4, 255, mask)),
         "255 marks pixels to ignore",

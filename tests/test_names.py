@@ -58,7 +58,7 @@ def test_lists_as_people_write_them(small, written, encoding):
 def test_split_lists_take_the_same_names(small):
     for split, name in (
         ("train", "Jose\u0301_Lee_0001.png"),
-        ("validation", "faces/plain.jpg"),
+        ("validation", "faces\\plain.jpg"),
         ("test", "photo 2"),
     ):
         (small / f"{split}.txt").write_text(f"name\n{name}\n", encoding="utf-8")
