@@ -14,7 +14,7 @@ from elfw_helpers.datasets import in_parallel
 from elfw_helpers.errors import DataError
 from elfw_helpers.images import read_pair
 from elfw_helpers.labels import ATTRIBUTES, PIXEL_CLASSES, attribute_from_mask
-from elfw_helpers.layout import PERSONS_FILE, Layout, and_more, fill_layout, find_root
+from elfw_helpers.layout import Layout, and_more, fill_layout, find_root
 from elfw_helpers.mask_doubts import (
     GAIN_OF_FOLDER,
     GAIN_OF_MASK,
@@ -133,7 +133,7 @@ def find_shared_persons(layout: Layout) -> Iterator[DataError]:
             first_split, first_name = home.setdefault(person, (split, name))
             if first_split != split:
                 found = f"{person} is in {first_split} ({first_name}) and in {split} ({name})"
-                fix = f"Keep a person in one split: networks know faces again. {PERSONS_FILE} can say who is who"
+                fix = "Keep a person in one split: networks know faces again. persons.txt can say who is who"
                 yield DataError(layout.root / f"{split}.txt", found, fix)
 
 
@@ -233,7 +233,7 @@ def describe_faces(audit: Audit) -> Iterator[str]:
     yield f"  attributes  {count_attributes(looks.values())}"
     yield from describe_pixels(looks)
     persons = len(set(layout.persons.values()))
-    yield f"  persons     {persons}, {layout.persons_from} ({PERSONS_FILE} can say who is on each image)"
+    yield f"  persons     {persons}, {layout.persons_from} (persons.txt can say who is on each)"
     for split, names in layout.splits.items():
         shares = count_attributes(looks[name] for name in names if name in looks)
         yield f"  {split:<11} {len(names)} images: {shares}"

@@ -7,6 +7,7 @@ collects them all.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,10 @@ def raise_error(error: DataError) -> NoReturn:
 
 def ignore(error: DataError) -> None:
     """Report nothing."""
+
+
+class PassedOverWarning(UserWarning):
+    """Files lie beside the images or masks of a folder that are not used."""
 
 
 @dataclass
@@ -106,6 +111,7 @@ def fill_layout(
     try:
         find_images(layout, report)
         names = Names(layout.images)
+        find_persons(layout, names, report)
         if (root / "labels").is_dir():
             masks = list_files(root / "labels", report, layout.passed_over.append)
             layout.masks = pair_up(layout.images, masks, names, report)
@@ -115,7 +121,6 @@ def fill_layout(
             found = f"neither {labels_file} nor a folder labels/ with masks"
             fix = f"Write {labels_file}: a line `NAME hair`, spectacles or cap, an image"
             report(DataError(root, found, fix))
-        find_persons(layout, names, report)
         layout.splits = read_splits(root, held_out, layout.images, names, report)
     except OSError as error:
         raise explain_refusal(root, error) from None
@@ -216,6 +221,14 @@ def describe_passed_over(faults: list[DataError]) -> str:
         return ""
     shown = "; ".join(f"{fault.file.name}: {fault.found}" for fault in faults[:NAMED])
     return f" (passed over: {shown}{f'; and {len(faults) - NAMED} more' if len(faults) > NAMED else ''})"
+
+
+def warn_of_passed_over(layout: Layout) -> None:
+    """Warn of files that are not used, unless they are hidden, as those that systems leave behind are."""
+    seen = [fault for fault in layout.passed_over if not fault.file.name.startswith(".")]
+    if seen:
+        found = f"{layout.root}: {len(layout.images)} images are used{describe_passed_over(seen)}"
+        warnings.warn(f"{found}. `elfw check` names all", PassedOverWarning, stacklevel=3)
 
 
 def pair_up(images: dict[str, Path], masks: dict[str, Path], names: Names, report: Report) -> dict[str, Path]:

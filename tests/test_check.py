@@ -10,6 +10,7 @@ from elfw_helpers.check import check_folder, describe
 from elfw_helpers.cli import main
 from elfw_helpers.datasets import FaceFolder
 from elfw_helpers.errors import DataError
+from elfw_helpers.layout import PassedOverWarning
 from elfw_helpers.paths import data_folder
 
 
@@ -83,6 +84,15 @@ def test_files_passed_over_are_named_with_the_reason_and_bounded_in_number(folde
     ):
         assert any(name in line and reason in line for line in printed.splitlines())
     assert any("more: a folder" in line for line in printed.splitlines())
+
+
+def test_loading_warns_of_what_is_passed_over_but_not_of_hidden_files(folder, recwarn):
+    (folder / "faces" / ".DS_Store").touch()
+    FaceFolder(folder)
+    assert not recwarn.list
+    (folder / "faces" / "IMG_7.heic").touch()
+    with pytest.warns(PassedOverWarning, match=r"60 images are used \(passed over: IMG_7.heic: Pillow, as"):
+        FaceFolder(folder)
 
 
 def test_loading_names_what_was_passed_over_where_nothing_is_left(tmp_path):
