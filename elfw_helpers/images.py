@@ -1,7 +1,8 @@
 """One image file, one mask file: read safely, or refused with the reason.
 
-Conversions made on purpose: EXIF rotation is applied, grayscale and CMYK become RGB, transparency
-is laid over white, 16-bit grayscale is scaled to 8 bits. Everything else that is off is an error.
+Conversions made on purpose: EXIF rotation is applied, grayscale, CMYK and Lab become RGB, transparency
+is laid over white, deeper samples are scaled to 8 bits (`depth` says how), and of several pictures in a file
+the first is taken. Everything else that is off is an error.
 """
 
 from __future__ import annotations
@@ -14,10 +15,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from elfw_helpers.errors import DataError
+from elfw_helpers.depth import declare_samples, to_rgb
+from elfw_helpers.errors import DataError, PhotoWarning
 from elfw_helpers.labels import PALETTE, PIXEL_CLASSES, decode_colours
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+# Pillow identifies these too, but they are grids of data, films, drawings, or programs for Ghostscript to
+# run; in IPTC and icons lies another file, of any kind and size.
+NO_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "ICNS", "ICO", "IPTC", "MPEG", "PSD", "WMF"}
+Image.init()
+IMAGE_FORMATS = tuple(name for name in Image.OPEN if name not in NO_PHOTOS)
+# What a phone stores as MPO is a JPEG with more pictures behind it, which the JPEG reader opens.
+IMAGE_SUFFIXES = tuple(
+    sorted(
+        (suffix for suffix, name in Image.registered_extensions().items() if name in (*IMAGE_FORMATS, "MPO")),
+        key=lambda suffix: (suffix not in (".jpg", ".png", ".tif"), suffix),
+    )
+)
 SMALLEST_SIDE = 16
 # Above any phone's photo, below what would fill a laptop's memory when decoded (150 MB as RGB).
 MOST_PIXELS = 50_000_000
@@ -35,7 +48,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             # Pillow warns of decompression bombs before it refuses them; MOST_PIXELS is stricter.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=IMAGE_FORMATS) as image:
                 check_size(path, *image.size)
                 yield image
     except DataError:
@@ -65,18 +78,18 @@ def read_image(path: Path) -> Image.Image:
     """Read a photo as an upright 8-bit RGB image.
 
     Raises:
-        DataError: the file is missing, damaged, too small or too large.
+        DataError: the file is missing, damaged, too small or too large, or does not say what is white.
+
+    Warns:
+        PhotoWarning: it holds several pictures.
     """
     with open_image(path) as image:
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I") or upright.mode == "F":
-            deep = np.asarray(upright, np.float64)
-            scale = 257 if deep.max() > 255 else 1
-            upright = Image.fromarray((deep / scale).clip(0, 255).astype(np.uint8))
-        if upright.has_transparency_data:
-            layer = upright.convert("RGBA")
-            upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-        return upright.convert("RGB")
+        # Behind the photo in a phone's MPO lie smaller copies of it.
+        if getattr(image, "is_animated", False) and image.format != "MPO":
+            text = f"{path.name} holds several pictures: only the first is looked at"
+            warnings.warn(text, PhotoWarning, stacklevel=2)
+        samples = declare_samples(image)
+        return to_rgb(path, ImageOps.exif_transpose(image), samples)
 
 
 def read_mask(path: Path) -> np.ndarray:
