@@ -66,6 +66,17 @@ def require_writable(folder: Path) -> None:
         raise DataError(folder, f"cannot be written into ({explained.found})", explained.fix) from None
 
 
+def require_writable_file(file: Path) -> None:
+    """Prove that a file can be written, new or in another's place; makes the folder that it is to lie in.
+
+    Raises:
+        DataError: its folder cannot be made or written into, or a folder stands in its place.
+    """
+    require_writable(file.parent)
+    if file.is_dir():
+        raise explain_error(OSError(errno.EISDIR, os.strerror(errno.EISDIR)), file)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that whoever reads it sees the old content or the new, never a part.
 

@@ -40,20 +40,7 @@ OUTPUTS = {"segment": ("_mask.png", "_overlay.jpg", ".json"), "attribute": (".js
 # Colours at full resolution: at the half that JPEG is used to, the masks' outlines would smear.
 OVERLAY = {"quality": 90, "subsampling": 0}
 # Pictures that Pillow does not open: reading them says so, and what to do.
-OTHER_PICTURES = (
-    ".heic",
-    ".heif",
-    ".hif",
-    ".svg",
-    ".psd",
-    ".eps",
-    ".cr2",
-    ".cr3",
-    ".nef",
-    ".arw",
-    ".raf",
-    ".dng",
-)
+OTHER_PICTURES = (".heic", ".heif", ".hif", ".svg", ".psd", ".eps", ".cr2", ".cr3", ".nef", ".arw", ".raf")
 # Of the files that a folder passes over, so many are named for each reason.
 MOST_NAMED = 20
 # What keeps the next photo's outputs from being written too.
@@ -254,7 +241,8 @@ def predict_into(model: TrainedModel, paths: Iterable[str | Path], out: Path, re
         return 130
     except OSError as error:
         failed += 1
-        say(f"{explain_error(error, out)}. The same command goes on where this one stopped", bar)
+        remark = f"{done} of {count(len(waiting))} done; the same command goes on from there"
+        say(f"{explain_error(error, out)}. {remark}", bar)
     finally:
         bar.close()
     passed_over = sum(map(len, listing.passed_over.values()))

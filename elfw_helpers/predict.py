@@ -32,7 +32,7 @@ STRIP_PIXELS = 1 << 18
 SURE = 0.9
 # ... and a face is missing where less of the photo is surely skin, or surely anything (`look_for_face`).
 LEAST_SKIN, LEAST_SURE = 0.04, 0.3
-NO_FACE = "no face was found, so this answer says nothing; if there is one, cut it out, upright and filling the picture"
+NO_FACE = "no face was found, so the answer means little; if there is one, cut it out, upright and large"
 
 
 class PredictionWarning(PhotoWarning):
