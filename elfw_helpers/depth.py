@@ -137,5 +137,5 @@ def refuse_dark(path: Path, highest: float, samples: Samples) -> None:
     """Raise DataError for a photo so dark that another value than the commonest of its kind may be white."""
     white = max(samples.black, samples.white)
     if highest < DARKEST * white:
-        found = f"{samples.kind} none of which is above {highest:g} of {white:g}, nearly black"
+        found = f"{samples.kind} none of which is above {highest:.10g} of {white:.10g}, nearly black"
         raise DataError(path, found, FIX)
