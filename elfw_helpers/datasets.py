@@ -3,6 +3,8 @@
 faces/NAME.jpg     the image
 labels/NAME.png    pixel labels: ELFW's RGB colours, or one channel of class ids (optional)
 labels.txt         `NAME attribute` a line (optional: derived from the masks)
+persons.txt        `NAME person` a line (optional: inferred from names like First_Last_0001)
+manifest.json      of augmented copies: the source of each, so that copies stay with it
 train.txt, validation.txt, test.txt    the frozen split (optional), or elfw_set_00.txt
 """
 
@@ -26,7 +28,7 @@ from tqdm import tqdm
 from elfw_helpers.images import read_image, read_mask, read_pair
 from elfw_helpers.labels import attribute_from_mask
 from elfw_helpers.layout import scan_folder
-from elfw_helpers.splits import Split, carve_validation, draw_split, make_split, persons_of, warn_of_untested
+from elfw_helpers.splits import Split, carve_validation, draw_split, make_split, warn_of_untested
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ class FaceFolder(Dataset):
 
     @cached_property
     def persons(self) -> list[str]:
-        """Who is on each image, by the names."""
-        return persons_of(self.names)
+        """Who is on each image; `layout.persons_from` says how that is known."""
+        return [self.layout.persons[name] for name in self.names]
 
     def split(self, seed: int = 0) -> Split:
         """Return the frozen split where there is one, else 80 / 10 / 10 % drawn by person from the seed.

@@ -17,10 +17,11 @@ from PIL import Image, ImageOps
 
 from elfw_helpers.depth import declare_samples, to_rgb
 from elfw_helpers.errors import DataError, PhotoWarning
-from elfw_helpers.labels import PALETTE, PIXEL_CLASSES, decode_colours
+from elfw_helpers.labels import PIXEL_CLASSES, decode_colours
+from elfw_helpers.mask_faults import explain_colours, explain_ids, explain_mode
 
-# Pillow identifies these too, but they are grids of data, films, drawings, or programs for Ghostscript to
-# run; in IPTC and icons lies another file, of any kind and size.
+# Pillow knows these too, but they are grids of data, films, drawings, or programs for Ghostscript; in IPTC
+# and icons lies another file, of any kind and size.
 NO_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "ICNS", "ICO", "IPTC", "MPEG", "PSD", "WMF"}
 Image.init()
 IMAGE_FORMATS = tuple(name for name in Image.OPEN if name not in NO_PHOTOS)
@@ -31,6 +32,16 @@ IMAGE_SUFFIXES = tuple(
         key=lambda suffix: (suffix not in (".jpg", ".png", ".tif"), suffix),
     )
 )
+# How files begin that are no image although their names say so.
+DISGUISES = {
+    b"version https://git-lfs": "a Git LFS pointer in the image's place: run `git lfs pull`",
+    b"<!doctype html": "a web page: the download failed",
+    b"<html": "a web page: the download failed",
+    b"<?xml": "XML or SVG, which is no raster image",
+    b"<svg": "SVG, which is no raster image",
+    b"%pdf": "a PDF",
+}
+LINK_ENDINGS = tuple(suffix.encode() for suffix in IMAGE_SUFFIXES)
 SMALLEST_SIDE = 16
 # Above any phone's photo, below what would fill a laptop's memory when decoded (150 MB as RGB).
 MOST_PIXELS = 50_000_000
@@ -59,8 +70,43 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         raise DataError(path, "no such file", "Restore the file, or take its name out of the lists") from None
     # RuntimeError is how the AVIF decoder says that a file is broken.
     except (OSError, SyntaxError, ValueError, RuntimeError) as error:
-        fix = "Replace the file by an intact JPEG or PNG"
-        raise DataError(path, f"cannot be read as an image ({error})", fix) from None
+        raise explain_unreadable(path, error) from None
+
+
+def explain_refusal(path: Path, error: OSError) -> DataError:
+    """Return what the operating system refused to read, as an error that names it and what to do."""
+    fix = "Check its rights (`ls -ld` shows them) and the disk it lies on"
+    return DataError(error.filename or path, f"cannot be read ({error.strerror or error})", fix)
+
+
+def explain_unreadable(path: Path, error: Exception) -> DataError:
+    """Return the error that says why an image cannot be read: its rights, or what it is instead."""
+    if isinstance(error, OSError) and error.errno:
+        return explain_refusal(path, error)
+    reason = recognise_file(path) or error
+    fix = "Replace the file by an intact JPEG or PNG"
+    return DataError(path, f"cannot be read as an image ({reason})", fix)
+
+
+def recognise_file(path: Path) -> str | None:
+    """Return what a file is that is no image, judged by how it begins; None when that does not tell."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(1024)
+    except OSError:
+        return None
+    if not start:
+        return "it is empty"
+    for beginning, meaning in DISGUISES.items():
+        if start.lstrip().lower().startswith(beginning):
+            return f"it is {meaning}"
+    if start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"):
+        return "it is HEIC, as iPhones store photos, which Pillow does not open: save it as JPEG"
+    # What Git and archives leave of a link where links cannot be made: its target, as text.
+    if len(start) < 1024 and b"\n" not in start.strip() and start.strip().lower().endswith(LINK_ENDINGS):
+        target = start.decode(errors="replace").strip()
+        return f"it is a link to {target!r}, stored as text: copy that file here"
+    return None
 
 
 def check_size(path: Path, width: int, height: int) -> None:
@@ -102,16 +148,18 @@ def read_mask(path: Path) -> np.ndarray:
         DataError: the file is missing or damaged, or holds a colour or an id that is no class.
     """
     with open_image(path) as image:
+        if image.format in ("JPEG", "MPO"):
+            fix = "Make the mask anew as PNG: JPEG changes colours and ids, even where they still look right"
+            raise DataError(path, "a mask stored as JPEG", fix)
         if image.mode == "L":
             return check_ids(path, np.asarray(image))
         if image.mode not in ("RGB", "RGBA", "P"):
-            fix = "Save masks as RGB in ELFW's colours or as one 8-bit channel of class ids"
-            raise DataError(path, f"a mask in mode {image.mode}", fix)
+            raise DataError(path, f"a mask in mode {image.mode}", explain_mode(image.mode))
         # Transparency has no meaning in a mask; the colour beneath is what counts.
         colours = np.asarray(image.convert("RGB"))
-    ids, unknown = decode_colours(colours)
-    if unknown.any():
-        raise unknown_colour(path, colours, unknown)
+        ids, unknown = decode_colours(colours)
+        if unknown.any():
+            raise DataError(path, *explain_colours(image, colours, unknown))
     return ids
 
 
@@ -128,6 +176,8 @@ def read_pair(image_path: Path, mask_path: Path | None) -> tuple[Image.Image, np
     if mask.shape != (image.height, image.width):
         sizes = f"{mask.shape[1]} x {mask.shape[0]} on an image of {image.width} x {image.height}"
         fix = "Make the mask for this very image, at its own size (after EXIF rotation)"
+        if mask.shape == (image.width, image.height):
+            fix = "Turn the mask by 90 degrees: it seems to be made for the photo before its EXIF rotation"
         raise DataError(mask_path, f"mask of {sizes} pixels", fix)
     return image, mask
 
@@ -136,20 +186,4 @@ def check_ids(path: Path, ids: np.ndarray) -> np.ndarray:
     """Return one-channel class ids unchanged, or raise DataError for an id that is no class."""
     if ids.max() < len(PIXEL_CLASSES):
         return ids
-    row, column = np.argwhere(ids >= len(PIXEL_CLASSES))[0]
-    found = f"class id {ids[row, column]} at row {row}, column {column}"
-    raise DataError(path, found, f"A one-channel mask holds ids 0 to {len(PIXEL_CLASSES) - 1}")
-
-
-def unknown_colour(path: Path, colours: np.ndarray, unknown: np.ndarray) -> DataError:
-    """Return the error that describes the first colour of a mask that belongs to no class."""
-    row, column = np.argwhere(unknown)[0]
-    colour = tuple(int(channel) for channel in colours[row, column])
-    colours_of = zip(PIXEL_CLASSES, PALETTE.tolist(), strict=True)
-    known = ", ".join(f"{name} {tuple(rgb)}" for name, rgb in colours_of)
-    found = (
-        f"colour {colour} at row {row}, column {column}, is no class "
-        f"({unknown.mean():.1%} of the pixels are of unknown colours)"
-    )
-    hint = "Resize masks by nearest neighbour and store them as PNG: smoothing and JPEG make new colours"
-    return DataError(path, found, f"{hint}. ELFW's colours: {known}")
+    raise DataError(path, *explain_ids(ids))

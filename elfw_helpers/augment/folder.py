@@ -18,15 +18,15 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from elfw_helpers.augment.copies import Copy, Origin, Wardrobe
+from elfw_helpers.augment.copies import Copy, Wardrobe
 from elfw_helpers.augment.objects import OBJECTS, is_held_out
 from elfw_helpers.datasets import FaceFolder, FaceTensors, in_parallel
 from elfw_helpers.errors import DataError
 from elfw_helpers.files import write_atomically
 from elfw_helpers.labels import ATTRIBUTES, PALETTE, attribute_from_mask
+from elfw_helpers.origins import MANIFEST, VERSION, Origin, read_origins
 from elfw_helpers.rendering.folder import check_positive
 
-MANIFEST, VERSION = "manifest.json", 1
 JPEG_QUALITY = 95
 
 
@@ -147,27 +147,6 @@ def encode_mask(mask: np.ndarray) -> bytes:
     picture.putpalette(PALETTE.tobytes())
     picture.save(file, "PNG", optimize=True)
     return file.getvalue()
-
-
-def read_origins(folder: str | Path) -> dict[str, Origin]:
-    """Return where each face of an augmented folder came from, by its name, from the manifest.
-
-    Raises:
-        DataError: there is no manifest, or it is damaged or of another version.
-    """
-    file = Path(folder) / MANIFEST
-    fix = "Write the folder with `elfw augment`: without a manifest nothing keeps test faces out of training"
-    try:
-        manifest = json.loads(file.read_text())
-        if manifest["version"] != VERSION:
-            raise ValueError(f"version {manifest['version']!r}, not {VERSION}")
-        origins = {name: Origin(**entry) for name, entry in manifest["faces"].items()}
-        for name, origin in origins.items():
-            if name != origin.name:
-                raise ValueError(f"{name} is not what {origin.name} would be named")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(file, f"no manifest of augmented faces ({error!r})", fix) from error
-    return origins
 
 
 def select_for_training(
