@@ -23,7 +23,7 @@ from elfw_helpers.errors import DataError
 from elfw_helpers.files import explain_error, require_writable, write_atomically
 from elfw_helpers.images import IMAGE_FORMATS, IMAGE_SUFFIXES, read_image
 from elfw_helpers.labels import ATTRIBUTES, attribute_from_mask
-from elfw_helpers.layout import find_root
+from elfw_helpers.layout import find_fault, find_root
 from elfw_helpers.predict import (
     class_fractions,
     collect_remarks,
@@ -141,12 +141,11 @@ def list_folder(folder: Path, listing: Listing) -> list[Path]:
     faces = root / "faces" if (root / "faces").is_dir() else root
     photos = []
     for path in sorted(faces.iterdir()):
-        reason = reason_to_pass_over(path)
+        reason, fault = why_no_photo(path), find_fault(path, faces)
         if reason:
             listing.passed_over.setdefault((faces, reason), []).append(path)
-        elif path.is_symlink() and not path.resolve().is_relative_to(faces.resolve()):
-            fix = "Copy the file into the folder, or name it itself"
-            listing.errors.append(DataError(path, "is a link that leads out of the folder", fix))
+        elif fault:
+            listing.errors.append(DataError(path, *fault))
         else:
             photos.append(path)
     if not photos:
@@ -154,7 +153,7 @@ def list_folder(folder: Path, listing: Listing) -> list[Path]:
     return photos
 
 
-def reason_to_pass_over(path: Path) -> str | None:
+def why_no_photo(path: Path) -> str | None:
     """Return why something in a folder is no photo, or None if it is one, or is meant to be."""
     if path.name.startswith("."):
         return "hidden"
