@@ -21,8 +21,8 @@ from elfw_helpers.files import explain_error
 from elfw_helpers.labels import PIXEL_CLASSES, decode_colours
 from elfw_helpers.mask_faults import explain_colours, explain_ids, explain_mode
 
-# Pillow knows these too, but they are grids of data, films, drawings, or programs for Ghostscript; in IPTC
-# and icons lies another file, of any kind and size.
+# Pillow identifies these too, but they are grids of data, films, drawings, or programs for Ghostscript to
+# run; in IPTC and icons lies another file, of any kind and size.
 NO_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "ICNS", "ICO", "IPTC", "MPEG", "PSD", "WMF"}
 Image.init()
 IMAGE_FORMATS = tuple(name for name in Image.OPEN if name not in NO_PHOTOS)

@@ -16,7 +16,7 @@ from elfw_helpers.errors import DataError
 from elfw_helpers.images import IMAGE_SUFFIXES, explain_refusal
 from elfw_helpers.labels import ATTRIBUTES, parse_attribute
 from elfw_helpers.names import Names, normalise, numbered_lines, split_line
-from elfw_helpers.origins import COPY, MANIFEST, read_origins
+from elfw_helpers.origins import COPY, MANIFEST, read_origins, source_of
 from elfw_helpers.splits import SPLIT_NAMES, persons_of
 
 # The folder of the official release that holds the faces with their own labels; beside it lie the
@@ -326,15 +326,19 @@ def find_persons(layout: Layout, names: Names, report: Report) -> None:
     layout.origins = find_origins(layout, report)
     file, images = layout.root / PERSONS_FILE, list(layout.images)
     if file.exists():
-        layout.persons = read_column(file, "person", normalise, "", names, report)
-        report_missing(file, "person", layout.images, layout.persons, report)
-        layout.persons = {name: layout.persons.get(name, name) for name in images}
+        listed = read_column(file, "person", normalise, "", names, report)
+        sources = {name: layout.origins.get(name, source_of(name)) for name in images}
+        listed |= {name: listed[sources[name]] for name in images if sources[name] in listed}
+        report_missing(file, "person", layout.images, listed, report)
+        layout.persons = {name: listed.get(name, name) for name in images}
         layout.persons_from = f"by {PERSONS_FILE}"
         return
     sources = [layout.origins.get(name, name) for name in images]
     layout.persons = dict(zip(images, persons_of(sources), strict=True))
     named = any(layout.persons[name] != source for name, source in zip(images, sources, strict=True))
-    layout.persons_from = "by names like First_Last_0001" if named else "one an image, by its name"
+    layout.persons_from = (
+        "by names like First_Last_0001 or person_0001_0001" if named else "one an image, by its name"
+    )
     if layout.origins:
         layout.persons_from += f", copies by their sources in {MANIFEST}"
 

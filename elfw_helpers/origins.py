@@ -14,8 +14,9 @@ from typing import NamedTuple
 from elfw_helpers.errors import DataError
 
 MANIFEST, VERSION = "manifest.json", 1
-# As Origin.name writes it.
+# As Origin.name writes it, and as ELFW's own augmented folders do (Some_Name_0003_elfw-sunglasses-12).
 COPY = re.compile(r"(?P<source>.+)-(eyewear|mouth-mask|hand)-\d{3}")
+ELFW_COPY = re.compile(r"(?P<source>.+)_elfw-.+")
 
 
 class Origin(NamedTuple):
@@ -33,7 +34,7 @@ class Origin(NamedTuple):
 
 def source_of(name: str) -> str:
     """Return the face that a copy was made of, going by its name; of any other face, its own name."""
-    while copy := COPY.fullmatch(name):
+    while copy := COPY.fullmatch(name) or ELFW_COPY.fullmatch(name):
         name = copy["source"]
     return name
 

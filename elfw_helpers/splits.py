@@ -18,8 +18,7 @@ from elfw_helpers.labels import ATTRIBUTES
 from elfw_helpers.origins import source_of
 
 SPLIT_NAMES = ("train", "validation", "test")
-# `First_Last_0001`, with or without what augmenting programs append to a name.
-NUMBERED = re.compile(r"(.+?)_\d{1,4}(?:[-_ ]\D.*)?")
+NUMBERED = re.compile(r"(.+)_\d{1,4}")
 SUBJECT = re.compile(r"(person|subject|identity)_?\d+", re.IGNORECASE)
 # Words in the names that cameras, phones and programs give to photos.
 NO_PERSON = re.compile(

@@ -24,6 +24,7 @@ from elfw_helpers.datasets import FaceFolder, FaceTensors, in_parallel
 from elfw_helpers.errors import DataError
 from elfw_helpers.files import write_atomically
 from elfw_helpers.labels import ATTRIBUTES, PALETTE, attribute_from_mask
+from elfw_helpers.layout import PERSONS_FILE
 from elfw_helpers.origins import MANIFEST, VERSION, Origin, read_origins
 from elfw_helpers.rendering.folder import check_positive
 
@@ -75,7 +76,9 @@ def augment_folder(
     draft = out.with_name(f".{out.name}.part")
     try:
         shutil.rmtree(draft, ignore_errors=True)
-        write_folder(draft, source, dress_folder(faces, wardrobe, count), count)
+        # Persons that names alone do not tell go with the copies.
+        persons = faces.layout.persons if (source / PERSONS_FILE).exists() else {}
+        write_folder(draft, source, dress_folder(faces, wardrobe, count), count, persons)
         if out.exists():
             shutil.rmtree(out)
         draft.rename(out)
@@ -123,8 +126,10 @@ def dress_folder(faces: FaceFolder, wardrobe: Wardrobe, count: int) -> Iterator[
             raise DataError(faces.root, found, "Ask for fewer, or for other kinds of objects")
 
 
-def write_folder(out: Path, source: Path, copies: Iterable[Copy], count: int) -> None:
-    """Write faces/, labels/, labels.txt and the manifest into a new folder."""
+def write_folder(
+    out: Path, source: Path, copies: Iterable[Copy], count: int, persons: Mapping[str, str]
+) -> None:
+    """Write faces/, labels/, labels.txt, the manifest and, if given, persons.txt into a new folder."""
     (out / "faces").mkdir(parents=True)
     (out / "labels").mkdir()
     lines, entries = [], {}
@@ -136,7 +141,10 @@ def write_folder(out: Path, source: Path, copies: Iterable[Copy], count: int) ->
         (out / "labels" / f"{name}.png").write_bytes(encode_mask(copy.mask))
         lines.append(f"{name} {ATTRIBUTES[attribute_from_mask(copy.mask)]}\n")
         entries[name] = copy.origin._asdict()
-    (out / "labels.txt").write_text("".join(sorted(lines)))
+    (out / "labels.txt").write_text("".join(sorted(lines)), encoding="utf-8")
+    if persons:
+        lines = [f"{name} {persons[entry['source']]}\n" for name, entry in sorted(entries.items())]
+        (out / PERSONS_FILE).write_text("".join(lines), encoding="utf-8")
     manifest = {"version": VERSION, "source": source.name, "faces": dict(sorted(entries.items()))}
     write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())
 
