@@ -1,7 +1,8 @@
 """One image file, one mask file: read safely, or refused with the reason.
 
-Conversions made on purpose: EXIF rotation is applied, grayscale and CMYK become RGB, transparency
-is laid over white, 16-bit grayscale is scaled to 8 bits. Everything else that is off is an error.
+Conversions made on purpose: EXIF rotation is applied, grayscale, CMYK and Lab become RGB, transparency
+is laid over white, deeper samples are scaled to 8 bits (`depth` says how), and of several pictures in a file
+the first is taken. Everything else that is off is an error.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from elfw_helpers.errors import DataError
+from elfw_helpers.depth import declare_samples, to_rgb
+from elfw_helpers.errors import DataError, PhotoWarning
+from elfw_helpers.files import explain_error
 from elfw_helpers.labels import PIXEL_CLASSES, decode_colours
 from elfw_helpers.mask_faults import explain_colours, explain_ids, explain_mode
 
@@ -38,6 +41,14 @@ DISGUISES = {
     b"<?xml": "XML or SVG, which is no raster image",
     b"<svg": "SVG, which is no raster image",
     b"%pdf": "a PDF",
+}
+# Pictures that Pillow opens with an add-on or in newer releases only, by their bytes 4 to 10.
+CODECS = {
+    b"ftyphei": "HEIC, as iPhones store photos",
+    b"ftyphev": "HEIC, as iPhones store photos",
+    b"ftypmif": "HEIC, as iPhones store photos",
+    b"ftypmsf": "HEIC, as iPhones store photos",
+    b"ftypavi": "AVIF",
 }
 LINK_ENDINGS = tuple(suffix.encode() for suffix in IMAGE_SUFFIXES)
 SMALLEST_SIDE = 16
@@ -73,38 +84,42 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 
 def explain_refusal(path: Path, error: OSError) -> DataError:
     """Return what the operating system refused to read, as an error that names it and what to do."""
-    fix = "Check its rights (`ls -ld` shows them) and the disk it lies on"
-    return DataError(error.filename or path, f"cannot be read ({error.strerror or error})", fix)
+    explained = explain_error(error, path)
+    return DataError(explained.file, f"cannot be read ({explained.found})", explained.fix)
 
 
 def explain_unreadable(path: Path, error: Exception) -> DataError:
     """Return the error that says why an image cannot be read: its rights, or what it is instead."""
     if isinstance(error, OSError) and error.errno:
         return explain_refusal(path, error)
-    reason = recognise_file(path) or error
     fix = "Replace the file by an intact JPEG or PNG"
-    return DataError(path, f"cannot be read as an image ({reason})", fix)
-
-
-def recognise_file(path: Path) -> str | None:
-    """Return what a file is that is no image, judged by how it begins; None when that does not tell."""
+    if not isinstance(error, UnidentifiedImageError):
+        return DataError(path, f"cannot be read as an image ({error})", fix)
     try:
         with path.open("rb") as stream:
             start = stream.read(1024)
-    except OSError:
-        return None
+    except OSError as refusal:
+        return explain_refusal(path, refusal)
+    if start[4:11] in CODECS:
+        found = f"a photo in {CODECS[start[4:11]]}, which Pillow does not open here"
+        return DataError(path, found, "Save it as JPEG, as phones do when they send a photo by mail")
+    return DataError(path, f"cannot be read as an image ({recognise_file(start)})", fix)
+
+
+def recognise_file(start: bytes) -> str:
+    """Return what a file is that is no image, judged by how it begins."""
     if not start:
         return "it is empty"
     for beginning, meaning in DISGUISES.items():
         if start.lstrip().lower().startswith(beginning):
             return f"it is {meaning}"
-    if start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"):
-        return "it is HEIC, as iPhones store photos, which Pillow does not open: save it as JPEG"
+    if start[:4] in (b"II*\0", b"MM\0*"):
+        return "it is a TIFF of a kind that Pillow does not open, such as in 64-bit floats"
     # What Git and archives leave of a link where links cannot be made: its target, as text.
     if len(start) < 1024 and b"\n" not in start.strip() and start.strip().lower().endswith(LINK_ENDINGS):
         target = start.decode(errors="replace").strip()
         return f"it is a link to {target!r}, stored as text: copy that file here"
-    return None
+    return "it is of no kind that Pillow opens"
 
 
 def check_size(path: Path, width: int, height: int) -> None:
@@ -122,18 +137,18 @@ def read_image(path: Path) -> Image.Image:
     """Read a photo as an upright 8-bit RGB image.
 
     Raises:
-        DataError: the file is missing, damaged, too small or too large.
+        DataError: the file is missing, damaged, too small or too large, or does not say what is white.
+
+    Warns:
+        PhotoWarning: it holds several pictures.
     """
     with open_image(path) as image:
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I") or upright.mode == "F":
-            deep = np.asarray(upright, np.float64)
-            scale = 257 if deep.max() > 255 else 1
-            upright = Image.fromarray((deep / scale).clip(0, 255).astype(np.uint8))
-        if upright.has_transparency_data:
-            layer = upright.convert("RGBA")
-            upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-        return upright.convert("RGB")
+        # Behind the photo in a phone's MPO lie smaller copies of it.
+        if getattr(image, "is_animated", False) and image.format != "MPO":
+            text = f"{path.name} holds several pictures: only the first is looked at"
+            warnings.warn(text, PhotoWarning, stacklevel=2)
+        samples = declare_samples(image)
+        return to_rgb(path, ImageOps.exif_transpose(image), samples)
 
 
 def read_mask(path: Path) -> np.ndarray:
