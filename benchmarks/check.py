@@ -14,15 +14,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from elfw_helpers.check import Look, find_doubtful_masks
 from elfw_helpers.datasets import FaceFolder, in_parallel
 from elfw_helpers.labels import PIXEL_CLASSES
 from elfw_helpers.layout import Layout
-from elfw_helpers.mask_doubts import find_emptiness, find_misfit, measure_renamings, share_zones, shrink
+from elfw_helpers.mask_doubts import find_misfit, find_oddity, measure_renamings, share_zones, shrink
 from elfw_helpers.paths import project_folder
 
 SIZES = (1, 3, 10, 40, 200)
+
+
+def shake(mask: np.ndarray, resample: Image.Resampling) -> np.ndarray:
+    """Return a mask that was resized to 7 / 8 and back."""
+    picture = Image.fromarray(mask)
+    smaller = picture.resize((picture.width * 7 // 8, picture.height * 7 // 8), resample)
+    return np.asarray(smaller.resize(picture.size, resample))
+
+
 SWAPPED = np.array([0, 1, 4, 6, 2, 5, 3], np.uint8)
 # What is done to each mask, and what the suspect then says. Faces that a mistake cannot befall, such as
 # ids from 1 with a class 6, are not drawn for it.
@@ -37,6 +47,8 @@ MISTAKES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
     "skin and hair exchanged": (lambda mask: np.array([0, 2, 1, 3, 4, 5, 6])[mask], "and hair exchanged"),
     "no background": (lambda mask: np.where(mask == 0, 5, mask), "no background"),
     "one class": (np.zeros_like, "all of it is background"),
+    "ids smoothed": (lambda mask: shake(mask, Image.Resampling.BILINEAR), "smoothed"),
+    "resized by nearest neighbour (right)": (lambda mask: shake(mask, Image.Resampling.NEAREST), "smoothed"),
     "turned by 90 degrees": (np.rot90, "90 degrees clockwise"),
     "turned by 180 degrees": (lambda mask: np.rot90(mask, 2), "180 degrees"),
     "turned by 270 degrees": (lambda mask: np.rot90(mask, 3), "90 degrees counter-clockwise"),
@@ -60,7 +72,7 @@ def look_at(faces: FaceFolder, index: int, change: Callable[[np.ndarray], np.nda
         None,
         shares,
         np.zeros(1),
-        emptiness=find_emptiness(shares),
+        oddity=find_oddity(mask, shares),
         misfit=find_misfit(edges, small),
         gains=gains,
     )

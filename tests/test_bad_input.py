@@ -447,7 +447,7 @@ def test_formats_that_run_other_programs_are_no_images(tmp_path):
         (b"../store/face.jpg\n", "it is a link to '../store/face.jpg', stored as text"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git LFS pointer"),
         (b"\n<!DOCTYPE html><html>", "a web page"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "it is HEIC"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
     ],
 )
 def test_what_bears_the_name_of_an_image_and_is_none_is_told(folder, content, said):
