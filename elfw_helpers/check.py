@@ -104,9 +104,19 @@ def look_at(layout: Layout, name: str) -> Look | DataError:
         image, mask = read_pair(layout.images[name], layout.masks.get(name))
     except DataError as error:
         return error
-    listed = layout.listed.get(name)
-    small = image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    thumbnail = np.asarray(small, np.float32).ravel()
+    return examine(image, mask, layout.listed.get(name))
+
+
+def examine(image: Image.Image, mask: np.ndarray | None, listed: int | None) -> Look:
+    """Note what the audit needs of one face.
+
+    Args:
+        image: RGB.
+        mask: uint8 [H, W], class ids, of the image's size; None without masks.
+        listed: class index by labels.txt; None without one.
+    """
+    tiny = image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    thumbnail = np.asarray(tiny, np.float32).ravel()
     if mask is None:
         return Look(image.size, listed, None, thumbnail)
     ruled = attribute_from_mask(mask)

@@ -37,8 +37,8 @@ TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 SMOOTHED = 0.06
 
 # Shares of the seven classes in three zones of a face's mask: the outermost cells, the rest around the
-# middle, and the middle (half as wide and high as the picture). Means of 2,280 rendered faces and 700
-# photos, rounded; rare classes are given a little, so that no mask is impossible.
+# middle, and the middle (half as wide and high as the picture). Near the means of 2,280 rendered faces and
+# of 700 photos; rare classes are given a little, so that no mask is impossible.
 ZONES = np.array(
     [
         [0.739, 0.060, 0.170, 0.005, 0.001, 0.020, 0.005],
