@@ -1,5 +1,6 @@
 """One test for each way a folder can be wrong: the error names the file, what was found and what to do."""
 
+import io
 import re
 import struct
 import zlib
@@ -262,3 +263,27 @@ def test_smoothed_mask_is_refused_not_taken_for_background(tmp_path):
     smooth.save(tmp_path / "smooth.png")
     with pytest.raises(DataError, match="is no class"):
         read_mask(tmp_path / "smooth.png")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "kind", ["BLP", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "SGI", "TGA", "TIFF", "WEBP"]
+)
+def test_a_damaged_file_of_any_kind_is_read_or_refused_by_name(tmp_path, kind):
+    file, path = io.BytesIO(), tmp_path / "face"
+    Image.fromarray(paint_face(1, 0)[0]).convert("P" if kind == "BLP" else "RGB").save(file, kind)
+    chance, whole = np.random.default_rng(0), file.getvalue()
+    for _ in range(40):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        places = chance.integers(4, min(len(whole), 200), 8)
+        damaged[places] = chance.integers(0, 256, 8)
+        path.write_bytes(damaged.tobytes())
+        try:
+            assert read_image(path).mode == "RGB"
+        except DataError as error:
+            assert error.file == path
+
+
+def test_whatever_pillow_raises_is_an_error_that_names_the_file(folder, monkeypatch):
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: {}["nothing"])
+    fails(folder, f"{FIRST}.png", "cannot be read as an image ('nothing')")
