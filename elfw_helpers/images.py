@@ -50,6 +50,8 @@ CODECS = {
     b"ftypmsf": "HEIC, as iPhones store photos",
     b"ftypavi": "AVIF",
 }
+# The tag by which a TIFF says, in its lowest bit, that a picture is a small copy of another one in the file.
+NEW_SUBFILE_TYPE = 254
 LINK_ENDINGS = tuple(suffix.encode() for suffix in IMAGE_SUFFIXES)
 SMALLEST_SIDE = 16
 # Above any phone's photo, below what would fill a laptop's memory when decoded (150 MB as RGB).
@@ -70,6 +72,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=IMAGE_FORMATS) as image:
                 check_size(path, *image.size)
+                check_whole(path, image)
                 yield image
     except DataError:
         raise
@@ -77,9 +80,11 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         raise DataError(path, f"too many pixels to decode safely ({error})", "Scale the image down") from None
     except FileNotFoundError:
         raise DataError(path, "no such file", "Restore the file, or take its name out of the lists") from None
-    # RuntimeError is how the AVIF decoder says that a file is broken.
-    except (OSError, SyntaxError, ValueError, RuntimeError) as error:
-        raise explain_unreadable(path, error) from None
+    except MemoryError:
+        raise
+    # Pillow raises nearly anything on a broken file, from struct.error to RecursionError.
+    except Exception as error:
+        raise explain_unreadable(path, error) from error
 
 
 def explain_refusal(path: Path, error: OSError) -> DataError:
@@ -94,7 +99,7 @@ def explain_unreadable(path: Path, error: Exception) -> DataError:
         return explain_refusal(path, error)
     fix = "Replace the file by an intact JPEG or PNG"
     if not isinstance(error, UnidentifiedImageError):
-        return DataError(path, f"cannot be read as an image ({error})", fix)
+        return DataError(path, f"cannot be read as an image ({str(error) or type(error).__name__})", fix)
     try:
         with path.open("rb") as stream:
             start = stream.read(1024)
@@ -114,7 +119,7 @@ def recognise_file(start: bytes) -> str:
         if start.lstrip().lower().startswith(beginning):
             return f"it is {meaning}"
     if start[:4] in (b"II*\0", b"MM\0*"):
-        return "it is a TIFF of a kind that Pillow does not open, such as in 64-bit floats"
+        return "it is a TIFF that Pillow does not open, such as a camera's raw photo or 64-bit floats"
     # What Git and archives leave of a link where links cannot be made: its target, as text.
     if len(start) < 1024 and b"\n" not in start.strip() and start.strip().lower().endswith(LINK_ENDINGS):
         target = start.decode(errors="replace").strip()
@@ -131,6 +136,13 @@ def check_size(path: Path, width: int, height: int) -> None:
         found = f"{width} x {height} pixels"
         fix = f"Scale it down: at most {MOST_PIXELS // 10**6} million pixels are decoded"
         raise DataError(path, found, fix)
+
+
+def check_whole(path: Path, image: Image.Image) -> None:
+    """Raise DataError for a TIFF that begins with a small copy, as raw photos of cameras do."""
+    if getattr(image, "tag_v2", {}).get(NEW_SUBFILE_TYPE, 0) & 1:
+        found = f"opens as a preview of {image.width} x {image.height} pixels, not as the photo"
+        raise DataError(path, found, "Save the photo itself as JPEG; raw photos are developed first")
 
 
 def read_image(path: Path) -> Image.Image:

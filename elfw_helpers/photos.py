@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from elfw_helpers.errors import DataError
 from elfw_helpers.files import explain_error, require_writable, write_atomically
-from elfw_helpers.images import IMAGE_FORMATS, IMAGE_SUFFIXES, read_image
+from elfw_helpers.images import IMAGE_FORMATS, IMAGE_SUFFIXES, open_image, read_image
 from elfw_helpers.labels import ATTRIBUTES, attribute_from_mask
 from elfw_helpers.layout import find_fault, find_root
 from elfw_helpers.predict import (
@@ -39,8 +39,9 @@ from elfw_helpers.trained import TrainedModel, load_model
 OUTPUTS = {"segment": ("_mask.png", "_overlay.jpg", ".json"), "attribute": (".json",)}
 # Colours at full resolution: at the half that JPEG is used to, the masks' outlines would smear.
 OVERLAY = {"quality": 90, "subsampling": 0}
-# Pictures that Pillow does not open: reading them says so, and what to do.
-OTHER_PICTURES = (".heic", ".heif", ".hif", ".svg", ".psd", ".eps", ".cr2", ".cr3", ".nef", ".arw", ".raf")
+# Surely meant as photos, but seldom or never opened by Pillow: it is said why, and what to do.
+OTHER_PHOTOS = (".heic", ".heif", ".hif", ".svg", ".psd", ".eps")
+OTHER_PHOTOS += (".cr2", ".cr3", ".nef", ".arw", ".raf", ".dng", ".orf", ".rw2")
 # Of the files that a folder passes over, so many are named for each reason.
 MOST_NAMED = 20
 # What keeps the next photo's outputs from being written too.
@@ -102,6 +103,10 @@ class Listing:
     errors: list[DataError] = field(default_factory=list)
     passed_over: dict[tuple[Path, str], list[Path]] = field(default_factory=dict)
 
+    def pass_over(self, path: Path, reason: str) -> None:
+        """Note that something in a folder is passed over."""
+        self.passed_over.setdefault((path.parent, reason), []).append(path)
+
     def describe_passed_over(self) -> Iterator[str]:
         """Yield a line for each folder and reason, with the names."""
         for (folder, reason), paths in self.passed_over.items():
@@ -123,7 +128,9 @@ def list_photos(paths: Iterable[str | Path]) -> Listing:
         try:
             found = list_folder(path, listing) if path.is_dir() else [path]
             for photo in found:
-                photos.setdefault(photo.resolve(), photo)
+                first = photos.setdefault(photo.resolve(), photo)
+                if photo.is_symlink() and photo != first:
+                    listing.pass_over(photo, "links to photos that are answered")
         except DataError as error:
             listing.errors.append(error)
         except OSError as error:
@@ -141,16 +148,18 @@ def list_folder(folder: Path, listing: Listing) -> list[Path]:
     faces = root / "faces" if (root / "faces").is_dir() else root
     photos = []
     for path in sorted(faces.iterdir()):
-        reason, fault = why_no_photo(path), find_fault(path, faces)
+        reason = why_no_photo(path)
+        error = None if reason else find_error(path, faces)
         if reason:
-            listing.passed_over.setdefault((faces, reason), []).append(path)
-        elif fault:
-            listing.errors.append(DataError(path, *fault))
+            listing.pass_over(path, reason)
+        elif error:
+            listing.errors.append(error)
         else:
             photos.append(path)
     if not photos:
         raise DataError(folder, "holds no images", "Photos are files such as JPEG, PNG, WebP, AVIF or TIFF")
-    return photos
+    # A link to another photo of the folder gives way to it.
+    return sorted(photos, key=Path.is_symlink)
 
 
 def why_no_photo(path: Path) -> str | None:
@@ -161,9 +170,23 @@ def why_no_photo(path: Path) -> str | None:
         return "subfolders, to be named themselves"
     if not path.is_file() and not path.is_symlink():
         return "neither files nor folders"
-    if path.suffix.lower() in (*IMAGE_SUFFIXES, *OTHER_PICTURES) or is_picture(path):
+    if path.suffix.lower() in (*IMAGE_SUFFIXES, *OTHER_PHOTOS) or is_picture(path):
         return None
-    return "no pictures"
+    return "no photos"
+
+
+def find_error(path: Path, folder: Path) -> DataError | None:
+    """Return why what is meant as a photo cannot be one, as far as that shows before it is decoded."""
+    fault = find_fault(path, folder)
+    if fault:
+        return DataError(path, *fault)
+    if path.suffix.lower() in OTHER_PHOTOS:
+        try:
+            with open_image(path):
+                pass
+        except DataError as error:
+            return error
+    return None
 
 
 def is_picture(path: Path) -> bool:

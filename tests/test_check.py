@@ -153,7 +153,7 @@ def test_a_folder_that_the_system_refuses_is_one_line_with_path_and_remedy(
     monkeypatch.setattr(Path, "iterdir", refuse)
     assert main(["check", str(folder)]) == 1
     said = capsys.readouterr().out
-    assert f"{folder / refused}: cannot be read (Permission denied). Change its rights" in said
+    assert f"{folder / refused}: cannot be read (Permission denied)" in said and "rights (`ls -ld`" in said
     with pytest.raises(DataError, match="Permission denied"):
         FaceFolder(folder)
 

@@ -356,28 +356,33 @@ def test_all_in_a_folder_is_answered_or_named(tmp_path, capsys):
     (folder / "table").write_bytes(bytes(range(256)))
     (folder / "more").mkdir()
     os.mkfifo(folder / "pipe")
-    (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(300))
+    # A phone's two files of one photo: the one that can be read is answered.
+    (folder / "b.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(300))
+    save_face(folder / "raw.dng", format="TIFF", tiffinfo={254: 1})
+    (folder / "again.jpg").symlink_to("b.jpg")
     (folder / "drawing.svg").write_text("<svg/>")
     for name, target in (("led_out.jpg", save_face(tmp_path / "other.jpg")), ("broken.jpg", tmp_path / "no")):
         (folder / name).symlink_to(target)
     assert run(folder, "--out", out) == 1
     output, errors = capsys.readouterr()
-    assert output == f"2 photos predicted into {out}, 5 others passed over\n"
+    assert output == f"2 photos predicted into {out}, 6 others passed over\n"
     assert {path.stem for path in out.glob("*.json")} == {"a", "b"}
     lines = [line.removeprefix(f"elfw: {folder}") for line in errors.splitlines()]
     for expected in (
         ": 1 passed over, hidden: .hidden.png",
         ": 1 passed over, subfolders, to be named themselves: more",
-        ": 2 passed over, no pictures: notes.txt, table",
+        ": 2 passed over, no photos: notes.txt, table",
         ": 1 passed over, neither files nor folders: pipe",
+        ": 1 passed over, links to photos that are answered: again.jpg",
         "/led_out.jpg: is a link that leads out of the folder. Copy the file into the folder",
         "/broken.jpg: is a link to nothing. Copy the file into the folder",
-        "elfw: 4 photos failed",
+        "elfw: 5 photos failed",
     ):
         assert expected in lines
         lines.remove(expected)
-    heic, svg = sorted(lines, reverse=True)
-    assert heic.startswith("/phone.heic: a photo in HEIC, as iPhones store photos") and "JPEG" in heic
+    heic, svg, raw = sorted(lines)
+    assert heic.startswith("/b.HEIC: a photo in HEIC, as iPhones store photos") and "JPEG" in heic
+    assert raw.startswith("/raw.dng: opens as a preview of 48 x 40 pixels")
     assert svg.startswith("/drawing.svg: cannot be read as an image (it is SVG")
 
 
@@ -386,7 +391,7 @@ def test_a_folder_without_a_photo_says_all_that_is_in_it(tmp_path, capsys):
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "in" / f"{number:02d}.txt").write_text("not a photo")
     assert run(tmp_path / "in", tmp_path / "nowhere", "--out", tmp_path / "out") == 1
-    assert "25 passed over, no pictures: 00.txt, 01.txt" in capsys.readouterr().err
+    assert "25 passed over, no photos: 00.txt, 01.txt" in capsys.readouterr().err
     assert run(tmp_path / "in", "--out", tmp_path / "out") == 2
     first, second = capsys.readouterr().err.splitlines()
     assert first.endswith("18.txt, 19.txt and 5 more") and "holds no images" in second

@@ -90,12 +90,8 @@ def read_upload(path: Path) -> Image.Image:
     """
     try:
         return read_image(path)
-    except DataError:
-        raise
-    # Pillow raises nearly anything on a broken file, from struct.error to RecursionError.
-    except Exception as error:
-        reason = f"cannot be read as an image ({type(error).__name__}: {error})"
-        raise DataError(path, reason, "Send an intact JPEG, PNG or WebP") from error
+    except MemoryError as error:
+        raise DataError(path, "needs more memory than there is", "Scale it down") from error
 
 
 def delete_upload(path: Path) -> None:
