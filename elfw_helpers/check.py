@@ -153,7 +153,7 @@ def find_repeated_photos(layout: Layout, looks: dict[str, Look]) -> Iterator[Dat
         return
     split_of = {name: split for split, names in layout.splits.items() for name in names}
     names, thumbnails = list(looks), np.stack([look.thumbnail for look in looks.values()])
-    sources = np.array([source_of(name) for name in names])
+    _, sources = np.unique([source_of(name) for name in names], return_inverse=True)
     for index, name in enumerate(names[1:], 1):
         distance = np.sqrt(((thumbnails[:index] - thumbnails[index]) ** 2).mean(1))
         # Augmented copies of one face look alike, and are meant to.
