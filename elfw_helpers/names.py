@@ -26,7 +26,7 @@ def normalise(name: str) -> str:
 def loosen(name: str) -> str:
     """Return what is left of a name without case, accents, punctuation, blanks and leading zeros."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if c.isalnum())
-    return re.sub(r"\d+", lambda digits: str(int(digits[0])), plain)
+    return re.sub(r"(?<!\d)0+(?=\d)", "", plain)
 
 
 class Names:
