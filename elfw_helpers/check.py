@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +14,19 @@ from elfw_helpers.datasets import in_parallel
 from elfw_helpers.errors import DataError
 from elfw_helpers.images import read_pair
 from elfw_helpers.labels import ATTRIBUTES, PIXEL_CLASSES, attribute_from_mask
-from elfw_helpers.layout import Layout, and_more, scan_folder
-from elfw_helpers.splits import persons_of
+from elfw_helpers.layout import Layout, and_more, fill_layout, find_root
+from elfw_helpers.mask_doubts import (
+    GAIN_OF_FOLDER,
+    GAIN_OF_MASK,
+    RENAMINGS,
+    find_misfit,
+    find_oddity,
+    measure_renamings,
+    share_zones,
+    shrink,
+)
+from elfw_helpers.origins import COPY, MANIFEST, source_of
 
-# A mask is suspect when moving it by at least this share of the width ...
-DISPLACED = 0.04
-# ... puts its outline on edges stronger by this factor. tests/test_check.py measures both on real photos.
-STRONGER = 1.2
-# Masks and images are compared on a grid of this many cells, for moves of up to a fifth of the width.
-GRID, REACH = 64, 12
 # Root mean square difference of two 16 x 16 thumbnails, in gray levels, below which they show one photo:
 # on real photos the nearest two differ by over 20, one saved twice (other size, other quality) by under 2.
 THUMBNAIL, SAME_PHOTO = 16, 4.0
@@ -37,16 +41,20 @@ class Look:
         attribute: class index, or None when nothing says which.
         shares: share of the image that each of the seven classes covers, or None without a mask.
         thumbnail: float32 [256], gray levels, to find a photo stored twice.
-        shift: how far (right, down) the mask fits better, in shares of the width; None if it fits as it is.
         relabelled: labels.txt says something else than the mask.
+        oddity: what no mask of a face shows, and what to do about it; None if nothing.
+        misfit: how the mask must be turned or moved to fit the image; None if it fits as it is.
+        gains: how much likelier each of RENAMINGS makes the mask, or None without a mask.
     """
 
     size: tuple[int, int]
     attribute: int | None
     shares: np.ndarray | None
     thumbnail: np.ndarray
-    shift: tuple[float, float] | None
-    relabelled: bool
+    relabelled: bool = False
+    oddity: tuple[str, str] | None = None
+    misfit: str | None = None
+    gains: np.ndarray | None = None
 
 
 @dataclass
@@ -70,10 +78,14 @@ def check_folder(root: str | Path) -> Audit:
     """Audit a folder in ELFW's layout, reading every file of it.
 
     Raises:
-        DataError: there is no such folder, or no image in it.
+        DataError: there is no such folder.
     """
     problems: list[DataError] = []
-    layout = scan_folder(root, report=problems.append)
+    layout = Layout(find_root(Path(root)))
+    try:
+        fill_layout(layout, report=problems.append)
+    except DataError as error:
+        problems.append(error)
     looks: dict[str, Look] = {}
     results = in_parallel(lambda name: look_at(layout, name), list(layout.images), "checking faces")
     for name, look in zip(layout.images, results, strict=True):
@@ -92,73 +104,46 @@ def look_at(layout: Layout, name: str) -> Look | DataError:
         image, mask = read_pair(layout.images[name], layout.masks.get(name))
     except DataError as error:
         return error
-    listed = layout.listed.get(name)
-    small = image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    thumbnail = np.asarray(small, np.float32).ravel()
-    if mask is None:
-        return Look(image.size, listed, None, thumbnail, None, False)
-    ruled = attribute_from_mask(mask)
-    return Look(
-        size=image.size,
-        attribute=ruled if listed is None else listed,
-        shares=np.bincount(mask.ravel(), minlength=len(PIXEL_CLASSES)) / mask.size,
-        thumbnail=thumbnail,
-        shift=find_shift(image, mask),
-        relabelled=listed is not None and listed != ruled,
-    )
+    return examine(image, mask, layout.listed.get(name))
 
 
-def find_shift(image: Image.Image, mask: np.ndarray) -> tuple[float, float] | None:
-    """Return how far (right, down) a mask must move to fit, in shares of the width; None if it fits.
-
-    The outline of a mask that fits lies on edges of the image. The mean edge strength under the outline
-    is computed for all moves at once, as a cross-correlation by Fourier transform.
+def examine(image: Image.Image, mask: np.ndarray | None, listed: int | None) -> Look:
+    """Note what the audit needs of one face.
 
     Args:
         image: RGB.
-        mask: uint8 [H, W], class ids, of the image's size.
+        mask: uint8 [H, W], class ids, of the image's size; None without masks.
+        listed: class index by labels.txt; None without one.
     """
-    gray = np.asarray(image.convert("L").resize((GRID, GRID), Image.Resampling.BOX), np.float32)
-    # The square root keeps one strong edge, such as a collar, from outweighing the whole face.
-    edges = np.sqrt(np.hypot(*np.gradient(gray)))
-    outline = draw_outline(np.asarray(Image.fromarray(mask).resize((GRID, GRID), Image.Resampling.NEAREST)))
-    padded = (2 * GRID, 2 * GRID)
-    moves = np.conj(np.fft.rfft2(outline, padded))
-    under = np.fft.irfft2(np.fft.rfft2(edges, padded) * moves, padded)
-    length = np.fft.irfft2(np.fft.rfft2(np.ones_like(edges), padded) * moves, padded)
-    strength = np.roll(under / np.maximum(length, 1), (REACH, REACH), (0, 1))[
-        : 2 * REACH + 1, : 2 * REACH + 1
-    ]
-    down, right = np.unravel_index(strength.argmax(), strength.shape) - np.array([REACH, REACH])
-    moved_far = np.hypot(down, right) >= DISPLACED * GRID
-    if moved_far and strength.max() > STRONGER * strength[REACH, REACH]:
-        return float(right / GRID), float(down / GRID)
-    return None
-
-
-def draw_outline(mask: np.ndarray) -> np.ndarray:
-    """Return float32 [H, W], one where a neighbour is of another class."""
-    outline = np.zeros(mask.shape, np.float32)
-    beside, below = mask[:, 1:] != mask[:, :-1], mask[1:] != mask[:-1]
-    for edge, first, second in (
-        (beside, np.s_[:, 1:], np.s_[:, :-1]),
-        (below, np.s_[1:], np.s_[:-1]),
-    ):
-        outline[first] += edge
-        outline[second] += edge
-    return np.minimum(outline, 1)
+    tiny = image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    thumbnail = np.asarray(tiny, np.float32).ravel()
+    if mask is None:
+        return Look(image.size, listed, None, thumbnail)
+    ruled = attribute_from_mask(mask)
+    shares = np.bincount(mask.ravel(), minlength=len(PIXEL_CLASSES)) / mask.size
+    edges, small = shrink(image, mask)
+    return Look(
+        size=image.size,
+        attribute=ruled if listed is None else listed,
+        shares=shares,
+        thumbnail=thumbnail,
+        relabelled=listed is not None and listed != ruled,
+        oddity=find_oddity(mask, shares),
+        misfit=find_misfit(edges, small),
+        gains=measure_renamings(share_zones(small)),
+    )
 
 
 def find_shared_persons(layout: Layout) -> Iterator[DataError]:
     """Yield an error for every person with photos in two frozen splits."""
-    person_of = dict(zip(layout.images, persons_of(list(layout.images)), strict=True))
     home: dict[str, tuple[str, str]] = {}
     for split, names in layout.splits.items():
         for name in names:
-            first_split, first_name = home.setdefault(person_of[name], (split, name))
+            person = layout.persons.get(name, name)
+            first_split, first_name = home.setdefault(person, (split, name))
             if first_split != split:
-                found = f"{person_of[name]} is in {first_split} ({first_name}) and in {split} ({name})"
-                fix = "Keep all photos of a person in one split: a network knows faces again"
+                found = f"{person} is in {first_split} ({first_name}) and in {split} ({name})"
+                fix = "Keep a person in one split: networks know faces again. persons.txt can say who is who"
                 yield DataError(layout.root / f"{split}.txt", found, fix)
 
 
@@ -168,8 +153,11 @@ def find_repeated_photos(layout: Layout, looks: dict[str, Look]) -> Iterator[Dat
         return
     split_of = {name: split for split, names in layout.splits.items() for name in names}
     names, thumbnails = list(looks), np.stack([look.thumbnail for look in looks.values()])
+    _, sources = np.unique([source_of(name) for name in names], return_inverse=True)
     for index, name in enumerate(names[1:], 1):
         distance = np.sqrt(((thumbnails[:index] - thumbnails[index]) ** 2).mean(1))
+        # Augmented copies of one face look alike, and are meant to.
+        distance[sources[:index] == sources[index]] = np.inf
         if distance.min() >= SAME_PHOTO:
             continue
         twin = names[distance.argmin()]
@@ -180,37 +168,91 @@ def find_repeated_photos(layout: Layout, looks: dict[str, Look]) -> Iterator[Dat
 
 
 def find_suspects(layout: Layout, looks: dict[str, Look]) -> Iterator[DataError]:
-    """Yield what a person should look at: displaced masks, labels that contradict their mask."""
-    for name, look in looks.items():
-        if look.shift:
-            right, down = look.shift
-            found = f"the mask would fit better moved {right:+.0%} of the width right, {down:+.0%} down"
-            yield DataError(layout.masks[name], found, "Look at both; ELFW version 1 had displaced masks")
+    """Yield what a person should look at: doubtful masks, labels that contradict theirs, stray copies."""
+    yield from find_doubtful_masks(layout, looks)
     relabelled = [name for name, look in looks.items() if look.relabelled]
     if relabelled:
         found = f"{relabelled[0]} is labelled otherwise than its mask by the rule" + and_more(relabelled)
         yield DataError(layout.root / "labels.txt", found, "Look at both, unless it is on purpose")
+    copies = [name for name in layout.images if COPY.fullmatch(name) and name not in layout.origins]
+    if copies:
+        found = f"is named like an augmented copy, and no {MANIFEST} says of which face{and_more(copies)}"
+        fix = f"Copy the {MANIFEST} that `elfw augment` wrote into the folder"
+        yield DataError(layout.images[copies[0]], found, fix)
+
+
+def find_doubtful_masks(layout: Layout, looks: dict[str, Look]) -> Iterator[DataError]:
+    """Yield a suspect for each doubt about masks, however many it is about."""
+    masked = {name: look for name, look in looks.items() if look.shares is not None}
+    doubts: dict[tuple[str, str], list[str]] = {}
+    renamed = find_renamed_masks({name: look.gains for name, look in masked.items()})
+    for name, look in masked.items():
+        if name in renamed:
+            mistake = RENAMINGS[renamed[name]]
+            doubt = f"the mask seems to have {mistake.mistake}", mistake.fix
+            doubts.setdefault(doubt, []).append(name)
+        elif look.oddity:
+            doubts.setdefault(look.oddity, []).append(name)
+        if look.misfit:
+            moved = "moved" in look.misfit
+            cause = "ELFW version 1 had displaced masks" if moved else "EXIF may turn the photo alone"
+            doubt = f"the mask would fit better {look.misfit}", f"Look at both; {cause}"
+            doubts.setdefault(doubt, []).append(name)
+    for (found, fix), names in doubts.items():
+        yield DataError(layout.masks[names[0]], found + and_more(names), fix)
+
+
+def find_renamed_masks(gains: dict[str, np.ndarray]) -> dict[str, int]:
+    """Return which of RENAMINGS the masks call for, by name: all masks of a folder, or single ones of it.
+
+    Args:
+        gains: by name, as `measure_renamings` returns them.
+    """
+    if not gains:
+        return {}
+    table = np.stack(list(gains.values()))
+    best = int(table.mean(0).argmax())
+    if table[:, best].mean() > GAIN_OF_FOLDER:
+        return dict.fromkeys(gains, best)
+    return {name: int(gain.argmax()) for name, gain in gains.items() if gain.max() > GAIN_OF_MASK}
 
 
 def describe(audit: Audit, most: int = 20) -> str:
-    """Return the audit as text: counts, sizes, splits, then problems and suspects, at most `most` of each."""
+    """Return the audit as text: counts, files passed over, problems and suspects, at most `most` of each."""
     lines = [f"{audit.layout.root}: {len(audit.layout.images)} images, {len(audit.looks)} of them readable"]
-    sizes = Counter(look.size for look in audit.looks.values()).most_common()
-    shown = ", ".join(f"{width} x {height} ({count})" for (width, height), count in sizes[:5])
-    lines.append(f"  sizes       {shown}" + (f" and {len(sizes) - 5} more" if len(sizes) > 5 else ""))
-    attributes = Counter(look.attribute for look in audit.looks.values())
-    lines.append("  attributes  " + ", ".join(f"{name} {attributes[i]}" for i, name in enumerate(ATTRIBUTES)))
-    lines.extend(describe_pixels(audit.looks))
-    for split, names in audit.layout.splits.items():
-        counts = Counter(audit.looks[name].attribute for name in names if name in audit.looks)
-        shares = ", ".join(f"{name} {counts[i]}" for i, name in enumerate(ATTRIBUTES))
-        lines.append(f"  {split:<11} {len(names)} images: {shares}")
-    for title, faults in (("problem", audit.problems), ("suspect", audit.suspects)):
-        lines.append(f"{len(faults)} {title}{'' if len(faults) == 1 else 's'}")
+    if audit.looks:
+        lines.extend(describe_faces(audit))
+    passed_over = audit.layout.passed_over
+    titles = [("file passed over", "files passed over", passed_over)] if passed_over else []
+    titles += [("problem", "problems", audit.problems), ("suspect", "suspects", audit.suspects)]
+    for one, several, faults in titles:
+        lines.append(f"{len(faults)} {one if len(faults) == 1 else several}")
         lines.extend(f"  - {fault}" for fault in faults[:most])
         if len(faults) > most:
             lines.append(f"  - and {len(faults) - most} more")
-    return "\n".join(lines)
+    # Names that are no Unicode, as old archives leave them, would stop the printing.
+    return "\n".join(lines).encode("utf-8", "backslashreplace").decode()
+
+
+def describe_faces(audit: Audit) -> Iterator[str]:
+    """Yield what was counted in the faces that can be read: sizes, attributes, pixels, persons and splits."""
+    layout, looks = audit.layout, audit.looks
+    sizes = Counter(look.size for look in looks.values()).most_common()
+    shown = ", ".join(f"{width} x {height} ({count})" for (width, height), count in sizes[:5])
+    yield f"  sizes       {shown}" + (f" and {len(sizes) - 5} more" if len(sizes) > 5 else "")
+    yield f"  attributes  {count_attributes(looks.values())}"
+    yield from describe_pixels(looks)
+    persons = len(set(layout.persons.values()))
+    yield f"  persons     {persons}, {layout.persons_from} (persons.txt can say who is on each)"
+    for split, names in layout.splits.items():
+        shares = count_attributes(looks[name] for name in names if name in looks)
+        yield f"  {split:<11} {len(names)} images: {shares}"
+
+
+def count_attributes(looks: Iterable[Look]) -> str:
+    """Return how many faces have each attribute, in words."""
+    counts = Counter(look.attribute for look in looks)
+    return ", ".join(f"{name} {counts[index]}" for index, name in enumerate(ATTRIBUTES))
 
 
 def describe_pixels(looks: dict[str, Look]) -> Iterator[str]:

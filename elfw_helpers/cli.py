@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from pathlib import Path
 
 from elfw_helpers import __version__
 from elfw_helpers.errors import DataError, ElfwError
+from elfw_helpers.files import explain_error, require_writable, require_writable_file
 from elfw_helpers.paths import build_folder, project_folder, rendered_weights
 
 DEFAULT_MODELS = {"segment": "unet", "attribute": "mini_network"}
@@ -18,19 +21,17 @@ DEFAULT_MODELS = {"segment": "unet", "attribute": "mini_network"}
 def check(arguments: argparse.Namespace) -> int:
     """Audit a folder, and draw a contact sheet if asked; exit code 1 when something is wrong with it."""
     from elfw_helpers.check import check_folder, describe
-    from elfw_helpers.contact_sheet import sheet_of_folder
+    from elfw_helpers.contact_sheet import require_sheet, sheet_of_folder, write_sheet
     from elfw_helpers.datasets import FaceFolder
 
+    if arguments.sheet:
+        require_sheet(arguments.sheet)
     audit = check_folder(arguments.folder)
     print(describe(audit))
     if audit.problems:
         return 1
     if arguments.sheet:
-        try:
-            sheet_of_folder(FaceFolder(arguments.folder)).save(arguments.sheet)
-        except (OSError, ValueError) as error:
-            fix = "Name a .png or .jpg file in a folder that can be written"
-            raise DataError(arguments.sheet, f"cannot write the sheet there ({error})", fix) from error
+        write_sheet(sheet_of_folder(FaceFolder(arguments.folder)), arguments.sheet)
     return 0
 
 
@@ -74,8 +75,9 @@ def pretrain(arguments: argparse.Namespace) -> int:
     from elfw_helpers.pretraining import pretrain
     from elfw_helpers.shipping import make_head, make_shipped
 
-    network, work = arguments.network, build_folder() / "pretraining"
+    network, work = arguments.network, require_build() / "pretraining"
     out = arguments.out or rendered_weights(network)
+    require_writable_file(out)
     if network == "resnet18":
         pretrain(arguments.faces, out, work, arguments.replace)
     elif network == "resnet18_attributes":
@@ -137,6 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Execute notebooks into the build folder."""
     from elfw_helpers.course import run_course
 
+    require_build()
     return run_course(arguments.notebooks)
 
 
@@ -144,6 +147,8 @@ def refresh(arguments: argparse.Namespace) -> int:
     """Execute the committed notebooks in place."""
     from elfw_helpers.course import refresh_course
 
+    for name in ("", "notebooks", "figures"):
+        require_writable(project_folder() / name)
     return refresh_course()
 
 
@@ -178,6 +183,17 @@ def grade(arguments: argparse.Namespace) -> int:
     return grade_folder(
         arguments.key, arguments.submissions, arguments.out, arguments.jobs, arguments.unsandboxed
     )
+
+
+def require_build() -> Path:
+    """Return the build folder, after proof that it can be written into; raise ElfwError otherwise."""
+    try:
+        folder = build_folder()
+        require_writable(folder)
+    except (OSError, DataError) as error:
+        explained = explain_error(error) if isinstance(error, OSError) else error
+        raise ElfwError(f"{explained}, by $ELFW_BUILD") from None
+    return folder
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -301,14 +317,41 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 something is wrong, 2 it was called wrongly."""
     parsed = make_parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name may hold what the terminal cannot show.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return parsed.function(parsed)
+        code = parsed.function(parsed)
+        sys.stdout.flush()
+        return code
     except ElfwError as error:
         print(f"elfw: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        return report_refusal(error)
     except KeyboardInterrupt:
         print("elfw: interrupted", file=sys.stderr)
         return 130
+
+
+def report_refusal(error: OSError) -> int:
+    """Say in a line what the operating system refused, and return the exit code."""
+    # Whoever read the output may have seen enough, as `head` does: nothing is wrong then.
+    if not (error.filename is None and output_is_gone() and isinstance(error, BrokenPipeError)):
+        print(f"elfw: {explain_error(error, 'the output')}", file=sys.stderr)
+    return 1
+
+
+def output_is_gone() -> bool:
+    """Say whether nothing more can be printed; if so, what is still to be printed goes nowhere."""
+    try:
+        # Another attempt is the only way to know: what failed before may no longer be waiting.
+        print(flush=True)
+    except OSError:
+        # Python would try once more at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 if __name__ == "__main__":

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from elfw_helpers.datasets import FaceFolder
+from elfw_helpers.errors import DataError
+from elfw_helpers.files import require_writable, write_atomically
 from elfw_helpers.labels import PALETTE, PIXEL_CLASSES, encode_colours
 
 MARGIN, LEGEND_HEIGHT, FONT_SIZE = 4, 40, 20
 # Of a sheet drawn from a folder: number of faces, faces a row, pixels a side.
 SHOWN, COLUMNS, SIZE = 30, 10, 128
+# What a sheet can be saved as, by the end of the file's name.
+SHEETS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 def sheet_of_folder(faces: FaceFolder) -> Image.Image:
@@ -20,6 +27,30 @@ def sheet_of_folder(faces: FaceFolder) -> Image.Image:
     images = np.stack([image for image, _, _ in chosen])
     masks = np.stack([mask for _, mask, _ in chosen]) if faces.layout.masks else None
     return contact_sheet(images, masks, COLUMNS)
+
+
+def require_sheet(file: Path) -> None:
+    """Prove that a sheet can be written to a file, before any face is read.
+
+    Raises:
+        DataError: it is no .png or .jpg, or its folder is not there or cannot be written into.
+    """
+    found = None
+    if file.suffix.lower() not in SHEETS:
+        found = "it is neither .png nor .jpg"
+    elif file.is_dir() or not file.parent.is_dir():
+        found = "it is a folder" if file.is_dir() else "its folder is not there"
+    if found:
+        fix = "Name a .png or .jpg file in a folder that can be written"
+        raise DataError(file, f"cannot write the sheet there ({found})", fix)
+    require_writable(file.parent)
+
+
+def write_sheet(sheet: Image.Image, file: Path) -> None:
+    """Write a sheet to a .png or .jpg file, whole or not at all."""
+    content = io.BytesIO()
+    sheet.save(content, SHEETS[file.suffix.lower()])
+    write_atomically(file, content.getvalue())
 
 
 def contact_sheet(images: np.ndarray, masks: np.ndarray | None, columns: int) -> Image.Image:

@@ -3,6 +3,8 @@
 faces/NAME.jpg     the image
 labels/NAME.png    pixel labels: ELFW's RGB colours, or one channel of class ids (optional)
 labels.txt         `NAME attribute` a line (optional: derived from the masks)
+persons.txt        `NAME person` a line (optional: inferred from names like First_Last_0001)
+manifest.json      of augmented copies: the source of each, so that copies stay with it
 train.txt, validation.txt, test.txt    the frozen split (optional), or elfw_set_00.txt
 """
 
@@ -25,8 +27,8 @@ from tqdm import tqdm
 
 from elfw_helpers.images import read_image, read_mask, read_pair
 from elfw_helpers.labels import attribute_from_mask
-from elfw_helpers.layout import scan_folder
-from elfw_helpers.splits import Split, carve_validation, draw_split, make_split, persons_of, warn_of_untested
+from elfw_helpers.layout import scan_folder, warn_of_passed_over
+from elfw_helpers.splits import Split, carve_validation, draw_split, make_split, warn_of_untested
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,14 @@ class FaceFolder(Dataset):
 
     Raises:
         DataError: anything about the folder that is off, naming file, line and what to do.
+
+    Warns:
+        PassedOverWarning: files lie in it that are no images, or of a format that is not opened here.
     """
 
     def __init__(self, root: str | Path, labels_file: str = "labels.txt", held_out: str = "elfw_set_00.txt"):
         self.layout = scan_folder(root, labels_file, held_out)
+        warn_of_passed_over(self.layout)
         self.root = self.layout.root
         self.names = list(self.layout.images)
 
@@ -101,8 +107,8 @@ class FaceFolder(Dataset):
 
     @cached_property
     def persons(self) -> list[str]:
-        """Who is on each image, by the names."""
-        return persons_of(self.names)
+        """Who is on each image; `layout.persons_from` says how that is known."""
+        return [self.layout.persons[name] for name in self.names]
 
     def split(self, seed: int = 0) -> Split:
         """Return the frozen split where there is one, else 80 / 10 / 10 % drawn by person from the seed.

@@ -25,6 +25,10 @@ class DataError(ElfwError, ValueError):
         super().__init__(f"{place}: {found}. {fix}")
 
 
+class PhotoWarning(UserWarning):
+    """A photo was read or predicted, but in a way that its reader should know of."""
+
+
 class WeightsError(ElfwError, RuntimeError):
     """Pre-trained weights cannot be had, or are not what their name promises."""
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from elfw_helpers.errors import WeightsError
-from elfw_helpers.files import write_atomically
+from elfw_helpers.files import require_writable_file, write_atomically
 from elfw_helpers.fingerprints import fingerprint
 from elfw_helpers.paths import build_folder
 from elfw_helpers.trained import CARD, ModelCard, TrainedModel, parse_card
@@ -42,21 +42,19 @@ def export_model(model: TrainedModel, file: str | Path, replace: bool = False) -
         the largest difference between the logits of PyTorch and of onnxruntime, on random images.
 
     Raises:
-        WeightsError: the file exists or cannot be written, or the two disagree.
+        WeightsError: the file exists, or the two disagree.
+        DataError: the file cannot be written.
     """
     file = Path(file)
     if file.exists() and not replace:
         raise WeightsError(f"{file} exists. Name another file, or overwrite it with --replace")
+    require_writable_file(file)
     content = encode_onnx(model)
     difference = compare_logits(model, OnnxNetwork(model.network, content))
     if not difference <= LARGEST_DIFFERENCE:
         found = f"its logits are off by up to {difference:.2g}, more than {LARGEST_DIFFERENCE:g}"
         raise WeightsError(f"{file} was not written: {found}. Try another release of torch or onnxruntime")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, content)
-    except OSError as error:
-        raise WeightsError(f"{file} cannot be written ({error.strerror}). Name another file") from None
+    write_atomically(file, content)
     return difference
 
 

@@ -6,26 +6,37 @@ collects them all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+import warnings
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from elfw_helpers.errors import DataError
-from elfw_helpers.images import IMAGE_SUFFIXES
+from elfw_helpers.images import IMAGE_SUFFIXES, explain_refusal
 from elfw_helpers.labels import ATTRIBUTES, parse_attribute
-from elfw_helpers.splits import SPLIT_NAMES
+from elfw_helpers.names import Names, bare, normalise, numbered_lines, split_line
+from elfw_helpers.origins import COPY, MANIFEST, read_origins, source_of
+from elfw_helpers.splits import SPLIT_NAMES, persons_of
 
 # The folder of the official release that holds the faces with their own labels; beside it lie the
 # augmented ones, each a folder in the same layout.
 OFFICIAL_FOLDER = "elfw_01_basic"
+PERSONS_FILE = "persons.txt"
+# Files passed over that one message names.
+NAMED = 3
 
-Report = Callable[[DataError], None]
+Report = Callable[[DataError], Any]
 
 
 def raise_error(error: DataError) -> NoReturn:
     """Report a fault by raising it."""
     raise error
+
+
+class PassedOverWarning(UserWarning):
+    """Files lie beside the images or masks of a folder that are not used."""
 
 
 @dataclass
@@ -38,6 +49,10 @@ class Layout:
         listed: class index by name, from labels.txt; empty when there is none.
         splits: names by split (`train`, `validation`, `test`), or only `test` from elfw_set_NN.txt,
             or empty when nothing is frozen.
+        origins: name of the source by name of a copy, from the manifest of an augmented folder.
+        persons: who is on each image, by name; a copy shows who is on its source.
+        persons_from: in words, how the persons are known.
+        passed_over: what lies beside images or masks and is not used, with the reason.
     """
 
     root: Path
@@ -45,6 +60,10 @@ class Layout:
     masks: dict[str, Path] = field(default_factory=dict)
     listed: dict[str, int] = field(default_factory=dict)
     splits: dict[str, list[str]] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    persons: dict[str, str] = field(default_factory=dict)
+    persons_from: str = ""
+    passed_over: list[DataError] = field(default_factory=list)
 
 
 def scan_folder(
@@ -62,62 +81,172 @@ def scan_folder(
         report: called with every fault.
 
     Raises:
-        DataError: the folder is missing or holds no images (always raised).
+        DataError: the folder is missing, cannot be read or holds no images (always raised).
     """
-    root = find_root(Path(root))
-    layout = Layout(root)
-    faces = root / "faces"
-    layout.images = list_files(faces if faces.is_dir() else root, report)
-    if not layout.images:
-        raise DataError(root, "holds no images", f"Put them into {faces} ({', '.join(IMAGE_SUFFIXES)})")
-    if (root / "labels").is_dir():
-        layout.masks = list_files(root / "labels", report)
-        pair_up(layout, report)
-    if (root / labels_file).exists():
-        layout.listed = read_attributes(root / labels_file, layout.images, report)
-    elif not layout.masks:
-        found = f"neither {labels_file} nor a folder labels/ with masks"
-        report(
-            DataError(root, found, f"Write {labels_file}: a line `NAME hair`, spectacles or cap, an image")
-        )
-    layout.splits = read_splits(root, held_out, layout.images, report)
+    layout = Layout(find_root(Path(root)))
+    fill_layout(layout, labels_file, held_out, report)
     return layout
+
+
+def fill_layout(
+    layout: Layout,
+    labels_file: str = "labels.txt",
+    held_out: str = "elfw_set_00.txt",
+    report: Report = raise_error,
+) -> None:
+    """Fill a layout with the files of its folder; what was found before an error stays in it.
+
+    Args:
+        layout: new, of a folder that is there.
+        labels_file, held_out, report: as for `scan_folder`.
+
+    Raises:
+        DataError: the folder cannot be read or holds no images.
+    """
+    root = layout.root
+    try:
+        find_images(layout, report)
+        names = Names(layout.images)
+        find_persons(layout, names, report)
+        if (root / "labels").is_dir():
+            masks = list_files(root / "labels", report, layout.passed_over.append)
+            layout.masks = pair_up(layout.images, masks, names, report)
+        if (root / labels_file).exists():
+            layout.listed = read_attributes(root / labels_file, layout.images, names, report)
+        elif not layout.masks:
+            found = f"neither {labels_file} nor a folder labels/ with masks"
+            fix = f"Write {labels_file}: a line `NAME hair`, spectacles or cap, an image"
+            report(DataError(root, found, fix))
+        layout.splits = read_splits(root, held_out, layout.images, names, report)
+    except OSError as error:
+        raise explain_refusal(root, error) from None
 
 
 def find_root(root: Path) -> Path:
     """Return the folder that holds faces/, or raise DataError when there is none to look into."""
-    if not root.is_dir():
-        found = "is a file, not a folder" if root.exists() else "no such folder"
-        raise DataError(root, found, "Name a folder in ELFW's layout (README.md, 'Data'); check $ELFW_DATA")
-    return root / OFFICIAL_FOLDER if (root / OFFICIAL_FOLDER).is_dir() else root
+    try:
+        if not root.is_dir():
+            found = "is a file, not a folder" if root.exists() else "no such folder"
+            fix = "Name a folder in ELFW's layout (README.md, 'Data'); check $ELFW_DATA"
+            raise DataError(root, found, fix)
+        return root / OFFICIAL_FOLDER if (root / OFFICIAL_FOLDER).is_dir() else root
+    except OSError as error:
+        raise explain_refusal(root, error) from None
 
 
-def list_files(folder: Path, report: Report) -> dict[str, Path]:
-    """Return image files by name (without extension), sorted; hidden files are passed over."""
+def find_images(layout: Layout, report: Report) -> None:
+    """List the images of faces/, or of the folder itself where there is no faces/."""
+    folder = layout.root / "faces"
+    if not folder.is_dir():
+        folder = layout.root
+    found: list[DataError] = []
+    layout.images = list_files(folder, report, found.append)
+    if folder == layout.root:
+        # Lists and masks lie beside the images there.
+        found = [fault for fault in found if not is_of_layout(fault.file)]
+    layout.passed_over.extend(found)
+    if not layout.images:
+        fix = f"Put them into {layout.root / 'faces'}, as JPEG, PNG or in another format that Pillow opens"
+        raise DataError(layout.root, f"holds no images{describe_passed_over(found)}", fix)
+
+
+def is_of_layout(path: Path) -> bool:
+    """Return whether a path beside faces/ is a list, a manifest or the folder of masks."""
+    return path.name == "labels" or path.suffix in (".txt", ".json")
+
+
+def list_files(folder: Path, report: Report, pass_over: Report) -> dict[str, Path]:
+    """Return image files by name (without extension), sorted.
+
+    Args:
+        folder: the folder to list, without what lies in its subfolders.
+        report: called with every image that must not be used.
+        pass_over: called with every other file that is not used, and the reason.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
     files: dict[str, Path] = {}
+    known: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-            continue
-        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-            report(DataError(path, "is a link that leads out of the folder", "Copy the file into the folder"))
-        elif path.stem in files:
-            found = f"has the same name as {files[path.stem].name}"
-            report(DataError(path, found, "Rename or remove one of them: names are without extension"))
+        reason = reason_to_pass_over(path)
+        fault = find_fault(path, folder)
+        twin = known.get(normalise(path.stem))
+        if reason:
+            pass_over(DataError(path, *reason))
+        elif fault:
+            report(DataError(path, *fault))
+        elif twin:
+            fix = "Rename or remove one of them: names are without extension"
+            report(DataError(path, f"has the same name as {twin}", fix))
         else:
             files[path.stem] = path
+            known[normalise(path.stem)] = path.name
     return files
 
 
-def pair_up(layout: Layout, report: Report) -> None:
-    """Report images without a mask and masks without an image."""
+def reason_to_pass_over(path: Path) -> tuple[str, str] | None:
+    """Return why a path is not taken for an image, and what to do if it should be; None if it is taken."""
+    if path.name.startswith("."):
+        return "a hidden file", "Rename it if it is an image"
+    if path.is_dir():
+        return "a folder", "Move its images up if they belong to the others"
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        kind = f"of the extension {path.suffix}" if path.suffix else "without an extension"
+        fix = "Save it as JPEG or PNG if it is an image"
+        return f"Pillow, as it is installed here, opens no files {kind}", fix
+    if path.exists() and not path.is_file():
+        return "neither a file nor a folder", "Take it out"
+    return None
+
+
+def find_fault(path: Path, folder: Path) -> tuple[str, str] | None:
+    """Return what is wrong with an image that is a link, and what to do; None if nothing is."""
+    if not path.is_symlink():
+        return None
+    if not path.exists():
+        return "is a link to nothing", "Copy the file into the folder"
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        return "is a link that leads out of the folder", "Copy the file into the folder"
+    return None
+
+
+def describe_passed_over(faults: list[DataError]) -> str:
+    """Return a remark that names some of the files passed over, with the reasons, and counts the others."""
+    if not faults:
+        return ""
+    shown = "; ".join(f"{fault.file.name}: {fault.found}" for fault in faults[:NAMED])
+    return f" (passed over: {shown}{f'; and {len(faults) - NAMED} more' if len(faults) > NAMED else ''})"
+
+
+def warn_of_passed_over(layout: Layout) -> None:
+    """Warn of files that are not used, unless they are hidden, as those that systems leave behind are."""
+    seen = [fault for fault in layout.passed_over if not fault.file.name.startswith(".")]
+    if seen:
+        found = f"{layout.root}: {len(layout.images)} images are used{describe_passed_over(seen)}"
+        warnings.warn(f"{found}. `elfw check` names all", PassedOverWarning, stacklevel=3)
+
+
+def pair_up(images: dict[str, Path], masks: dict[str, Path], names: Names, report: Report) -> dict[str, Path]:
+    """Return the masks by the names of their images; report images and masks that stand alone."""
     fix = "Add the missing file, or take this one out; names must match"
-    for files, others, found in (
-        (layout.images, layout.masks, "image without a mask in labels/"),
-        (layout.masks, layout.images, "mask without an image"),
+    paired: dict[str, Path] = {}
+    for mask, path in masks.items():
+        name = names.find(mask)
+        if name in paired:
+            report(
+                DataError(path, f"a second mask of {name}, beside {paired[name].name}", "Remove one of them")
+            )
+        elif name is not None:
+            paired[name] = path
+    for files, missing, found, others in (
+        (images, [name for name in images if name not in paired], "image without a mask in labels/", masks),
+        (masks, [mask for mask in masks if not names.find(mask)], "mask without an image", images),
     ):
-        missing = [name for name in files if name not in others]
         if missing:
-            report(DataError(files[missing[0]], found + and_more(missing), fix))
+            nearest = Names(others).describe_nearest(missing[0])
+            report(DataError(files[missing[0]], found + and_more(missing) + nearest, fix))
+    return paired
 
 
 def and_more(names: list[str]) -> str:
@@ -125,66 +254,120 @@ def and_more(names: list[str]) -> str:
     return f" (and {len(names) - 1} more, such as {names[1]})" if len(names) > 1 else ""
 
 
-def numbered_lines(path: Path) -> list[tuple[int, str]]:
-    """Return line number, from 1, and text of every line that is not blank.
-
-    Raises:
-        DataError: the file is not UTF-8 text.
-    """
+def read_lines(path: Path, report: Report) -> list[tuple[int, str]]:
+    """Return the numbered lines of a list; none where it cannot be read, which is reported."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (UnicodeDecodeError, OSError) as error:
-        raise DataError(path, f"cannot be read as text ({error})", "Save it as plain UTF-8 text") from None
-    return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+        return numbered_lines(path)
+    except DataError as error:
+        report(error)
+        return []
 
 
-def find_name(path: Path, line: int, text: str, images: Iterable[str], report: Report) -> str | None:
+def find_name(path: Path, line: int, text: str, names: Names, report: Report) -> str | None:
     """Return the image a list names (with or without its extension), or report why there is none."""
-    if "/" in text or "\\" in text or text.startswith(".."):
+    name = names.find(text)
+    if name is not None:
+        return name
+    if "/" in bare(text) or text.startswith(".."):
         fix = "Write the bare name of an image in faces/"
         report(DataError(path, f"{text!r} is a path leading out of the folder of faces", fix, line))
-        return None
-    name = text[: -len(Path(text).suffix)] if Path(text).suffix.lower() in IMAGE_SUFFIXES else text
-    if name not in images:
-        report(
-            DataError(path, f"{text!r} is not among the images", "Correct the name or remove the line", line)
-        )
-        return None
-    return name
+    else:
+        found = f"{text!r} is not among the images{names.describe_nearest(text)}"
+        report(DataError(path, found, "Correct the name or remove the line", line))
+    return None
 
 
-def read_attributes(path: Path, images: dict[str, Path], report: Report) -> dict[str, int]:
-    """Read labels.txt: a line `NAME attribute` an image, the attribute by name or by id 1, 2, 3."""
-    listed: dict[str, int] = {}
-    for line, text in numbered_lines(path):
-        try:
-            entry, attribute = text.rsplit(maxsplit=1)
-        except ValueError:
-            report(
-                DataError(path, f"{text!r} is not `NAME attribute`", "Write both, with a space between", line)
-            )
+def read_column(
+    path: Path, value: str, parse: Callable[[str], Any], fix: str, names: Names, report: Report
+) -> dict[str, Any]:
+    """Read a list of lines `NAME value`, as labels.txt and persons.txt are.
+
+    Args:
+        path: the list.
+        value: what it says of each image, in a word.
+        parse: returns what a text means; raises ValueError when it means nothing.
+        fix: what to do then.
+        names: of the images.
+        report: called with every fault.
+    """
+    values: dict[str, Any] = {}
+    for line, text in read_lines(path, report):
+        parts = split_line(text, names)
+        if parts is None:
+            both = "Write both, with a space between"
+            report(DataError(path, f"{text!r} is not `NAME {value}`", both, line))
             continue
-        name = find_name(path, line, entry, images, report)
-        if name in listed:
+        name = find_name(path, line, parts[0], names, report)
+        if name in values:
             report(DataError(path, f"{name!r} is listed a second time", "Keep one of the lines", line))
         try:
-            value = parse_attribute(attribute)
+            parsed = parse(parts[1])
         except ValueError as error:
-            known = ", ".join(f"{number} {word}" for number, word in enumerate(ATTRIBUTES, 1))
-            report(DataError(path, str(error), f"Known attributes, by id or by name: {known}", line))
+            report(DataError(path, str(error), fix, line))
             continue
         if name is not None:
-            listed.setdefault(name, value)
+            values.setdefault(name, parsed)
+    return values
+
+
+def report_missing(
+    path: Path, what: str, images: dict[str, Path], listed: Collection, report: Report
+) -> None:
+    """Report the images that a list leaves out."""
     missing = [name for name in images if name not in listed]
     if missing:
+        found = f"image without a {what} in {path.name}" + and_more(missing)
         fix = f"Add a line for it to {path.name}, or take the image out"
-        report(
-            DataError(images[missing[0]], f"image without a label in {path.name}" + and_more(missing), fix)
-        )
+        report(DataError(images[missing[0]], found, fix))
+
+
+def read_attributes(path: Path, images: dict[str, Path], names: Names, report: Report) -> dict[str, int]:
+    """Read labels.txt: a line `NAME attribute` an image, the attribute by name or by id 1, 2, 3."""
+    known = ", ".join(f"{number} {word}" for number, word in enumerate(ATTRIBUTES, 1))
+    fix = f"Known attributes, by id or by name: {known}"
+    listed = read_column(path, "attribute", parse_attribute, fix, names, report)
+    report_missing(path, "label", images, listed, report)
     return listed
 
 
-def read_splits(root: Path, held_out: str, images: dict[str, Path], report: Report) -> dict[str, list[str]]:
+def find_persons(layout: Layout, names: Names, report: Report) -> None:
+    """Find out who is on each image: by persons.txt, or by the names of the images and of copies' sources."""
+    layout.origins = find_origins(layout, report)
+    file, images = layout.root / PERSONS_FILE, list(layout.images)
+    if file.exists():
+        listed = read_column(file, "person", normalise, "", names, report)
+        sources = {name: layout.origins.get(name, source_of(name)) for name in images}
+        listed |= {name: listed[sources[name]] for name in images if sources[name] in listed}
+        report_missing(file, "person", layout.images, listed, report)
+        layout.persons = {name: listed.get(name, name) for name in images}
+        layout.persons_from = f"by {PERSONS_FILE}"
+        return
+    sources = [layout.origins.get(name, name) for name in images]
+    layout.persons = dict(zip(images, persons_of(sources), strict=True))
+    named = any(layout.persons[name] != source for name, source in zip(images, sources, strict=True))
+    layout.persons_from = (
+        "by names like First_Last_0001 or person_0001_0001" if named else "one an image, by its name"
+    )
+    if layout.origins:
+        layout.persons_from += f", copies by their sources in {MANIFEST}"
+
+
+def find_origins(layout: Layout, report: Report) -> dict[str, str]:
+    """Return the source of each augmented copy among the images, by the manifest."""
+    if not (layout.root / MANIFEST).exists() or not any(map(COPY.fullmatch, layout.images)):
+        # Without copies it is the manifest of something else, such as of rendered faces.
+        return {}
+    try:
+        origins = read_origins(layout.root)
+    except DataError as error:
+        report(error)
+        return {}
+    return {name: origins[name].source for name in layout.images if name in origins}
+
+
+def read_splits(
+    root: Path, held_out: str, images: dict[str, Path], names: Names, report: Report
+) -> dict[str, list[str]]:
     """Read the frozen split: train.txt, validation.txt and test.txt, or the official held-out list."""
     files = {split: root / f"{split}.txt" for split in SPLIT_NAMES}
     missing = [path for path in files.values() if not path.exists()]
@@ -196,8 +379,8 @@ def read_splits(root: Path, held_out: str, images: dict[str, Path], report: Repo
     splits: dict[str, list[str]] = {split: [] for split in files}
     seen: dict[str, Path] = {}
     for split, path in files.items():
-        for line, text in numbered_lines(path):
-            name = find_name(path, line, text, images, report)
+        for line, text in read_lines(path, report):
+            name = find_name(path, line, text, names, report)
             if name in seen:
                 found = f"{name!r} is listed already in {seen[name].name}"
                 report(DataError(path, found, "An image belongs to one split, once", line))

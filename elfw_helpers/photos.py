@@ -1,42 +1,51 @@
 """Photos, named one by one or by the folder, to files of predictions: what `elfw predict` does.
 
-A photo that cannot be read or predicted is reported, and never stops the rest.
+A photo that cannot be read or predicted is reported, and never stops the rest; what is no photo in a folder
+is named too.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import sys
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from elfw_helpers.errors import DataError
-from elfw_helpers.files import write_atomically
-from elfw_helpers.images import IMAGE_SUFFIXES, read_image
+from elfw_helpers.files import explain_error, require_writable, write_atomically
+from elfw_helpers.images import IMAGE_FORMATS, IMAGE_SUFFIXES, open_image, read_image
 from elfw_helpers.labels import ATTRIBUTES, attribute_from_mask
-from elfw_helpers.layout import find_root, list_files
+from elfw_helpers.layout import find_fault, find_root
 from elfw_helpers.predict import (
-    PredictionWarning,
     class_fractions,
+    collect_remarks,
     draw_overlay,
+    look_for_face,
     mask_picture,
     predict_attribute,
     predict_mask,
 )
-from elfw_helpers.trained import TrainedModel
+from elfw_helpers.trained import TrainedModel, load_model
 
 # What is written for each photo, after its name without extension; the JSON last, when all else is there.
 OUTPUTS = {"segment": ("_mask.png", "_overlay.jpg", ".json"), "attribute": (".json",)}
 # Colours at full resolution: at the half that JPEG is used to, the masks' outlines would smear.
 OVERLAY = {"quality": 90, "subsampling": 0}
+# Surely meant as photos, but seldom or never opened by Pillow: it is said why, and what to do.
+OTHER_PHOTOS = (".heic", ".heif", ".hif", ".svg", ".psd", ".eps")
+OTHER_PHOTOS += (".cr2", ".cr3", ".nef", ".arw", ".raf", ".dng", ".orf", ".rw2")
+# Of the files that a folder passes over, so many are named for each reason.
+MOST_NAMED = 20
+# What keeps the next photo's outputs from being written too.
+HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT, errno.ENOTDIR)
 
 
 @dataclass(frozen=True)
@@ -73,50 +82,133 @@ def predict_files(model: TrainedModel, paths: Iterable[str | Path]) -> Iterator[
         model: from `load_model`; its task decides what is predicted.
         paths: photos, and folders of photos, as for `list_photos`.
     """
-    photos, errors = list_photos(paths)
-    yield from (Prediction(error.file, error=error) for error in errors)
-    yield from (predict_photo(model, photo) for photo in photos)
+    listing = list_photos(paths)
+    yield from (Prediction(error.file, error=error) for error in listing.errors)
+    # The thresholds for a face were measured with this network, whichever one predicts.
+    finder = model if model.name == "unet" else load_model("unet", model.device)
+    yield from (predict_photo(model, finder, photo) for photo in listing.photos)
 
 
-def list_photos(paths: Iterable[str | Path]) -> tuple[list[Path], list[DataError]]:
-    """Return the photos behind paths, each once, and what is wrong with the folders.
+@dataclass
+class Listing:
+    """What lies behind the paths that somebody named.
+
+    Attributes:
+        photos: each once.
+        errors: what is wrong with folders and with single photos in them.
+        passed_over: files and folders that are no photos, by their folder and the reason.
+    """
+
+    photos: list[Path] = field(default_factory=list)
+    errors: list[DataError] = field(default_factory=list)
+    passed_over: dict[tuple[Path, str], list[Path]] = field(default_factory=dict)
+
+    def pass_over(self, path: Path, reason: str) -> None:
+        """Note that something in a folder is passed over."""
+        self.passed_over.setdefault((path.parent, reason), []).append(path)
+
+    def describe_passed_over(self) -> Iterator[str]:
+        """Yield a line for each folder and reason, with the names."""
+        for (folder, reason), paths in self.passed_over.items():
+            names = ", ".join(path.name for path in paths[:MOST_NAMED])
+            more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
+            yield f"{folder}: {len(paths)} passed over, {reason}: {names}{more}"
+
+
+def list_photos(paths: Iterable[str | Path]) -> Listing:
+    """Return the photos behind paths, and what else there is.
 
     Args:
         paths: files of any name, in their order, and folders, of which the images are taken, sorted by
             name: those in faces/ if there is such a folder, as in ELFW's layout.
     """
+    listing = Listing()
     photos: dict[Path, Path] = {}
-    errors: list[DataError] = []
     for path in map(Path, paths):
         try:
-            found = list_folder(path, errors) if path.is_dir() else [path]
+            found = list_folder(path, listing) if path.is_dir() else [path]
             for photo in found:
-                photos.setdefault(photo.resolve(), photo)
+                first = photos.setdefault(photo.resolve(), photo)
+                if photo.is_symlink() and photo != first:
+                    listing.pass_over(photo, "links to photos that are answered")
         except DataError as error:
-            errors.append(error)
-        # RuntimeError: links that lead round in a circle.
-        except (OSError, RuntimeError) as error:
-            errors.append(DataError(path, f"cannot be looked up ({error})", "Check its name and rights"))
-    return list(photos.values()), errors
+            listing.errors.append(error)
+        except OSError as error:
+            listing.errors.append(explain_error(error, path))
+        # Links that lead round in a circle, in Python before 3.13.
+        except RuntimeError as error:
+            listing.errors.append(DataError(path, f"cannot be looked up ({error})", "Check where it leads"))
+    listing.photos = list(photos.values())
+    return listing
 
 
-def list_folder(folder: Path, errors: list[DataError]) -> list[Path]:
-    """Return the images of a folder, sorted by name; what is wrong with single ones goes to `errors`."""
+def list_folder(folder: Path, listing: Listing) -> list[Path]:
+    """Return the photos of a folder, sorted by name; all else in it goes to `listing`, with the reason."""
     root = find_root(folder)
-    found = list_files(root / "faces" if (root / "faces").is_dir() else root, errors.append)
-    if not found:
-        raise DataError(folder, "holds no images", f"Photos are files in {', '.join(IMAGE_SUFFIXES)}")
-    return list(found.values())
+    faces = root / "faces" if (root / "faces").is_dir() else root
+    photos = []
+    for path in sorted(faces.iterdir()):
+        reason = why_no_photo(path)
+        error = None if reason else find_error(path, faces)
+        if reason:
+            listing.pass_over(path, reason)
+        elif error:
+            listing.errors.append(error)
+        else:
+            photos.append(path)
+    if not photos:
+        raise DataError(folder, "holds no images", "Photos are files such as JPEG, PNG, WebP, AVIF or TIFF")
+    # A link to another photo of the folder gives way to it.
+    return sorted(photos, key=Path.is_symlink)
 
 
-def predict_photo(model: TrainedModel, path: Path) -> Prediction:
+def why_no_photo(path: Path) -> str | None:
+    """Return why something in a folder is no photo, or None if it is one, or is meant to be."""
+    if path.name.startswith("."):
+        return "hidden"
+    if path.is_dir():
+        return "subfolders, to be named themselves"
+    if not path.is_file() and not path.is_symlink():
+        return "neither files nor folders"
+    if path.suffix.lower() in (*IMAGE_SUFFIXES, *OTHER_PHOTOS) or is_picture(path):
+        return None
+    return "no photos"
+
+
+def find_error(path: Path, folder: Path) -> DataError | None:
+    """Return why what is meant as a photo cannot be one, as far as that shows before it is decoded."""
+    fault = find_fault(path, folder)
+    if fault:
+        return DataError(path, *fault)
+    if path.suffix.lower() in OTHER_PHOTOS:
+        try:
+            with open_image(path):
+                pass
+        except DataError as error:
+            return error
+    return None
+
+
+def is_picture(path: Path) -> bool:
+    """Say whether a file begins as a picture does; one that cannot be opened is for its reader to judge."""
+    try:
+        with Image.open(path, formats=IMAGE_FORMATS):
+            return True
+    except UnidentifiedImageError:
+        return False
+    # Pillow raises nearly anything on a broken file.
+    except Exception:
+        return True
+
+
+def predict_photo(model: TrainedModel, finder: TrainedModel, path: Path) -> Prediction:
     """Predict one photo; what is wrong with it is returned, not raised."""
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", PredictionWarning)
+        with collect_remarks() as remarks:
             image = read_image(path)
             mask = predict_mask(model, image) if model.card.task == "segment" else None
             probabilities = predict_attribute(model, image) if mask is None else None
+            look_for_face(finder, image)
     except DataError as error:
         return Prediction(path, error=error)
     # Whatever a broken file or one photo too large makes Pillow or torch raise, the next one may be fine.
@@ -125,8 +217,7 @@ def predict_photo(model: TrainedModel, path: Path) -> Prediction:
         return Prediction(
             path, error=DataError(path, f"cannot be predicted ({str(error) or 'out of memory'})", fix)
         )
-    remarks = tuple(str(warning.message) for warning in caught)
-    return Prediction(path, image, mask, probabilities, remarks)
+    return Prediction(path, image, mask, probabilities, tuple(remarks))
 
 
 def predict_into(model: TrainedModel, paths: Iterable[str | Path], out: Path, replace: bool = False) -> int:
@@ -145,11 +236,16 @@ def predict_into(model: TrainedModel, paths: Iterable[str | Path], out: Path, re
     Raises:
         DataError: there are no photos at all, or `out` cannot be used.
     """
-    photos, errors = list_photos(paths)
-    if not photos:
-        raise errors[0]
-    prepare_folder(out, photos)
-    waiting = choose_waiting(photos, out, OUTPUTS[model.card.task], replace, errors)
+    listing = list_photos(paths)
+    for line in listing.describe_passed_over():
+        say(line)
+    errors = listing.errors
+    if not listing.photos:
+        for error in errors[:-1]:
+            say(str(error))
+        raise errors[-1]
+    prepare_folder(out, listing.photos)
+    waiting = choose_waiting(listing.photos, out, OUTPUTS[model.card.task], replace, errors)
     for error in errors:
         say(str(error))
     done, failed = 0, len(errors)
@@ -165,9 +261,15 @@ def predict_into(model: TrainedModel, paths: Iterable[str | Path], out: Path, re
         remark = "Called again without --replace, it goes on from there"
         say(f"interrupted: {done} of {count(len(waiting))} done. {remark}", bar)
         return 130
+    except OSError as error:
+        failed += 1
+        remark = f"{done} of {count(len(waiting))} done; the same command goes on from there"
+        say(f"{explain_error(error, out)}. {remark}", bar)
     finally:
         bar.close()
-    print(f"{count(done)} predicted into {out}")
+    passed_over = sum(map(len, listing.passed_over.values()))
+    others = f", {passed_over} others passed over" if passed_over else ""
+    print(f"{count(done)} predicted into {out}{others}")
     if failed:
         say(f"{count(failed)} failed")
     return 1 if failed else 0
@@ -184,11 +286,7 @@ def prepare_folder(out: Path, photos: list[Path]) -> None:
     if inside:
         found = f"holds {inside[0].name}, one of the photos: an output could overwrite it"
         raise DataError(out, found, "Name another folder with --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        fix = "Name a folder that can be made with --out"
-        raise DataError(out, f"cannot hold the outputs ({error.strerror})", fix) from None
+    require_writable(out)
 
 
 def choose_waiting(
@@ -236,7 +334,11 @@ def is_there(path: Path) -> bool:
 
 
 def write_prediction(prediction: Prediction, model: TrainedModel, out: Path) -> DataError | None:
-    """Write all outputs of one photo, each of them whole; return what kept them from being written."""
+    """Write all outputs of one photo, each of them whole; return what kept them from being written.
+
+    Raises:
+        OSError: no other photo's outputs can be written either.
+    """
     try:
         with ExitStack() as undo:
             for name, content in encode_outputs(prediction, model).items():
@@ -245,6 +347,8 @@ def write_prediction(prediction: Prediction, model: TrainedModel, out: Path) -> 
                 undo.callback((out / name).unlink, missing_ok=True)
             undo.pop_all()
     except (OSError, MemoryError) as error:
+        if getattr(error, "errno", None) in HOPELESS:
+            raise
         fix = f"Check the space and the rights of {out}, or make the photo smaller and its name shorter"
         return DataError(
             prediction.path, f"its outputs cannot be written ({str(error) or 'out of memory'})", fix
@@ -262,6 +366,7 @@ def encode_outputs(prediction: Prediction, model: TrainedModel) -> dict[str, byt
         "model": model.name,
         "task": model.card.task,
         "attribute": prediction.attribute,
+        "remarks": list(prediction.warnings),
     }
     pictures = {}
     if prediction.mask is None:

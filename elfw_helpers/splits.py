@@ -15,8 +15,17 @@ from torch import Tensor
 
 from elfw_helpers.errors import DataError
 from elfw_helpers.labels import ATTRIBUTES
+from elfw_helpers.origins import source_of
 
 SPLIT_NAMES = ("train", "validation", "test")
+NUMBERED = re.compile(r"(.+)_\d{1,4}")
+SUBJECT = re.compile(r"(person|subject|identity)_?\d+", re.IGNORECASE)
+# Words in the names that cameras, phones and programs give to photos.
+NO_PERSON = re.compile(
+    r"(camera|canon|capture|cimg|crop|dcim|dji|dsc|dscf|dscn|face|file|frame|gopro|image|img|iphone|kodak|mvimg|"
+    r"nikon|pano|photo|pic|picture|pxl|samsung|scan|screenshot|selfie|sony|vid|video|webcam|whatsapp)\d*",
+    re.IGNORECASE,
+)
 
 
 class SplitWarning(UserWarning):
@@ -39,11 +48,24 @@ class Split:
 def persons_of(names: Sequence[str]) -> list[str]:
     """Return who is on each photo, by LFW's naming: `First_Last_0001` is a photo of First_Last.
 
-    When all names share one stem (face_0001, face_0002, ...), the numbers count images rather than
-    one person's photos, so each image is then a person of its own.
+    An augmented copy shows who is on its source. Where most names are of that form, one word before the
+    number is a person too (`Madonna_0001`). All other photos are of a person of their own: `IMG_1001` and
+    `face_0001` number photos, not somebody's photos.
     """
-    stems = [re.sub(r"_\d+$", "", name) for name in names]
-    return list(names) if len(set(stems)) == 1 else stems
+    sources = [source_of(name) for name in names]
+    heads = [match[1] if (match := NUMBERED.fullmatch(name)) else "" for name in sources]
+    named = [is_person(head) for head in heads]
+    least_words = 1 if sum(named) > len(named) / 2 else 2
+    return [head if is_person(head, least_words) else name for head, name in zip(heads, sources, strict=True)]
+
+
+def is_person(head: str, least_words: int = 2) -> bool:
+    """Return whether what stands before a photo's number names a person: `First_Last` or `person_0001`."""
+    if SUBJECT.fullmatch(head):
+        return True
+    words = head.split("_")
+    named = all(word[:1].isalpha() and not NO_PERSON.fullmatch(word) for word in words)
+    return named and len(words) >= least_words and not head[0].islower()
 
 
 def draw_split(root: Path, attributes: Tensor, persons: Sequence[str], seed: int = 0) -> Split:

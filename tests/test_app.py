@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 from app_models import make_models
 from conftest import paint_face
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
+from elfw_helpers import predict
 from elfw_helpers.apps import serve, uploads
 from elfw_helpers.apps.ask import ask_app
+from elfw_helpers.apps.attributes import answer_attributes
 from elfw_helpers.apps.page import read_examples
+from elfw_helpers.apps.segmentation import answer_segmentation
 from elfw_helpers.apps.serve import describe_exposure, read_password, start_app
 from elfw_helpers.cli import main
 from elfw_helpers.errors import DataError, ElfwError
@@ -278,6 +281,16 @@ def text_bomb() -> bytes:
     return png[:33] + chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(200_000_000), 9)) + png[33:]
 
 
+def iptc_around(content: bytes) -> bytes:
+    """Return an IPTC file whose picture is another file, which Pillow would open whatever it is."""
+
+    def field(record: int, number: int, data: bytes) -> bytes:
+        return struct.pack(">BBBH", 0x1C, record, number, len(data)) + data
+
+    size = field(3, 20, struct.pack(">H", 64)) + field(3, 30, struct.pack(">H", 64))
+    return field(3, 60, b"\1\0") + size + field(3, 120, b"\5") + field(8, 10, content)
+
+
 def kinds_of_uploads() -> dict[str, bytes]:
     """Return uploads of all kinds, by what they are."""
     deep = Image.fromarray((np.asarray(FACE.convert("L")).astype(np.uint16)) * 257)
@@ -295,6 +308,8 @@ def kinds_of_uploads() -> dict[str, bytes]:
         "animated gif": encode(FACE, "GIF", **frames),
         "animated webp": encode(FACE, "WEBP", **frames),
         "animated png": encode(FACE, "PNG", **frames),
+        "a phone's mpo": encode(FACE, "MPO", **frames),
+        "jpeg 2000": encode(FACE, "JPEG2000"),
         "16-bit": encode(deep, "PNG"),
         "cmyk": encode(FACE.convert("CMYK"), "JPEG"),
         "grayscale": encode(FACE.convert("L"), "JPEG"),
@@ -311,6 +326,11 @@ def kinds_of_uploads() -> dict[str, bytes]:
         "html": b"<html><script>alert(1)</script></html>",
         "eps": EPS,
         "ppm": encode(FACE, "PPM"),
+        "floats": encode(Image.fromarray(np.asarray(FACE.convert("L"), np.float32) / 255), "TIFF"),
+        "heic": b"\0\0\0\x18ftypheic" + bytes(300),
+        "icon": encode(FACE.resize((64, 64)), "ICO"),
+        "another file in iptc": iptc_around(EPS),
+        "12 bits in 16": encode(Image.fromarray(np.asarray(FACE.convert("L")).astype(np.uint16) * 16), "PNG"),
         "20,000 x 20,000": png_bomb(20_000),
         "7,200 x 7,200": png_bomb(7_200),
         "bomb in a comment": text_bomb(),
@@ -332,8 +352,17 @@ ANSWERED = [
     "16-bit",
 ]
 ANSWERED += ["cmyk", "grayscale", "palette", "transparent", "exif rotation", "long and thin"]
-REFUSED = ["1 x 1", "truncated jpeg", "truncated png", "renamed text", "empty", "svg", "html", "eps", "ppm"]
-REFUSED += ["20,000 x 20,000", "7,200 x 7,200", "zip"]
+ANSWERED += ["a phone's mpo", "jpeg 2000", "ppm", "floats"]
+REFUSED = ["1 x 1", "truncated jpeg", "truncated png", "renamed text", "empty", "svg", "html", "eps"]
+REFUSED += [
+    "20,000 x 20,000",
+    "7,200 x 7,200",
+    "zip",
+    "heic",
+    "icon",
+    "another file in iptc",
+    "12 bits in 16",
+]
 
 
 def damage(content: bytes, chance: random.Random) -> bytes:
@@ -392,7 +421,31 @@ def test_two_hundred_uploads_of_all_kinds(app, client, capfd):
         assert memory[-1] - memory[len(memory) // 3] < 100
 
 
-def test_a_format_that_runs_other_programs_is_never_opened(tmp_path):
-    (tmp_path / "face.jpg").write_bytes(EPS)
-    with pytest.raises(DataError, match="a file of the kind EPS"):
+@pytest.mark.parametrize("content", [EPS, iptc_around(EPS)])
+def test_a_format_that_runs_other_programs_is_never_opened(tmp_path, monkeypatch, content):
+    (tmp_path / "face.jpg").write_bytes(content)
+    monkeypatch.setattr(EpsImagePlugin.EpsImageFile, "_open", lambda _: pytest.fail("it is opened"))
+    with pytest.raises(DataError, match="cannot be read as an image"):
         uploads.read_upload(tmp_path / "face.jpg")
+
+
+def test_a_photo_without_a_face_says_so_in_both_apps(app, client, monkeypatch):
+    monkeypatch.setattr(predict, "LEAST_SURE", 2)
+    by_network = ask_app(client, "attributes", ("sky.png", encode(FACE, "PNG")))
+    for answer in (*by_network.values(), ask_app(client, "segmentation", ("sky.gif", encode(FACE, "GIF")))):
+        assert answer["remarks"] == [predict.NO_FACE]
+    models = make_models("mini_network", "unet")
+    finder = models.pop("unet")
+    pages = (
+        answer_attributes(models, finder, FACE, ["read so"]),
+        answer_segmentation(finder, FACE, ["read so"]),
+    )
+    for page in pages:
+        assert page.count('class="remark"') == 2
+        assert "No face was found" in page and "Read so." in page
+    monkeypatch.setattr(predict, "LEAST_SURE", 0)
+    monkeypatch.setattr(predict, "LEAST_SKIN", 0)
+    assert "No face" not in answer_segmentation(finder, FACE)
+    moving = encode(FACE, "GIF", save_all=True, append_images=[FACE.rotate(90)])
+    (remark,) = ask_app(client, "segmentation", ("moving.gif", moving))["remarks"]
+    assert "holds several pictures" in remark

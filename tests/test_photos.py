@@ -12,12 +12,13 @@ import torch
 from conftest import paint_face
 from PIL import Image
 
-from elfw_helpers import photos, trained
+from elfw_helpers import photos, predict, trained
 from elfw_helpers.cli import main
 from elfw_helpers.errors import DataError
 from elfw_helpers.images import read_mask
 from elfw_helpers.labels import ATTRIBUTES, PIXEL_CLASSES, attribute_from_mask
 from elfw_helpers.models import UNet, mini_network
+from elfw_helpers.paths import project_folder
 from elfw_helpers.photos import list_photos, predict_files
 from elfw_helpers.predict import class_fractions, predict_mask
 from elfw_helpers.trained import ModelCard, load_model, store_model
@@ -27,7 +28,9 @@ SEGMENTED = ("_mask.png", "_overlay.jpg", ".json")
 
 @pytest.fixture(autouse=True)
 def shipped(tmp_path_factory, monkeypatch) -> Path:
-    """Tiny models in place of those that ship."""
+    """Tiny models in place of those that ship, untrained, which would find no face on anything."""
+    monkeypatch.setattr(predict, "LEAST_SKIN", 0)
+    monkeypatch.setattr(predict, "LEAST_SURE", 0)
     folder = tmp_path_factory.mktemp("weights")
     monkeypatch.setattr(
         trained, "rendered_weights", lambda network: folder / f"{network}_rendered.safetensors"
@@ -85,6 +88,7 @@ def test_segmenting_writes_mask_overlay_and_json(tmp_path, capsys):
         "model": "unet",
         "task": "segment",
         "attribute": ATTRIBUTES[attribute_from_mask(mask)],
+        "remarks": [],
     }
 
 
@@ -111,12 +115,24 @@ def test_photos_of_every_kind(tmp_path, capsys):
     save_face(folder / "turned.jpg", exif=exif)
     deep = np.asarray(Image.open(folder / "grey.tif")).astype(np.uint16) * 257
     Image.fromarray(deep).save(folder / "deep.png")
-    moving = save_face(tmp_path / "moving.gif", save_all=True, append_images=[Image.new("L", (48, 40))])
+    more = {"save_all": True, "append_images": [Image.new("L", (48, 40))]}
+    save_face(folder / "phone.jpg", format="MPO", **more)
+    save_face(folder / "scan.jp2")
+    save_face(folder / "plain.ppm")
+    for suffix in ("jfif", "jpe"):
+        save_face(folder / f"{suffix}.{suffix}", format="JPEG")
+    save_face(folder / "no suffix", format="PNG")
+    (folder / "no suffix").rename(folder / "bare")
+    moving = save_face(tmp_path / "moving.gif", **more)
     out = tmp_path / "out"
     assert run(folder, moving, "--out", out) == 0
-    assert capsys.readouterr().err == ""
+    remark = "moving.gif holds several pictures: only the first is looked at"
+    assert capsys.readouterr().err == f"elfw: {moving}: {remark}\n"
     answers = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
-    assert len(answers) == 8
+    assert len(answers) == 14
+    assert {name: answer["remarks"] for name, answer in answers.items() if answer["remarks"]} == {
+        "moving": [remark]
+    }
     for name, answer in answers.items():
         size = (40, 48) if name == "turned" else (48, 40)
         assert (answer["width"], answer["height"]) == size, name
@@ -180,7 +196,8 @@ def test_two_files_of_one_name_in_a_folder(tmp_path, capsys):
     save_face(tmp_path / "in" / "ann.jpg")
     save_face(tmp_path / "in" / "ann.png")
     assert run(tmp_path / "in", "--out", tmp_path / "out") == 1
-    assert "ann.png: has the same name as ann.jpg" in capsys.readouterr().err
+    first, second = (tmp_path / "in" / name for name in ("ann.jpg", "ann.png"))
+    assert f"{second}: has the same name as {first}" in capsys.readouterr().err
 
 
 def test_outputs_are_kept_unless_replaced(tmp_path, capsys):
@@ -258,7 +275,7 @@ def test_outputs_are_written_all_or_none(tmp_path, monkeypatch, capsys, raised, 
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [
-        (["empty"], "empty: holds no images. Photos are files in .jpg"),
+        (["empty"], "empty: holds no images. Photos are files such as JPEG"),
         (["ann.png", "--model", "unett"], "unett: no such file. Models by name: unet, mini_network"),
         (["ann.png", "--model", "mini_network"], "mini_network is for the task attribute, not segment"),
         (
@@ -266,7 +283,7 @@ def test_outputs_are_written_all_or_none(tmp_path, monkeypatch, capsys, raised, 
             "unet is for the task segment, not attribute",
         ),
         (["ann.png", "--model", "ann.png"], "ann.png is no safetensors file"),
-        (["ann.png", "--out", "notes.txt"], "notes.txt: cannot hold the outputs"),
+        (["ann.png", "--out", "notes.txt"], "notes.txt: cannot be written into (File exists). A file stands"),
     ],
 )
 def test_what_cannot_be_begun_is_refused(tmp_path, monkeypatch, capsys, arguments, found):
@@ -325,19 +342,92 @@ def test_an_interruption_says_how_many_are_done_and_the_same_command_goes_on(tmp
 
 def test_folders_in_elfws_layout_and_photos_named_twice(folder):
     first = folder / "labels" / ".." / "faces" / "Some_Person01_0001.png"
-    found, errors = list_photos([first, folder, str(folder / "faces")])
-    assert errors == []
-    assert len(found) == 60
-    assert found[:2] == [first, folder / "faces" / "Some_Person00_0001.png"]
+    listing = list_photos([first, folder, str(folder / "faces")])
+    assert listing.errors == [] and listing.passed_over == {}
+    assert len(listing.photos) == 60
+    assert listing.photos[:2] == [first, folder / "faces" / "Some_Person00_0001.png"]
 
 
-def test_a_folder_takes_images_only_sorted(tmp_path):
+def test_all_in_a_folder_is_answered_or_named(tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "out"
     for name in ("b.jpg", "a.PNG", ".hidden.png"):
-        save_face(tmp_path / name, format="PNG")
-    (tmp_path / "notes.txt").write_text("not a photo")
-    (tmp_path / "more").mkdir()
-    found, errors = list_photos([tmp_path])
-    assert ([path.name for path in found], errors) == (["a.PNG", "b.jpg"], [])
+        save_face(folder / name, format="PNG")
+    (folder / "notes.txt").write_text("not a photo")
+    (folder / "table").write_bytes(bytes(range(256)))
+    (folder / "more").mkdir()
+    os.mkfifo(folder / "pipe")
+    # A phone's two files of one photo: the one that can be read is answered.
+    (folder / "b.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(300))
+    save_face(folder / "raw.dng", format="TIFF", tiffinfo={254: 1})
+    (folder / "again.jpg").symlink_to("b.jpg")
+    (folder / "drawing.svg").write_text("<svg/>")
+    for name, target in (("led_out.jpg", save_face(tmp_path / "other.jpg")), ("broken.jpg", tmp_path / "no")):
+        (folder / name).symlink_to(target)
+    assert run(folder, "--out", out) == 1
+    output, errors = capsys.readouterr()
+    assert output == f"2 photos predicted into {out}, 6 others passed over\n"
+    assert {path.stem for path in out.glob("*.json")} == {"a", "b"}
+    lines = [line.removeprefix(f"elfw: {folder}") for line in errors.splitlines()]
+    for expected in (
+        ": 1 passed over, hidden: .hidden.png",
+        ": 1 passed over, subfolders, to be named themselves: more",
+        ": 2 passed over, no photos: notes.txt, table",
+        ": 1 passed over, neither files nor folders: pipe",
+        ": 1 passed over, links to photos that are answered: again.jpg",
+        "/led_out.jpg: is a link that leads out of the folder. Copy the file into the folder",
+        "/broken.jpg: is a link to nothing. Copy the file into the folder",
+        "elfw: 5 photos failed",
+    ):
+        assert expected in lines
+        lines.remove(expected)
+    heic, svg, raw = sorted(lines)
+    assert heic.startswith("/b.HEIC: a photo in HEIC, as iPhones store photos") and "JPEG" in heic
+    assert raw.startswith("/raw.dng: opens as a preview of 48 x 40 pixels")
+    assert svg.startswith("/drawing.svg: cannot be read as an image (it is SVG")
+
+
+def test_a_folder_without_a_photo_says_all_that_is_in_it(tmp_path, capsys):
+    for number in range(25):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{number:02d}.txt").write_text("not a photo")
+    assert run(tmp_path / "in", tmp_path / "nowhere", "--out", tmp_path / "out") == 1
+    assert "25 passed over, no photos: 00.txt, 01.txt" in capsys.readouterr().err
+    assert run(tmp_path / "in", "--out", tmp_path / "out") == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("18.txt, 19.txt and 5 more") and "holds no images" in second
+
+
+def test_the_disk_that_fills_ends_the_run_with_one_line(tmp_path, monkeypatch, capsys):
+    for name in "abc":
+        save_face(tmp_path / "in" / f"{name}.png")
+    out, write = tmp_path / "out", photos.write_atomically
+
+    def write_one(path, content):
+        if path.stem.startswith("b"):
+            raise OSError(28, "No space left on device", str(path))
+        write(path, content)
+
+    monkeypatch.setattr(photos, "write_atomically", write_one)
+    assert run(tmp_path / "in", "--out", out) == 1
+    said, complaint = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"elfw: {out / 'b_mask.png'}: No space left on device. The disk is full")
+    assert said.endswith("1 of 3 photos done; the same command goes on from there")
+    assert complaint == "elfw: 1 photo failed"
+    assert names(out) == sorted(f"a{suffix}" for suffix in SEGMENTED)
+
+
+@pytest.mark.parametrize("task", ["segment", "attribute"])
+def test_a_photo_without_a_face_is_answered_with_a_remark(tmp_path, monkeypatch, capsys, task):
+    monkeypatch.undo()
+    face = project_folder() / "data" / "rendered_faces" / "faces" / "person_0049_0001.jpg"
+    sky = np.linspace((60, 120, 220), (200, 220, 250), 90).astype(np.uint8)[:, None].repeat(120, 1)
+    Image.fromarray(sky).save(tmp_path / "sky.png")
+    out = tmp_path / "out"
+    assert run(face, tmp_path / "sky.png", "--out", out, "--task", task) == 0
+    assert capsys.readouterr().err == f"elfw: {tmp_path / 'sky.png'}: {predict.NO_FACE}\n"
+    answers = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
+    assert answers["sky"]["remarks"] == [predict.NO_FACE] and answers["sky"]["attribute"] in ATTRIBUTES
+    assert answers["person_0049_0001"]["remarks"] == []
 
 
 def test_an_empty_folder_beside_others_is_an_error_of_its_own(tmp_path):
@@ -349,9 +439,9 @@ def test_an_empty_folder_beside_others_is_an_error_of_its_own(tmp_path):
 
 
 def test_a_name_that_is_too_long_is_an_error_of_its_own(tmp_path):
-    found, errors = list_photos([tmp_path / ("n" * 300 + ".jpg"), save_face(tmp_path / "ann.png")])
-    assert [path.name for path in found][-1] == "ann.png"
-    assert len(found) + len(errors) == 2
+    listing = list_photos([tmp_path / ("n" * 300 + ".jpg"), save_face(tmp_path / "ann.png")])
+    assert listing.photos[-1].name == "ann.png"
+    assert len(listing.photos) + len(listing.errors) == 2
 
 
 def test_overlays_keep_their_colours_at_full_resolution(tmp_path):

@@ -13,20 +13,22 @@ from torch.nn.functional import interpolate
 from elfw_helpers import predict
 from elfw_helpers.batches import Batches
 from elfw_helpers.errors import WeightsError
-from elfw_helpers.images import read_mask
+from elfw_helpers.images import read_image, read_mask
 from elfw_helpers.labels import ATTRIBUTES, PALETTE, PIXEL_CLASSES
 from elfw_helpers.models import UNet, mini_network
+from elfw_helpers.paths import project_folder
 from elfw_helpers.predict import (
     PredictionWarning,
     class_fractions,
     draw_overlay,
     enlarge_to_classes,
     fit_square,
+    look_for_face,
     mask_picture,
     predict_attribute,
     predict_mask,
 )
-from elfw_helpers.trained import ModelCard, TrainedModel
+from elfw_helpers.trained import ModelCard, TrainedModel, load_model
 
 SIZE = 64
 CARD = ModelCard(
@@ -268,3 +270,49 @@ def test_a_mask_picture_is_read_back_exactly(tmp_path, classes):
         assert picture.getpalette()[:21] == PALETTE.ravel().tolist()
         assert (np.asarray(picture) == mask).all()
     assert (read_mask(tmp_path / "mask.png") == mask).all()
+
+
+def count_faceless(images) -> int:
+    """Return on how many images it is remarked that they show no face."""
+    finder, remarked = load_model("unet"), 0
+    for image in images:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", PredictionWarning)
+            look_for_face(finder, image)
+        remarked += len(caught)
+    return remarked
+
+
+def make_scenes(count: int) -> list[Image.Image]:
+    """Return pictures without a face: skies, gradients, flat colours, noise, stripes and lines of writing."""
+    chance = np.random.default_rng(7)
+    down, right = np.mgrid[:128, :128] / 128
+    scenes = []
+    for number in range(count):
+        first, second = chance.integers(0, 256, (2, 3)).astype(float)
+        kind = number % 6
+        mixed = {0: down, 1: (down + right) / 2, 2: np.zeros((128, 128))}.get(kind)
+        if kind == 0:
+            first, second = chance.uniform((20, 80, 160), (110, 160, 255)), np.array([220, 230, 245])
+        elif kind == 3:
+            mixed = chance.random((128, 128))
+        elif kind == 4:
+            mixed = (right * chance.integers(5, 25) % 1 < 0.5).astype(float)
+        elif kind == 5:
+            first, second = np.array([250, 250, 245]), np.array([20, 20, 20])
+            mixed = (down * 16 % 1 < 0.5) * (chance.random((128, 128)) < 0.4)
+        scenes.append(Image.fromarray(np.uint8(first + (second - first) * mixed[..., None])))
+    return scenes
+
+
+def test_a_face_is_missed_where_there_is_none_and_hardly_anywhere_else():
+    faces = sorted((project_folder() / "data" / "rendered_faces" / "faces").iterdir())[::15]
+    assert len(faces) == 152 and count_faceless(map(read_image, faces)) <= 4
+    assert count_faceless(make_scenes(60)) >= 55
+    assert count_faceless([read_image(faces[0]).convert("L").convert("RGB")]) == 0
+
+
+@pytest.mark.real_faces
+def test_a_face_is_found_on_real_photos(real_faces):
+    faces = sorted((real_faces / "faces").iterdir())
+    assert count_faceless(map(read_image, faces)) < len(faces) / 100

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import matplotlib
 import numpy as np
@@ -16,7 +16,7 @@ from elfw_helpers.apps.pieces import EVIDENCE_HELP, draw_bars, embed, list_remar
 from elfw_helpers.batches import Batches
 from elfw_helpers.explain import grad_cam
 from elfw_helpers.labels import ATTRIBUTES
-from elfw_helpers.predict import PredictionWarning, fit_square, predict_attribute
+from elfw_helpers.predict import collect_remarks, fit_square, look_for_face, predict_attribute
 from elfw_helpers.trained import TrainedModel
 
 TITLES = {"resnet18": "ResNet-18", "mini_network": "Mini network"}
@@ -41,12 +41,11 @@ class AttributeAnswer:
 
 def ask_network(model: TrainedModel, image: Image.Image) -> AttributeAnswer:
     """Return what a network that classifies says of a photo, RGB."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", PredictionWarning)
+    with collect_remarks() as remarks:
         start = time.perf_counter()
         probabilities = predict_attribute(model, image)
         milliseconds = 1000 * (time.perf_counter() - start)
-    return AttributeAnswer(probabilities, milliseconds, tuple(str(warning.message) for warning in caught))
+    return AttributeAnswer(probabilities, milliseconds, tuple(remarks))
 
 
 def find_evidence(model: TrainedModel, image: Image.Image) -> np.ndarray:
@@ -75,10 +74,32 @@ def lay_evidence(image: Image.Image, evidence: np.ndarray) -> Image.Image:
     return Image.composite(Image.fromarray(colours), image, cover)
 
 
-def answer_attributes(models: dict[str, TrainedModel], image: Image.Image) -> str:
-    """Return the page's answer for a photo, by all models; the style sheet shows one of them at a time."""
-    shown = shrink(image)
-    return "".join(draw_answer(model, ask_network(model, image), shown) for model in models.values())
+def ask_networks(
+    models: dict[str, TrainedModel], finder: TrainedModel, image: Image.Image, remarks: Sequence[str]
+) -> dict[str, AttributeAnswer]:
+    """Return what all networks say of a photo, with what was remarked when it was read, and on its face."""
+    with collect_remarks() as on_face:
+        look_for_face(finder, image)
+    answers = {name: ask_network(model, image) for name, model in models.items()}
+    return {
+        name: replace(answer, remarks=(*on_face, *remarks, *answer.remarks))
+        for name, answer in answers.items()
+    }
+
+
+def answer_attributes(
+    models: dict[str, TrainedModel], finder: TrainedModel, image: Image.Image, remarks: Sequence[str] = ()
+) -> str:
+    """Return the page's answer for a photo, by all models; the style sheet shows one of them at a time.
+
+    Args:
+        models: by name.
+        finder: the U-Net that says whether there is a face.
+        image: RGB.
+        remarks: what was to be said when the photo was read.
+    """
+    shown, answers = shrink(image), ask_networks(models, finder, image, remarks)
+    return "".join(draw_answer(models[name], answer, shown) for name, answer in answers.items())
 
 
 def draw_answer(model: TrainedModel, answer: AttributeAnswer, shown: Image.Image) -> str:
@@ -88,21 +109,24 @@ def draw_answer(model: TrainedModel, answer: AttributeAnswer, shown: Image.Image
     return (
         f'<section class="answer by-{name}"><h2>{best}</h2>'
         f'<p class="by">says {TITLES[name]}, in {answer.milliseconds:.0f} ms</p>'
+        f"{list_remarks(answer.remarks)}"
         f'<div class="pair"><figure>{embed(shown, "JPEG", "your photo")}<figcaption>Your photo</figcaption>'
         f"</figure><figure>{embed(evidence, 'JPEG', f'where {TITLES[name]} found evidence for {best}')}"
         f"<figcaption>{EVIDENCE_HELP}</figcaption></figure></div>"
-        f"{draw_bars(answer.probabilities)}{list_remarks(answer.remarks)}</section>"
+        f"{draw_bars(answer.probabilities)}</section>"
     )
 
 
-def report_attributes(models: dict[str, TrainedModel], image: Image.Image) -> dict:
-    """Return the answers of all models for a photo, for a program."""
-    answers = {name: ask_network(model, image) for name, model in models.items()}
+def report_attributes(
+    models: dict[str, TrainedModel], finder: TrainedModel, image: Image.Image, remarks: Sequence[str] = ()
+) -> dict:
+    """Return the answers of all models for a photo, for a program; arguments as for the page."""
     return {
         name: {
             "attribute": ATTRIBUTES[int(answer.probabilities.argmax())],
             "probabilities": dict(zip(ATTRIBUTES, answer.probabilities.round(6).tolist(), strict=True)),
             "milliseconds": round(answer.milliseconds, 2),
+            "remarks": answer.remarks,
         }
-        for name, answer in answers.items()
+        for name, answer in ask_networks(models, finder, image, remarks).items()
     }

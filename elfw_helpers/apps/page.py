@@ -25,6 +25,7 @@ from elfw_helpers.apps.uploads import delete_upload, make_photo_input, read_uplo
 from elfw_helpers.errors import DataError
 from elfw_helpers.images import read_image
 from elfw_helpers.paths import project_folder
+from elfw_helpers.predict import collect_remarks
 from elfw_helpers.trained import ModelCard, TrainedModel
 
 EXAMPLES = {
@@ -78,7 +79,8 @@ def add_attributes(models: dict[str, TrainedModel]) -> None:
         radio.change(None, radio, None, js=SHOW_MODEL)
 
     cards = {TITLES[name]: model.card for name, model in chosen.items()}
-    answer, report = partial(answer_attributes, chosen), partial(report_attributes, chosen)
+    finder = models["unet"]
+    answer, report = partial(answer_attributes, chosen, finder), partial(report_attributes, chosen, finder)
     add_panel("attributes", answer, report, add_choice, cards)
 
 
@@ -96,8 +98,8 @@ def add_segmentation(models: dict[str, TrainedModel]) -> None:
 
 def add_panel(
     name: str,
-    answer: Callable[[Image.Image], str],
-    report: Callable[[Image.Image], dict],
+    answer: Callable[..., str],
+    report: Callable[..., dict],
     add_control: Callable[[], None],
     cards: dict[str, ModelCard],
 ) -> None:
@@ -105,7 +107,7 @@ def add_panel(
 
     Args:
         name: of the app, and of its address for programs.
-        answer: gives the page's HTML for a photo, RGB.
+        answer: gives the page's HTML for a photo, RGB, and for what was remarked when it was read.
         report: gives the same for a program.
         add_control: adds what changes how an answer is shown.
         cards: of the models, by the names that visitors know them by.
@@ -138,22 +140,29 @@ def add_panel(
     button.click(partial(report_upload, report), photo, result, api_name=name, concurrency_id="faces")
 
 
-def show_upload(answer: Callable[[Image.Image], str], path: Path) -> str:
+def answer_upload(answer: Callable[..., str | dict], path: Path) -> str | dict:
+    """Return an answer for an uploaded photo, beside it what was remarked when the photo was read."""
+    with collect_remarks() as remarks:
+        image = read_upload(path)
+    return answer(image, remarks)
+
+
+def show_upload(answer: Callable[..., str], path: Path) -> str:
     """Return the page's answer for an uploaded photo, or what is wrong with it; the upload is deleted."""
     try:
-        return ANSWERING.submit(lambda: answer(read_upload(path))).result()
+        return ANSWERING.submit(answer_upload, answer, path).result()
     except DataError as error:
         return say_problem(error)
     finally:
         delete_upload(path)
 
 
-def report_upload(report: Callable[[Image.Image], dict], path: Path | None) -> dict:
+def report_upload(report: Callable[..., dict], path: Path | None) -> dict:
     """Return the answer for an upload to a program, or raise Gradio's error; the upload is deleted."""
     if path is None:
         raise gradio.Error("No photo was sent.", print_exception=False)
     try:
-        return ANSWERING.submit(lambda: report(read_upload(path))).result()
+        return ANSWERING.submit(answer_upload, report, path).result()
     except DataError as error:
         raise gradio.Error(describe_problem(error), print_exception=False) from None
     finally:

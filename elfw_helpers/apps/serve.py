@@ -101,7 +101,8 @@ def start_app(
 
     Args:
         apps: "attributes", "segmentation" or both.
-        models: by the names "resnet18", "mini_network" and "unet"; the course's own by default.
+        models: by the names "resnet18", "mini_network" and "unet", which both apps need; the course's own by
+            default.
         host: address to listen at; anything but the default lets other machines in.
         port: to listen at; by default the first free one from 7860 on.
         share: ask Gradio for a public address.
@@ -125,9 +126,11 @@ def start_app(
 
 
 def load_models(apps: tuple[str, ...]) -> dict[str, TrainedModel]:
-    """Return the trained networks that apps ask, answered by onnxruntime where it is installed."""
-    names = [name for name in ("resnet18", "mini_network") if "attributes" in apps]
-    names += ["unet"] if "segmentation" in apps else []
+    """Return the trained networks that apps ask, answered by onnxruntime where it is installed.
+
+    The U-Net is one of them for both apps: it says whether there is a face at all.
+    """
+    names = ["resnet18", "mini_network", "unet"] if "attributes" in apps else ["unet"]
     return {name: speed_up(load_model(name)) for name in names}
 
 

@@ -19,10 +19,8 @@ from gradio.data_classes import ImageData
 from PIL import Image
 
 from elfw_helpers.errors import DataError
-from elfw_helpers.images import IMAGE_SUFFIXES, open_image, read_image
+from elfw_helpers.images import IMAGE_SUFFIXES, read_image
 
-# What browsers and phones send. Pillow knows many more formats, and some of them run other programs.
-FORMATS = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"}
 # The variable by which Gradio is told where to keep files.
 PLACE = "GRADIO_TEMP_DIR"
 LARGEST_FILE = 20 * 2**20
@@ -85,22 +83,15 @@ async def refuse_address(move: Callable, place: str | Path | None) -> str | None
 
 
 def read_upload(path: Path) -> Image.Image:
-    """Return an uploaded photo as upright RGB.
+    """Return an uploaded photo as upright RGB: whatever `elfw predict` reads, and nothing else.
 
     Raises:
         DataError: it is no photo, damaged, too small or too large.
     """
     try:
-        with open_image(path) as image:
-            if image.format not in FORMATS:
-                raise DataError(path, f"a file of the kind {image.format}", "Send a JPEG, PNG or WebP")
         return read_image(path)
-    except DataError:
-        raise
-    # Pillow raises nearly anything on a broken file, from struct.error to RecursionError.
-    except Exception as error:
-        reason = f"cannot be read as an image ({type(error).__name__}: {error})"
-        raise DataError(path, reason, "Send an intact JPEG, PNG or WebP") from error
+    except MemoryError as error:
+        raise DataError(path, "needs more memory than there is", "Scale it down") from error
 
 
 def delete_upload(path: Path) -> None:

@@ -17,22 +17,10 @@ from elfw_helpers.augment.objects import OBJECT_SEEDS, OBJECTS, check_kind, is_h
 from elfw_helpers.augment.placing import PlacingError
 from elfw_helpers.datasets import FaceTensors
 from elfw_helpers.labels import attribute_from_mask
+from elfw_helpers.origins import Origin
 from elfw_helpers.rendering.face import check_seed
 from elfw_helpers.rendering.sampling import OBJECTS as OBJECT_STREAM
 from elfw_helpers.rendering.sampling import Sampler
-
-
-class Origin(NamedTuple):
-    """Where an augmented face came from: the name of its source face, the object's kind and its seed."""
-
-    source: str
-    object: str
-    object_seed: int
-
-    @property
-    def name(self) -> str:
-        """The name of the augmented face."""
-        return f"{self.source}-{self.object}-{self.object_seed:03d}"
 
 
 class Copy(NamedTuple):

@@ -18,15 +18,16 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from elfw_helpers.augment.copies import Copy, Origin, Wardrobe
+from elfw_helpers.augment.copies import Copy, Wardrobe
 from elfw_helpers.augment.objects import OBJECTS, is_held_out
 from elfw_helpers.datasets import FaceFolder, FaceTensors, in_parallel
 from elfw_helpers.errors import DataError
 from elfw_helpers.files import write_atomically
 from elfw_helpers.labels import ATTRIBUTES, PALETTE, attribute_from_mask
+from elfw_helpers.layout import PERSONS_FILE
+from elfw_helpers.origins import MANIFEST, VERSION, Origin, read_origins
 from elfw_helpers.rendering.folder import check_positive
 
-MANIFEST, VERSION = "manifest.json", 1
 JPEG_QUALITY = 95
 
 
@@ -75,7 +76,9 @@ def augment_folder(
     draft = out.with_name(f".{out.name}.part")
     try:
         shutil.rmtree(draft, ignore_errors=True)
-        write_folder(draft, source, dress_folder(faces, wardrobe, count), count)
+        # Persons that names alone do not tell go with the copies.
+        persons = faces.layout.persons if (source / PERSONS_FILE).exists() else {}
+        write_folder(draft, source, dress_folder(faces, wardrobe, count), count, persons)
         if out.exists():
             shutil.rmtree(out)
         draft.rename(out)
@@ -123,8 +126,10 @@ def dress_folder(faces: FaceFolder, wardrobe: Wardrobe, count: int) -> Iterator[
             raise DataError(faces.root, found, "Ask for fewer, or for other kinds of objects")
 
 
-def write_folder(out: Path, source: Path, copies: Iterable[Copy], count: int) -> None:
-    """Write faces/, labels/, labels.txt and the manifest into a new folder."""
+def write_folder(
+    out: Path, source: Path, copies: Iterable[Copy], count: int, persons: Mapping[str, str]
+) -> None:
+    """Write faces/, labels/, labels.txt, the manifest and, if given, persons.txt into a new folder."""
     (out / "faces").mkdir(parents=True)
     (out / "labels").mkdir()
     lines, entries = [], {}
@@ -136,7 +141,10 @@ def write_folder(out: Path, source: Path, copies: Iterable[Copy], count: int) ->
         (out / "labels" / f"{name}.png").write_bytes(encode_mask(copy.mask))
         lines.append(f"{name} {ATTRIBUTES[attribute_from_mask(copy.mask)]}\n")
         entries[name] = copy.origin._asdict()
-    (out / "labels.txt").write_text("".join(sorted(lines)))
+    (out / "labels.txt").write_text("".join(sorted(lines)), encoding="utf-8")
+    if persons:
+        lines = [f"{name} {persons[entry['source']]}\n" for name, entry in sorted(entries.items())]
+        (out / PERSONS_FILE).write_text("".join(lines), encoding="utf-8")
     manifest = {"version": VERSION, "source": source.name, "faces": dict(sorted(entries.items()))}
     write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())
 
@@ -147,27 +155,6 @@ def encode_mask(mask: np.ndarray) -> bytes:
     picture.putpalette(PALETTE.tobytes())
     picture.save(file, "PNG", optimize=True)
     return file.getvalue()
-
-
-def read_origins(folder: str | Path) -> dict[str, Origin]:
-    """Return where each face of an augmented folder came from, by its name, from the manifest.
-
-    Raises:
-        DataError: there is no manifest, or it is damaged or of another version.
-    """
-    file = Path(folder) / MANIFEST
-    fix = "Write the folder with `elfw augment`: without a manifest nothing keeps test faces out of training"
-    try:
-        manifest = json.loads(file.read_text())
-        if manifest["version"] != VERSION:
-            raise ValueError(f"version {manifest['version']!r}, not {VERSION}")
-        origins = {name: Origin(**entry) for name, entry in manifest["faces"].items()}
-        for name, origin in origins.items():
-            if name != origin.name:
-                raise ValueError(f"{name} is not what {origin.name} would be named")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(file, f"no manifest of augmented faces ({error!r})", fix) from error
-    return origins
 
 
 def select_for_training(

@@ -1,0 +1,111 @@
+"""How many folders with wrong masks does `elfw check` suspect, and how many right ones?
+
+Masks that are valid in form are made wrong on purpose, all of a folder in the same way. Folders are drawn at
+random from the faces of one set, with masks as they are (right) and with each mistake; a mistake counts as
+found when a suspect names it.
+
+    python benchmarks/check.py [--real FOLDER] [--folders 400]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from elfw_helpers.check import Look, examine, find_doubtful_masks
+from elfw_helpers.datasets import FaceFolder, in_parallel
+from elfw_helpers.labels import PIXEL_CLASSES
+from elfw_helpers.layout import Layout
+from elfw_helpers.paths import project_folder
+
+SIZES = (1, 3, 10, 40, 200)
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def rename(*meant: int) -> Change:
+    """Return what exchanges the classes of a mask: class k becomes meant[k]."""
+    return lambda mask: np.array(meant)[mask]
+
+
+def shake(mask: np.ndarray, resample: Image.Resampling) -> np.ndarray:
+    """Return a mask that was resized to 7 / 8 and back."""
+    picture = Image.fromarray(mask)
+    smaller = picture.resize((picture.width * 7 // 8, picture.height * 7 // 8), resample)
+    return np.asarray(smaller.resize(picture.size, resample))
+
+
+# What is done to each mask, and what the suspect then says. Faces that a mistake cannot befall, such as
+# ids from 1 with a class 6, are not drawn for it.
+MISTAKES: dict[str, tuple[Change, str]] = {
+    "BGR": (rename(0, 1, 4, 6, 2, 5, 3), "order BGR"),
+    "ids from 1": (lambda mask: mask + 1, "begin at 1"),
+    "blue background": (lambda mask: np.where(mask == 0, 4, mask), "stored as sunglasses: LFW"),
+    "background and skin exchanged": (rename(1, 0, 2, 3, 4, 5, 6), "and skin exchanged"),
+    "skin and hair exchanged": (rename(0, 2, 1, 3, 4, 5, 6), "and hair exchanged"),
+    "no background": (lambda mask: np.where(mask == 0, 5, mask), "no background"),
+    "one class": (np.zeros_like, "all of it is background"),
+    "ids smoothed": (lambda mask: shake(mask, Image.Resampling.BILINEAR), "smoothed"),
+    "resized by nearest (right)": (lambda mask: shake(mask, Image.Resampling.NEAREST), "smoothed"),
+    "turned by 90 degrees": (np.rot90, "90 degrees clockwise"),
+    "turned by 180 degrees": (lambda mask: np.rot90(mask, 2), "180 degrees"),
+    "turned by 270 degrees": (lambda mask: np.rot90(mask, 3), "90 degrees counter-clockwise"),
+    "mirrored left to right": (np.fliplr, "left to right"),
+    "mirrored top to bottom": (np.flipud, "top to bottom"),
+}
+
+
+def look_at(faces: FaceFolder, index: int, change: Change | None) -> Look | None:
+    """Return what `elfw check` sees of a face whose mask is changed; None if that is not possible."""
+    image, mask = faces.read(index)
+    if change is not None:
+        mask = np.ascontiguousarray(change(mask), np.uint8)
+    if mask.max() >= len(PIXEL_CLASSES) or mask.shape != (image.height, image.width):
+        return None
+    return examine(image, mask, None)
+
+
+def measure_shares(looks: list[Look], said: str, folders: int) -> list[float]:
+    """Return the share of folders of each size with a suspect that says something."""
+    generator = np.random.default_rng(0)
+    shares = []
+    for size in SIZES:
+        found = 0
+        for _ in range(folders):
+            drawn = {str(place): looks[place] for place in generator.permutation(len(looks))[:size]}
+            layout = Layout(Path(), masks={name: Path(name) for name in drawn})
+            found += any(said in suspect.found for suspect in find_doubtful_masks(layout, drawn))
+        shares.append(found / folders)
+    return shares
+
+
+def report(root: Path, folders: int) -> None:
+    """Print a table for the faces of one folder."""
+    faces = FaceFolder(root)
+    print(f"\n{root}: {len(faces)} faces, {folders} folders of each size", flush=True)
+    print(f"{'':<32}" + "".join(f"{size:>8}" for size in SIZES))
+    rows = {"right, suspected of anything": (None, "the mask"), **MISTAKES}
+    for name, (change, said) in rows.items():
+        looks = in_parallel(
+            lambda index, change=change: look_at(faces, index, change), range(len(faces)), name
+        )
+        shares = measure_shares([look for look in looks if look], said, folders)
+        print(f"{name:<32}" + "".join(f"{share:8.1%}" for share in shares), flush=True)
+
+
+def main() -> None:
+    """Measure on the embedded faces, and on a folder of photos if one is named."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--real", type=Path, help="photos with masks, in ELFW's layout")
+    parser.add_argument("--folders", type=int, default=400, help="folders of each size (default 400)")
+    arguments = parser.parse_args()
+    for root in filter(None, (project_folder() / "data" / "rendered_faces", arguments.real)):
+        report(root, arguments.folders)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""What makes a mask doubtful that is valid in form: it would fit its photo better turned, mirrored or moved,
+or its classes would lie where those of a face lie if they were renamed.
+
+benchmarks/check.py measures how many wrong masks this finds, and how many right ones it suspects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from elfw_helpers.labels import PIXEL_CLASSES
+
+# Masks and images are compared on a grid of this many cells, for moves of up to a fifth of the width.
+GRID, REACH = 64, 12
+# A mask is doubtful when moving it by at least this share of the width ...
+DISPLACED = 0.04
+# ... puts its outline on edges stronger by this factor, or turning it by that one. Turns are fewer than
+# moves, so chance finds a better one less often: of 2,980 right masks none by over 1.08.
+STRONGER, STRONGER_TURNED = 1.2, 1.1
+
+TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "turned by 90 degrees counter-clockwise": np.rot90,
+    "turned by 90 degrees clockwise": lambda grid: np.rot90(grid, -1),
+    "turned by 180 degrees": lambda grid: np.rot90(grid, 2),
+    "mirrored left to right": np.fliplr,
+    "mirrored top to bottom": np.flipud,
+    "with rows and columns exchanged": np.transpose,
+    "turned by 90 degrees and mirrored": lambda grid: np.rot90(grid, 2).T,
+}
+
+# Share of outline pixels whose id lies between its neighbours'; 0.04 at most in right masks, and about 0.1
+# in masks of ids that were smoothed.
+SMOOTHED = 0.06
+
+# Shares of the seven classes in three zones of a face's mask: the outermost cells, the rest around the
+# middle, and the middle (half as wide and high as the picture). Near the means of 2,280 rendered faces and
+# of 700 photos; rare classes are given a little, so that no mask is impossible.
+ZONES = np.array(
+    [
+        [0.739, 0.060, 0.170, 0.005, 0.001, 0.020, 0.005],
+        [0.480, 0.170, 0.293, 0.010, 0.002, 0.040, 0.005],
+        [0.050, 0.760, 0.100, 0.020, 0.050, 0.010, 0.010],
+    ]
+)
+# Log-likelihood per pixel, summed over the zones, that renaming the classes must gain: on average over a
+# folder, or in a single mask of an otherwise right folder (a right one gains up to 0.7).
+GAIN_OF_FOLDER, GAIN_OF_MASK = 0.3, 0.9
+
+
+class Renaming(NamedTuple):
+    """A mistake in what masks call their classes: what it is, how to mend it, what each class seen means."""
+
+    mistake: str
+    fix: str
+    meant: tuple[int, ...]
+
+
+RENAMINGS = (
+    Renaming(
+        "colours in the order BGR: what is hair seems to be stored as sunglasses",
+        "Store RGB: OpenCV's imwrite takes BGR, so convert by cvtColor first",
+        (0, 1, 4, 6, 2, 5, 3),
+    ),
+    Renaming(
+        "class ids that begin at 1: the background seems to be stored as skin, skin as hair",
+        "Subtract 1 from all ids: background is 0",
+        (0, 0, 1, 2, 3, 4, 5),
+    ),
+    Renaming(
+        "a background stored as sunglasses: LFW's part labels paint it blue, (0, 0, 255)",
+        "Paint the background black, (0, 0, 0)",
+        (0, 1, 2, 3, 0, 5, 6),
+    ),
+    Renaming("background and skin exchanged", "Exchange the two", (1, 0, 2, 3, 4, 5, 6)),
+    Renaming("skin and hair exchanged", "Exchange the two: 1 is skin, 2 is hair", (0, 2, 1, 3, 4, 5, 6)),
+)
+
+
+def shrink(image: Image.Image, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the edge strength of an image, float32, and its mask, uint8, both [GRID, GRID].
+
+    Args:
+        image: RGB.
+        mask: uint8 [H, W], class ids, of the image's size.
+    """
+    gray = np.asarray(image.convert("L").resize((GRID, GRID), Image.Resampling.BOX), np.float32)
+    # The square root keeps one strong edge, such as a collar, from outweighing the whole face.
+    edges = np.sqrt(np.hypot(*np.gradient(gray)))
+    return edges, np.asarray(Image.fromarray(mask).resize((GRID, GRID), Image.Resampling.NEAREST))
+
+
+def find_misfit(edges: np.ndarray, mask: np.ndarray) -> str | None:
+    """Return how a mask must be turned or moved to fit its photo, in words; None if it fits as it is.
+
+    The outline of a mask that fits lies on edges of the image.
+
+    Args:
+        edges, mask: as `shrink` returns them.
+    """
+    outline = draw_outline(mask)
+    if not outline.any():
+        return None
+    as_it_is = measure_fit(edges, outline)
+    turned = {name: measure_fit(edges, turn(outline)) for name, turn in TURNS.items()}
+    best = max(turned, key=turned.__getitem__)
+    right, down, moved = find_best_move(edges, outline)
+    moves = np.hypot(right, down) >= DISPLACED * GRID and moved > STRONGER * as_it_is
+    if turned[best] > STRONGER_TURNED * as_it_is and not (moves and moved > turned[best]):
+        return best
+    return f"moved {right / GRID:+.0%} of the width right, {down / GRID:+.0%} down" if moves else None
+
+
+def measure_fit(edges: np.ndarray, outline: np.ndarray) -> float:
+    """Return the mean edge strength under an outline."""
+    return float((edges * outline).sum() / outline.sum())
+
+
+def find_best_move(edges: np.ndarray, outline: np.ndarray) -> tuple[int, int, float]:
+    """Return the move (cells right, cells down) that puts an outline on the strongest edges, and their mean.
+
+    The means for all moves are computed at once, as a cross-correlation by Fourier transform.
+    """
+    padded = (2 * GRID, 2 * GRID)
+    moves = np.conj(np.fft.rfft2(outline, padded))
+    under = np.fft.irfft2(np.fft.rfft2(edges, padded) * moves, padded)
+    length = np.fft.irfft2(np.fft.rfft2(np.ones_like(edges), padded) * moves, padded)
+    strength = np.roll(under / np.maximum(length, 1), (REACH, REACH), (0, 1))[
+        : 2 * REACH + 1, : 2 * REACH + 1
+    ]
+    down, right = np.unravel_index(strength.argmax(), strength.shape)
+    return int(right) - REACH, int(down) - REACH, float(strength.max())
+
+
+def draw_outline(mask: np.ndarray) -> np.ndarray:
+    """Return float32 [H, W], one where a neighbour is of another class."""
+    outline = np.zeros(mask.shape, np.float32)
+    beside, below = mask[:, 1:] != mask[:, :-1], mask[1:] != mask[:-1]
+    for edge, first, second in (
+        (beside, np.s_[:, 1:], np.s_[:, :-1]),
+        (below, np.s_[1:], np.s_[:-1]),
+    ):
+        outline[first] += edge
+        outline[second] += edge
+    return np.minimum(outline, 1)
+
+
+def share_zones(mask: np.ndarray) -> np.ndarray:
+    """Return the shares of the classes in the three zones of a mask, float64 [3, 7].
+
+    Args:
+        mask: uint8 [GRID, GRID], class ids.
+    """
+    zone = np.ones(mask.shape, int)
+    zone[[0, -1]] = zone[:, [0, -1]] = 0
+    middle = slice(GRID // 4, -GRID // 4)
+    zone[middle, middle] = 2
+    counts = np.zeros(ZONES.shape)
+    np.add.at(counts, (zone, mask), 1)
+    return counts / counts.sum(1, keepdims=True)
+
+
+def measure_renamings(shares: np.ndarray) -> np.ndarray:
+    """Return how much likelier each of RENAMINGS makes a mask, in log-likelihood per pixel, float64 [5].
+
+    Args:
+        shares: float64 [3, 7], as `share_zones` returns them.
+    """
+    likelihood, seen = np.log(ZONES), np.flatnonzero(shares.any(0))
+    gains = []
+    for renaming in RENAMINGS:
+        meant = np.array(renaming.meant)
+        gain = (shares * (likelihood[:, meant] - likelihood)).sum()
+        # Two classes that a mask tells apart were not one.
+        merges = len(set(meant[seen].tolist())) < len(seen)
+        gains.append(min(gain, -1.0) if merges else gain)
+    return np.array(gains)
+
+
+def find_oddity(mask: np.ndarray, shares: np.ndarray) -> tuple[str, str] | None:
+    """Return what no mask of a face shows, in words, and what to do; None if there is nothing of the kind.
+
+    Args:
+        mask: uint8 [H, W], class ids, at its own size.
+        shares: float64 [7], of the classes in it.
+    """
+    seen = [name for name, share in zip(PIXEL_CLASSES, shares, strict=True) if share]
+    if len(seen) == 1:
+        return f"the mask shows no face: all of it is {seen[0]}", "Look at it, and at how it was made"
+    if not shares[0]:
+        return "the mask has no background", "Look at it, and at how it was made"
+    if measure_lines_between(mask) > SMOOTHED:
+        fix = "Resize masks by nearest neighbour: smoothing ids makes other classes of two"
+        return "the mask seems smoothed: lines of other classes run between two", fix
+    return None
+
+
+def measure_lines_between(mask: np.ndarray) -> float:
+    """Return how often a pixel on an outline has an id between those of the two pixels beside it."""
+    between = outlines = 0
+    for grid in (mask, mask.T):
+        before, here, after = grid[:, :-2], grid[:, 1:-1], grid[:, 2:]
+        outlines += np.count_nonzero(before != after)
+        rising, falling = (before < here) & (here < after), (before > here) & (here > after)
+        between += np.count_nonzero(rising | falling)
+    return between / max(outlines, 1)
