@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from elfw_helpers.mask_doubts import (
     share_zones,
     shrink,
 )
-from elfw_helpers.origins import COPY, MANIFEST
+from elfw_helpers.origins import COPY, MANIFEST, source_of
 
 # Root mean square difference of two 16 x 16 thumbnails, in gray levels, below which they show one photo:
 # on real photos the nearest two differ by over 20, one saved twice (other size, other quality) by under 2.
@@ -133,7 +133,7 @@ def find_shared_persons(layout: Layout) -> Iterator[DataError]:
             first_split, first_name = home.setdefault(person, (split, name))
             if first_split != split:
                 found = f"{person} is in {first_split} ({first_name}) and in {split} ({name})"
-                fix = "Keep all photos of a person in one split: a network knows faces again"
+                fix = "Keep a person in one split: networks know faces again. persons.txt can say who is who"
                 yield DataError(layout.root / f"{split}.txt", found, fix)
 
 
@@ -143,8 +143,11 @@ def find_repeated_photos(layout: Layout, looks: dict[str, Look]) -> Iterator[Dat
         return
     split_of = {name: split for split, names in layout.splits.items() for name in names}
     names, thumbnails = list(looks), np.stack([look.thumbnail for look in looks.values()])
+    sources = np.array([source_of(name) for name in names])
     for index, name in enumerate(names[1:], 1):
         distance = np.sqrt(((thumbnails[:index] - thumbnails[index]) ** 2).mean(1))
+        # Augmented copies of one face look alike, and are meant to.
+        distance[sources[:index] == sources[index]] = np.inf
         if distance.min() >= SAME_PHOTO:
             continue
         twin = names[distance.argmin()]
@@ -208,18 +211,8 @@ def find_renamed_masks(gains: dict[str, np.ndarray]) -> dict[str, int]:
 def describe(audit: Audit, most: int = 20) -> str:
     """Return the audit as text: counts, files passed over, problems and suspects, at most `most` of each."""
     lines = [f"{audit.layout.root}: {len(audit.layout.images)} images, {len(audit.looks)} of them readable"]
-    sizes = Counter(look.size for look in audit.looks.values()).most_common()
-    shown = ", ".join(f"{width} x {height} ({count})" for (width, height), count in sizes[:5])
-    lines.append(f"  sizes       {shown}" + (f" and {len(sizes) - 5} more" if len(sizes) > 5 else ""))
-    attributes = Counter(look.attribute for look in audit.looks.values())
-    lines.append("  attributes  " + ", ".join(f"{name} {attributes[i]}" for i, name in enumerate(ATTRIBUTES)))
-    lines.extend(describe_pixels(audit.looks))
-    persons = f"{len(set(audit.layout.persons.values()))}, {audit.layout.persons_from}"
-    lines.append(f"  persons     {persons} (persons.txt can say who is on each)")
-    for split, names in audit.layout.splits.items():
-        counts = Counter(audit.looks[name].attribute for name in names if name in audit.looks)
-        shares = ", ".join(f"{name} {counts[i]}" for i, name in enumerate(ATTRIBUTES))
-        lines.append(f"  {split:<11} {len(names)} images: {shares}")
+    if audit.looks:
+        lines.extend(describe_faces(audit))
     passed_over = audit.layout.passed_over
     titles = [("file passed over", "files passed over", passed_over)] if passed_over else []
     titles += [("problem", "problems", audit.problems), ("suspect", "suspects", audit.suspects)]
@@ -229,6 +222,27 @@ def describe(audit: Audit, most: int = 20) -> str:
         if len(faults) > most:
             lines.append(f"  - and {len(faults) - most} more")
     return "\n".join(lines)
+
+
+def describe_faces(audit: Audit) -> Iterator[str]:
+    """Yield what was counted in the faces that can be read: sizes, attributes, pixels, persons and splits."""
+    layout, looks = audit.layout, audit.looks
+    sizes = Counter(look.size for look in looks.values()).most_common()
+    shown = ", ".join(f"{width} x {height} ({count})" for (width, height), count in sizes[:5])
+    yield f"  sizes       {shown}" + (f" and {len(sizes) - 5} more" if len(sizes) > 5 else "")
+    yield f"  attributes  {count_attributes(looks.values())}"
+    yield from describe_pixels(looks)
+    persons = len(set(layout.persons.values()))
+    yield f"  persons     {persons}, {layout.persons_from} (persons.txt can say who is on each)"
+    for split, names in layout.splits.items():
+        shares = count_attributes(looks[name] for name in names if name in looks)
+        yield f"  {split:<11} {len(names)} images: {shares}"
+
+
+def count_attributes(looks: Iterable[Look]) -> str:
+    """Return how many faces have each attribute, in words."""
+    counts = Counter(look.attribute for look in looks)
+    return ", ".join(f"{name} {counts[index]}" for index, name in enumerate(ATTRIBUTES))
 
 
 def describe_pixels(looks: dict[str, Look]) -> Iterator[str]:

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from elfw_helpers.images import read_image, read_mask, read_pair
 from elfw_helpers.labels import attribute_from_mask
-from elfw_helpers.layout import scan_folder
+from elfw_helpers.layout import scan_folder, warn_of_passed_over
 from elfw_helpers.splits import Split, carve_validation, draw_split, make_split, warn_of_untested
 
 
@@ -62,10 +62,14 @@ class FaceFolder(Dataset):
 
     Raises:
         DataError: anything about the folder that is off, naming file, line and what to do.
+
+    Warns:
+        PassedOverWarning: files lie in it that are no images, or of a format that is not opened here.
     """
 
     def __init__(self, root: str | Path, labels_file: str = "labels.txt", held_out: str = "elfw_set_00.txt"):
         self.layout = scan_folder(root, labels_file, held_out)
+        warn_of_passed_over(self.layout)
         self.root = self.layout.root
         self.names = list(self.layout.images)
 

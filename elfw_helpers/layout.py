@@ -7,6 +7,7 @@ collects them all.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, NoReturn
 from elfw_helpers.errors import DataError
 from elfw_helpers.images import IMAGE_SUFFIXES, explain_refusal
 from elfw_helpers.labels import ATTRIBUTES, parse_attribute
-from elfw_helpers.names import Names, normalise, numbered_lines, split_line
+from elfw_helpers.names import Names, bare, normalise, numbered_lines, split_line
 from elfw_helpers.origins import COPY, MANIFEST, read_origins, source_of
 from elfw_helpers.splits import SPLIT_NAMES, persons_of
 
@@ -36,6 +37,10 @@ def raise_error(error: DataError) -> NoReturn:
 
 def ignore(error: DataError) -> None:
     """Report nothing."""
+
+
+class PassedOverWarning(UserWarning):
+    """Files lie beside the images or masks of a folder that are not used."""
 
 
 @dataclass
@@ -106,6 +111,7 @@ def fill_layout(
     try:
         find_images(layout, report)
         names = Names(layout.images)
+        find_persons(layout, names, report)
         if (root / "labels").is_dir():
             masks = list_files(root / "labels", report, layout.passed_over.append)
             layout.masks = pair_up(layout.images, masks, names, report)
@@ -115,7 +121,6 @@ def fill_layout(
             found = f"neither {labels_file} nor a folder labels/ with masks"
             fix = f"Write {labels_file}: a line `NAME hair`, spectacles or cap, an image"
             report(DataError(root, found, fix))
-        find_persons(layout, names, report)
         layout.splits = read_splits(root, held_out, layout.images, names, report)
     except OSError as error:
         raise explain_refusal(root, error) from None
@@ -218,6 +223,14 @@ def describe_passed_over(faults: list[DataError]) -> str:
     return f" (passed over: {shown}{f'; and {len(faults) - NAMED} more' if len(faults) > NAMED else ''})"
 
 
+def warn_of_passed_over(layout: Layout) -> None:
+    """Warn of files that are not used, unless they are hidden, as those that systems leave behind are."""
+    seen = [fault for fault in layout.passed_over if not fault.file.name.startswith(".")]
+    if seen:
+        found = f"{layout.root}: {len(layout.images)} images are used{describe_passed_over(seen)}"
+        warnings.warn(f"{found}. `elfw check` names all", PassedOverWarning, stacklevel=3)
+
+
 def pair_up(images: dict[str, Path], masks: dict[str, Path], names: Names, report: Report) -> dict[str, Path]:
     """Return the masks by the names of their images; report images and masks that stand alone."""
     fix = "Add the missing file, or take this one out; names must match"
@@ -259,7 +272,7 @@ def find_name(path: Path, line: int, text: str, names: Names, report: Report) ->
     name = names.find(text)
     if name is not None:
         return name
-    if "/" in text or "\\" in text or text.startswith(".."):
+    if "/" in bare(text) or text.startswith(".."):
         fix = "Write the bare name of an image in faces/"
         report(DataError(path, f"{text!r} is a path leading out of the folder of faces", fix, line))
     else:

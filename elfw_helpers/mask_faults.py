@@ -7,10 +7,16 @@ from PIL import Image
 
 from elfw_helpers.labels import PALETTE, PIXEL_CLASSES
 
-# A palette has few colours; smoothing, JPEG and photos make many.
-FEW = 24
-# Largest distance from one of ELFW's colours, of 255, that lossy compression leaves in flat areas.
-LOSSY = 40
+# A palette has few colours, in flat areas: at least this share of its pixels has four neighbours alike.
+# Smoothing, JPEG and photos make many colours, or thin lines of them.
+FEW, FLAT = 24, 0.1
+# No set of classes for faces has more.
+MOST_IDS = 50
+# Lossy compression touches over this share of a mask's pixels, most of them by so little, of 255; smoothing
+# touches outlines alone (embedded masks: JPEG two thirds of the pixels, smoothing a quarter at most).
+TOUCHED, LITTLE = 0.3, 12
+# ELFW's colours as ITU-R 601 makes gray of them.
+LUMINANCES = np.asarray(Image.fromarray(PALETTE[None]).convert("L"))
 MODES = {
     "1": "It holds two levels only: save one 8-bit channel of class ids",
     "LA": "It has an alpha channel: save its other channel alone, `.getchannel(0)`, or colours as RGB",
@@ -33,23 +39,27 @@ def explain_ids(ids: np.ndarray) -> tuple[str, str]:
         ids: uint8 [H, W].
     """
     row, column = np.argwhere(ids >= len(PIXEL_CLASSES))[0]
-    cause, fix = guess_ids(np.unique(ids))
+    cause, fix = guess_ids(np.unique(ids).astype(int), is_flat(ids, ids >= len(PIXEL_CLASSES)))
     found = f"class id {ids[row, column]} at row {row}, column {column}{cause}"
     return found, f"{fix}. A one-channel mask holds ids 0 to {len(PIXEL_CLASSES) - 1}"
 
 
-def guess_ids(levels: np.ndarray) -> tuple[str, str]:
+def guess_ids(levels: np.ndarray, flat: bool) -> tuple[str, str]:
     """Return a remark on where the levels of a channel come from, and what to do."""
     step, highest = int(np.gcd.reduce(levels)), len(PIXEL_CLASSES) - 1
     if levels.tolist() in ([0, 255], [255]):
         return ": black and white, which tells one class only", "Give every class its id"
     if step > 1 and levels[-1] <= highest * step:
         return f": every level is a multiple of {step}, ids stretched to be seen", f"Divide by {step}"
+    if levels[-1] == 255 and np.abs(levels - np.round(levels * highest / 255) * 255 / highest).max() < 1:
+        return ": the levels are ids spread over 0 to 255", f"Multiply by {highest} / 255 and round"
+    if np.isin(levels, LUMINANCES).all():
+        return ": the gray levels of ELFW's colours, a coloured mask turned gray", "Keep it in RGB"
     if levels[-1] == 255 and levels[-2] <= highest:
         return ": 255 marks pixels to ignore, as in PASCAL VOC", "Give them a class, such as background, 0"
     if levels[0] == 1 and levels[-1] == highest + 1:
         return ": the ids begin at 1", "Subtract 1"
-    if len(levels) > FEW:
+    if not flat or len(levels) > FEW or levels[-1] > MOST_IDS:
         fix = "Resize by nearest neighbour and store as PNG, and make sure that it is no gray photo"
         return f": {len(levels)} gray levels, as from smoothing, JPEG or a photo", fix
     return ": ids of another set of classes (CelebAMask-HQ has 19)", "Map them to ELFW's classes"
@@ -87,11 +97,25 @@ def guess_colours(image: Image.Image, colours: np.ndarray, unknown: np.ndarray) 
         return "under a transparent part of the alpha channel, ", fix
     if (colours == colours[..., :1]).all():
         return "gray levels in three channels: ", "If they are class ids, save one 8-bit channel of them"
-    if 1 < len(odd) <= FEW or voc:
+    if len(odd) <= FEW and is_flat(colours, unknown):
         return f"another palette{voc}: ", "Replace each of its colours by the class's own"
-    if len(odd) > FEW:
+    if len(odd) > 1:
         return guess_smoothing(image, colours, unknown)
     return "", "Resize masks by nearest neighbour and store them as PNG: smoothing and JPEG make new colours"
+
+
+def is_flat(values: np.ndarray, odd: np.ndarray) -> bool:
+    """Return whether the odd pixels of a mask form areas, rather than lines or noise.
+
+    Args:
+        values: uint8 [H, W] or [H, W, 3].
+        odd: boolean [H, W].
+    """
+    values = values.reshape(*odd.shape, -1)
+    centre = values[1:-1, 1:-1]
+    neighbours = (values[:-2, 1:-1], values[2:, 1:-1], values[1:-1, :-2], values[1:-1, 2:])
+    inside = np.logical_and.reduce([(centre == neighbour).all(-1) for neighbour in neighbours])
+    return bool((inside & odd[1:-1, 1:-1]).sum() >= FLAT * odd.sum())
 
 
 def take_sample(pixels: np.ndarray, most: int = 10_000) -> np.ndarray:
@@ -111,10 +135,11 @@ def guess_smoothing(image: Image.Image, colours: np.ndarray, unknown: np.ndarray
     """Return whether many unknown colours come from lossy compression, from smoothing, or from no mask."""
     sample = take_sample(colours[unknown]).astype(int)
     distance = np.abs(sample[:, None] - PALETTE.astype(int)).max(2).min(1)
-    if image.format in ("WEBP", "AVIF", "JPEG2000") or np.median(distance) <= LOSSY:
+    many = unknown.mean() > TOUCHED
+    if image.format in ("WEBP", "AVIF", "JPEG2000") or (many and np.median(distance) <= LITTLE):
         fix = "Make the mask anew as PNG: lossy compression such as JPEG's changes colours"
         return "colours close to ELFW's, as lossy compression leaves them: ", fix
-    if unknown.mean() < 0.5:
+    if not many:
         fix = "Resize masks by nearest neighbour: smoothing makes new colours between two classes"
         return "colours between two classes, as smoothing makes them: ", fix
     return "a photo or an overlay rather than a mask: ", "Put the mask itself there"

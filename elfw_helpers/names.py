@@ -42,12 +42,12 @@ class Names:
 
     def find(self, text: str) -> str | None:
         """Return the name that a text means, with or without its extension and `faces/`; None if none."""
-        text = normalise(text.removeprefix("./").removeprefix("faces/"))
+        text = normalise(bare(text))
         return self._names.get(text) or self._names.get(strip_suffix(text))
 
     def describe_nearest(self, text: str) -> str:
         """Return a remark on the name that is nearly a text and how the two differ, or nothing."""
-        text = normalise(strip_suffix(text))
+        text = normalise(strip_suffix(bare(text)))
         near = self._near.get(loosen(text))
         if near is None:
             return ""
@@ -60,6 +60,11 @@ class Names:
 def name_character(character: str | None) -> str:
     """Return a character and its code, for those that look alike; a word for one that is missing."""
     return f"{character!r} (U+{ord(character):04X})" if character else "none"
+
+
+def bare(text: str) -> str:
+    """Return what a list calls an image, without the folder of faces that some write before it."""
+    return text.replace("\\", "/").removeprefix("./").removeprefix("faces/")
 
 
 def strip_suffix(text: str) -> str:

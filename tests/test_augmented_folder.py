@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
+from conftest import write_face
 
 from elfw_helpers.augment import (
     OBJECTS,
@@ -24,6 +25,7 @@ from elfw_helpers.cli import main
 from elfw_helpers.datasets import FaceFolder, FaceTensors
 from elfw_helpers.errors import DataError
 from elfw_helpers.labels import EYEWEAR, attribute_from_mask
+from elfw_helpers.origins import source_of
 from elfw_helpers.rendering import render_folder
 
 FEW = 10
@@ -120,6 +122,103 @@ def test_elfw_own_filter_leaks_on_this_folder_and_ours_does_not(source, augmente
     trained = read_augmented(augmented, training_names(source), size=32)
     assert trained.names == selected and tuple(trained.images.shape) == (len(selected), 32, 32, 3)
     assert tuple(trained.masks.shape) == (len(selected), 32, 32)
+
+
+def shared_sources(faces, split):
+    """Return the source faces with copies on both sides of a drawn split, and the persons on both sides."""
+    parts = [split.train.tolist() + split.validation.tolist(), split.test.tolist()]
+    sources = [{source_of(faces.names[index]) for index in part} for part in parts]
+    persons = [{faces.persons[index] for index in part} for part in parts]
+    return sources[0] & sources[1], persons[0] & persons[1]
+
+
+def test_copies_of_one_person_stay_on_one_side_of_a_drawn_split(source, tmp_path):
+    copies = augment_folder(source, tmp_path / "augmented", ("hand",), count=120).folder
+    faces = FaceFolder(copies)
+    assert (
+        not (copies / "persons.txt").exists()
+        and "by their sources in manifest.json" in faces.layout.persons_from
+    )
+    known = dict(zip(FaceFolder(source).names, FaceFolder(source).persons, strict=True))
+    origins = read_origins(copies)
+    assert faces.persons == [known[origins[name].source] for name in faces.names]
+    for seed in range(3):
+        assert shared_sources(faces, faces.split(seed)) == (set(), set())
+    assert len(faces) > len(set(faces.persons)) > 10
+    assert check_folder(copies).problems == check_folder(copies).suspects == []
+
+
+def test_copies_of_photos_with_unknown_persons_stay_with_their_photo(folder, tmp_path):
+    for kind in ("faces", "labels"):
+        for number, path in enumerate(sorted((folder / kind).iterdir())):
+            path.rename(path.with_name(f"IMG_{number:04d}.png"))
+    faces = FaceFolder(augment_folder(folder, tmp_path / "out", ("hand",), count=90).folder)
+    assert faces.persons == [source_of(name) for name in faces.names]
+    assert shared_sources(faces, faces.split())[0] == set()
+
+
+def test_persons_that_a_list_names_go_with_the_copies(folder, tmp_path):
+    names = FaceFolder(folder).names
+    (folder / "persons.txt").write_text("".join(f"{name} twin {i // 4}\n" for i, name in enumerate(names)))
+    faces = FaceFolder(augment_folder(folder, tmp_path / "out", ("hand",), count=30).folder)
+    place = {name: f"twin {i // 4}" for i, name in enumerate(names)}
+    assert faces.persons == [place[source_of(name)] for name in faces.names]
+
+
+@pytest.mark.parametrize("copy_in", ["train", "test"])
+def test_a_copy_and_its_source_s_person_in_two_frozen_splits_is_a_problem(
+    source, augmented, tmp_path, copy_in
+):
+    """As when a folder is put together from faces, copies, the manifest and lists written by hand."""
+    merged = tmp_path / "merged"
+    copies, faces = FaceFolder(augmented), FaceFolder(source)
+    copy = copies.names[0]
+    person = copies.persons[0]
+    others = [name for name, who in zip(faces.names, faces.persons, strict=True) if who != person]
+    same = [name for name, who in zip(faces.names, faces.persons, strict=True) if who == person]
+    for folder, names in ((augmented, [copy]), (source, others + same)):
+        for kind, ending in (("faces", "jpg"), ("labels", "png")):
+            (merged / kind).mkdir(parents=True, exist_ok=True)
+            for name in names:
+                (merged / kind / f"{name}.{ending}").write_bytes(
+                    (folder / kind / f"{name}.{ending}").read_bytes()
+                )
+    lists = {"train": others[2:], "validation": others[:1], "test": others[1:2]}
+    lists[copy_in] = [*lists[copy_in], copy]
+    other = "test" if copy_in == "train" else "train"
+    lists[other] = [*lists[other], *same]
+    for split, names in lists.items():
+        (merged / f"{split}.txt").write_text("\n".join(names))
+    (merged / "manifest.json").write_bytes((augmented / "manifest.json").read_bytes())
+    leaks = [str(problem) for problem in check_folder(merged).problems if "test" in problem.found]
+    assert any(person in leak and copy in leak for leak in leaks)
+
+
+def test_a_copied_folder_without_its_manifest_still_splits_by_source_and_is_a_suspect(augmented):
+    (augmented / "manifest.json").unlink()
+    faces = FaceFolder(augmented)
+    assert shared_sources(faces, faces.split()) == (set(), set())
+    (suspect,) = check_folder(augmented).suspects
+    assert "named like an augmented copy" in suspect.found and "(and 59 more" in suspect.found
+    (augmented / "manifest.json").write_text("{")
+    with pytest.raises(DataError, match="manifest.json: no manifest of augmented faces"):
+        FaceFolder(augmented)
+
+
+def test_the_copies_of_the_official_release_keep_to_their_source(tmp_path):
+    hands = tmp_path / "elfw_AugmentedHands"
+    for person in range(12):
+        for asset in (3, 14):
+            write_face(hands, f"First_Last{person}_0001_elfw-hand-{asset}", person % 3, 100 * person + asset)
+    faces = FaceFolder(hands)
+    assert set(faces.persons) == {f"First_Last{person}" for person in range(12)}
+    assert check_folder(hands).suspects == []
+
+
+def test_names_of_copies_follow_the_kinds_of_objects():
+    assert all(source_of(Origin("Ann_Lee_0001", kind, 7).name) == "Ann_Lee_0001" for kind in OBJECTS)
+    assert source_of(Origin(Origin("a", "hand", 1).name, "eyewear", 2).name) == "a"
+    assert source_of("anna-smith-001") == "anna-smith-001"
 
 
 def test_a_face_that_the_manifest_does_not_know_is_an_error(source, augmented):

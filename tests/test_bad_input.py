@@ -1,5 +1,6 @@
 """One test for each way a folder can be wrong: the error names the file, what was found and what to do."""
 
+import errno
 import io
 import re
 import struct
@@ -12,7 +13,7 @@ from PIL import Image
 
 from elfw_helpers.datasets import FaceFolder
 from elfw_helpers.errors import DataError
-from elfw_helpers.images import read_image, read_mask
+from elfw_helpers.images import IMAGE_SUFFIXES, read_image, read_mask
 from elfw_helpers.labels import PALETTE, encode_colours
 
 FIRST = "Some_Person00_0001"
@@ -287,3 +288,200 @@ def test_a_damaged_file_of_any_kind_is_read_or_refused_by_name(tmp_path, kind):
 def test_whatever_pillow_raises_is_an_error_that_names_the_file(folder, monkeypatch):
     monkeypatch.setattr(Image.Image, "convert", lambda *_: {}["nothing"])
     fails(folder, f"{FIRST}.png", "cannot be read as an image ('nothing')")
+
+
+# What a mask that cannot be read says about how it came to be so.
+
+
+def voc_palette() -> bytes:
+    """Return the first eight colours of PASCAL VOC's palette."""
+    return np.array(
+        [
+            (0, 0, 0),
+            (128, 0, 0),
+            (0, 128, 0),
+            (128, 128, 0),
+            (0, 0, 128),
+            (128, 0, 128),
+            (0, 128, 128),
+            (128,) * 3,
+        ],
+        np.uint8,
+    ).tobytes()
+
+
+def with_palette(mask, palette):
+    picture = Image.fromarray(mask).convert("P")
+    picture.putpalette(palette)
+    return picture
+
+
+def over_white(mask):
+    """A mask that an editor stored with a transparent background, white beneath."""
+    picture = Image.fromarray(encode_colours(mask)).convert("RGBA")
+    pixels = np.array(picture)
+    pixels[mask == 0] = (255, 255, 255, 0)
+    return Image.fromarray(pixels)
+
+
+def after_jpeg(mask):
+    stream = io.BytesIO()
+    Image.fromarray(encode_colours(mask)).resize((96, 96), Image.Resampling.NEAREST).save(
+        stream, "JPEG", quality=85
+    )
+    return Image.open(stream).convert("RGB")
+
+
+def smoothed(mask):
+    large = Image.fromarray(encode_colours(mask)).resize((96, 96), Image.Resampling.NEAREST)
+    return large.resize((100, 100), Image.Resampling.BILINEAR)
+
+
+def as_ids(change):
+    return lambda mask: Image.fromarray(np.asarray(change(mask.astype(int))).astype(np.uint8))
+
+
+WRONG_MASKS = {
+    "VOC palette": (
+        lambda mask: with_palette(mask, voc_palette()),
+        "indexed with another palette of PASCAL VOC",
+        "keep them alone",
+    ),
+    "VOC palette, VOC ids": (
+        lambda mask: with_palette(np.where(mask == 1, 15, mask).astype(np.uint8), voc_palette() * 4),
+        "indexed with another palette of PASCAL VOC",
+        "Map its indices",
+    ),
+    "own palette": (
+        lambda mask: with_palette(mask, bytes(range(10, 40))),
+        "indexed with another palette: colour",
+        "keep them alone",
+    ),
+    "VOC colours": (
+        lambda mask: with_palette(mask, voc_palette()).convert("RGB"),
+        "another palette of PASCAL VOC",
+        "Replace each",
+    ),
+    "transparent": (over_white, "under a transparent part of the alpha channel", "without an alpha channel"),
+    "JPEG before": (after_jpeg, "as lossy compression leaves them", "as PNG"),
+    "smoothed": (smoothed, "as smoothing makes them", "nearest neighbour"),
+    "gray in three": (
+        lambda mask: Image.fromarray(mask * 40).convert("RGB"),
+        "gray levels in three channels",
+        "one 8-bit channel",
+    ),
+    "black and white": (as_ids(lambda mask: 255 * (mask > 0)), "black and white", "Give every class"),
+    "stretched": (as_ids(lambda mask: 36 * mask), "every level is a multiple of 36", "Divide by 36"),
+    "spread": (
+        as_ids(lambda mask: np.array([0, 42, 255, 0, 170])[mask]),
+        "ids spread over 0 to 255",
+        "Multiply by 6 / 255",
+    ),
+    "void": (
+        as_ids(lambda mask: np.where(mask == 4, 255, mask)),
+        "255 marks pixels to ignore",
+        "background, 0",
+    ),
+    "from 1": (as_ids(lambda mask: np.where(mask == 4, 6, mask) + 1), "the ids begin at 1", "Subtract 1"),
+    "other classes": (
+        as_ids(lambda mask: np.where(mask == 2, 17, mask)),
+        "another set of classes",
+        "Map them",
+    ),
+    "turned gray": (
+        lambda mask: Image.fromarray(encode_colours(mask)).convert("L"),
+        "a coloured mask turned gray",
+        "Keep it in RGB",
+    ),
+    "smoothed, gray": (lambda mask: smoothed(mask).convert("L"), "gray levels, as from", "nearest neighbour"),
+    "gray photo": (
+        lambda mask: (
+            Image.fromarray(paint_face(1, 0)[0]).convert("L").resize((99, 99), Image.Resampling.BILINEAR)
+        ),
+        "gray levels, as from",
+        "no gray photo",
+    ),
+    "photo": (
+        lambda mask: Image.fromarray(paint_face(1, 0)[0]).resize((99, 99)),
+        "a photo or an overlay",
+        "the mask itself",
+    ),
+    "two levels": (lambda mask: Image.fromarray(mask > 0), "mode 1", "two levels only"),
+    "16 bits": (lambda mask: Image.fromarray(mask.astype(np.uint16)), "mode I;16", "of 16 or 32 bits"),
+    "alpha": (lambda mask: Image.fromarray(mask).convert("LA"), "mode LA", "an alpha channel"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_MASKS)
+def test_an_unreadable_mask_says_where_its_fault_comes_from_and_what_to_do(tmp_path, kind):
+    make, found, fix = WRONG_MASKS[kind]
+    make(paint_face(1, 0)[1]).save(tmp_path / "mask.png")
+    with pytest.raises(DataError) as caught:
+        read_mask(tmp_path / "mask.png")
+    assert found in caught.value.found and fix in caught.value.fix
+
+
+def test_a_mask_stored_as_jpeg_is_refused_whatever_its_name(folder):
+    _, mask = paint_face(0, 0)
+    path = folder / "labels" / f"{FIRST}.png"
+    Image.fromarray(mask).save(path, "JPEG", quality=100)
+    assert "Make the mask anew as PNG" in fails(folder, path.name, "a mask stored as JPEG").fix
+
+
+def test_a_mask_made_before_the_rotation_of_its_photo_says_so(folder):
+    for kind, size in (("faces", (20, 40)), ("labels", (40, 20))):
+        Image.new("RGB", size).save(folder / kind / f"{FIRST}.png")
+    assert "Turn the mask by 90 degrees" in fails(folder, f"{FIRST}.png", "mask of 40 x 20 on an image").fix
+
+
+@pytest.mark.parametrize("suffix", ["ppm", "bmp", "tif", "pgm", "TIFF", "webp", "tga"])
+def test_masks_in_whatever_lossless_format_pillow_opens(folder, suffix):
+    path = folder / "labels" / f"{FIRST}.png"
+    with Image.open(path) as picture:
+        colours = picture.copy()
+    path.unlink()
+    mask = paint_face(0, 1)[1]
+    picture = Image.fromarray(mask) if suffix == "pgm" else colours
+    picture.save(path.with_suffix(f".{suffix}"), **({"lossless": True} if suffix == "webp" else {}))
+    faces = FaceFolder(folder)
+    assert (faces.read(faces.names.index(FIRST))[1] == mask).all()
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jpe", "JPG", "mpo", "ppm", "tga"])
+def test_photos_in_whatever_format_pillow_opens(folder, suffix):
+    kind = {"ppm": "PPM", "tga": "TGA"}.get(suffix, "JPEG")
+    Image.open(folder / "faces" / f"{FIRST}.png").save(folder / "faces" / f"{FIRST}.{suffix}", kind)
+    (folder / "faces" / f"{FIRST}.png").unlink()
+    assert FaceFolder(folder).names[0] == FIRST
+    load(folder)
+
+
+def test_formats_that_run_other_programs_are_no_images(tmp_path):
+    """Named .jpg, PostScript would still reach Ghostscript."""
+    Image.new("RGB", (32, 32)).save(tmp_path / "face.jpg", "EPS")
+    assert ".eps" not in IMAGE_SUFFIXES
+    with pytest.raises(DataError, match="cannot be read as an image"):
+        read_image(tmp_path / "face.jpg")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty"),
+        (b"../store/face.jpg\n", "it is a link to '../store/face.jpg', stored as text"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git LFS pointer"),
+        (b"\n<!DOCTYPE html><html>", "a web page"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+    ],
+)
+def test_what_bears_the_name_of_an_image_and_is_none_is_told(folder, content, said):
+    (folder / "faces" / f"{FIRST}.png").write_bytes(content)
+    fails(folder, f"{FIRST}.png", said)
+
+
+def test_a_photo_that_the_system_refuses(folder, monkeypatch):
+    def refuse(path, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Image, "open", refuse)
+    assert "rights" in fails(folder, f"{FIRST}.png", "cannot be read (Permission denied)").fix

@@ -10,6 +10,7 @@ from elfw_helpers.check import check_folder, describe
 from elfw_helpers.cli import main
 from elfw_helpers.datasets import FaceFolder
 from elfw_helpers.errors import DataError
+from elfw_helpers.layout import PassedOverWarning
 from elfw_helpers.paths import data_folder
 
 
@@ -85,6 +86,15 @@ def test_files_passed_over_are_named_with_the_reason_and_bounded_in_number(folde
     assert any("more: a folder" in line for line in printed.splitlines())
 
 
+def test_loading_warns_of_what_is_passed_over_but_not_of_hidden_files(folder, recwarn):
+    (folder / "faces" / ".DS_Store").touch()
+    FaceFolder(folder)
+    assert not recwarn.list
+    (folder / "faces" / "IMG_7.heic").touch()
+    with pytest.warns(PassedOverWarning, match=r"60 images are used \(passed over: IMG_7.heic: Pillow, as"):
+        FaceFolder(folder)
+
+
 def test_loading_names_what_was_passed_over_where_nothing_is_left(tmp_path):
     for number in range(5):
         (tmp_path / f"IMG_{number}.heic").touch()
@@ -135,7 +145,7 @@ def test_a_folder_that_the_system_refuses_is_one_line_with_path_and_remedy(
     monkeypatch.setattr(Path, "iterdir", refuse)
     assert main(["check", str(folder)]) == 1
     said = capsys.readouterr().out
-    assert f"{folder / refused}: cannot be read (Permission denied). Check its rights" in said
+    assert f"{folder / refused}: cannot be read (Permission denied). Change its rights" in said
     with pytest.raises(DataError, match="Permission denied"):
         FaceFolder(folder)
 

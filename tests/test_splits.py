@@ -26,8 +26,47 @@ def test_persons_by_lfw_s_naming():
     ]
 
 
-def test_numbered_images_are_not_taken_for_one_person():
-    assert persons_of(["face_0001", "face_0002"]) == ["face_0001", "face_0002"]
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["face_0001", "face_0002"],
+        ["IMG_1001", "IMG_1002", "DSC_1000", "DSC_1001"],
+        ["IMG_20230101_0001", "IMG_20230101_0002", "IMG_E1234", "PXL_20230101_101010123"],
+        ["2023_01_01_0001", "2023_01_01_0002", "20230101_0001"],
+        ["DSCF0001", "DSCF0002", "Photo_Day_0001", "Photo_Day_0002", "Camera_A_0001", "Camera_A_0002"],
+        ["WhatsApp Image 2023-01-01 at 10.00.00", "WhatsApp Image 2023-01-01 at 10.00.00_0001"],
+        ["0b2c3f54-7d51-4a0e-9f6b-1d2e3f405162", "0b2c3f54-7d51-4a0e-9f6b-1d2e3f405163"],
+        ["black_cap_0001", "black_cap_0002", "glasses_0001", "glasses_0002", "Scan_1", "Scan_2"],
+    ],
+)
+def test_numbers_of_photos_are_not_taken_for_persons(names):
+    assert persons_of(names) == names
+
+
+def test_persons_in_other_alphabets_and_of_the_embedded_faces():
+    assert persons_of(["Łukasz_Żak_0001", "李_明_0002", "person_0012_0003", "O'Neal_Ryan-Lee_0001"]) == [
+        "Łukasz_Żak",
+        "李_明",
+        "person_0012",
+        "O'Neal_Ryan-Lee",
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::elfw_helpers.splits.SplitWarning")
+def test_a_list_of_persons_wins_over_the_names(folder):
+    names = FaceFolder(folder).names
+    lines = [f"{name}.png\tDr. {number // 3}" for number, name in enumerate(names)]
+    (folder / "persons.txt").write_text("name\tperson\n" + "\n".join(lines))
+    faces = FaceFolder(folder)
+    assert faces.layout.persons_from == "by persons.txt"
+    assert faces.persons == [f"Dr. {number // 3}" for number in range(60)]
+    split = faces.split()
+    assert not {faces.persons[i] for i in split.train.tolist()} & {
+        faces.persons[i] for i in split.test.tolist()
+    }
+    (folder / "persons.txt").write_text("\n".join(lines[1:]))
+    with pytest.raises(DataError, match="image without a person in persons.txt"):
+        FaceFolder(folder)
 
 
 @pytest.mark.parametrize("seed", range(5))

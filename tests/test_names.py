@@ -1,0 +1,107 @@
+"""Names as people write them: found where they mean a file, and else the message says how they differ."""
+
+import unicodedata
+
+import pytest
+from conftest import write_face
+
+from elfw_helpers.check import check_folder
+from elfw_helpers.datasets import FaceFolder
+from elfw_helpers.errors import DataError
+
+NAMES = ("José_Lee_0001", "photo 2", "plain", "Ångström_0003")
+
+
+@pytest.fixture
+def small(tmp_path):
+    for number, name in enumerate(NAMES):
+        write_face(tmp_path, name, number % 3, number)
+    return tmp_path
+
+
+def attributes(root):
+    """Return what labels.txt says, by name; loading raises on any fault."""
+    return FaceFolder(root).layout.listed
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("files", ["NFC", "NFD"])
+def test_names_are_compared_in_composed_unicode(small, form, files):
+    for kind in ("faces", "labels"):
+        for path in list((small / kind).iterdir()):
+            path.rename(path.with_name(unicodedata.normalize(files if kind == "faces" else form, path.name)))
+    text = "\n".join(f"{name} cap" for name in NAMES)
+    (small / "labels.txt").write_text(unicodedata.normalize(form, text), encoding="utf-8")
+    faces = FaceFolder(small)
+    assert set(faces.layout.listed) == set(faces.layout.masks) == set(faces.names)
+    assert faces.names == [path.stem for path in sorted((small / "faces").iterdir())]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda rows: "\r\n".join(f"{name} {value}" for name, value in rows),
+        lambda rows: "\n\n".join(f"  {name}.png \t {value}  " for name, value in rows),
+        lambda rows: "\n".join(f"{name}.JPG,{value.upper()}" for name, value in rows),
+        lambda rows: "\n".join(["filename;label", *(f"{name}.jpeg; {value}" for name, value in rows)]),
+        lambda rows: "\n".join(["# by hand", *(f"faces/{name}.png    {value}" for name, value in rows)]),
+    ],
+    ids=["CRLF", "blanks and tabs", "commas", "a header and semicolons", "a comment and the folder"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lists_as_people_write_them(small, written, encoding):
+    rows = list(zip(NAMES, ("hair", "spectacles", "cap", "hair"), strict=True))
+    (small / "labels.txt").write_bytes(written(rows).encode(encoding))
+    assert attributes(small) == dict(zip(NAMES, (0, 1, 2, 0), strict=True))
+
+
+def test_split_lists_take_the_same_names(small):
+    for split, name in (
+        ("train", "Jose\u0301_Lee_0001.png"),
+        ("validation", "faces\\plain.jpg"),
+        ("test", "photo 2"),
+    ):
+        (small / f"{split}.txt").write_text(f"name\n{name}\n", encoding="utf-8")
+    with (small / "train.txt").open("a", encoding="utf-8") as lines:
+        lines.write("Ångström_0003\n")
+    assert FaceFolder(small).layout.splits["validation"] == ["plain"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Plain", "'plain' is there: character 1 is 'P' (U+0050) instead of 'p' (U+0070)"),
+        ("photo_2", "'photo 2' is there: character 6 is '_' (U+005F) instead of ' ' (U+0020)"),
+        ("photo\u00a02", "'photo 2' is there: character 6 is '\\xa0' (U+00A0)"),
+        ("Jose_Lee_0001", "'José_Lee_0001' is there: character 4 is 'e' (U+0065) instead of 'é' (U+00E9)"),
+        ("José_Lee_1", "'José_Lee_0001' is there: character 10 is '1' (U+0031) instead of '0' (U+0030)"),
+        ("рlain", "is not among the images. Correct"),
+    ],
+)
+def test_a_name_that_nearly_fits_says_how_it_differs(small, text, said):
+    (small / "elfw_set_00.txt").write_text(f"{text}\n", encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        FaceFolder(small)
+    assert said in str(caught.value)
+
+
+def test_a_mask_that_nearly_fits_says_how_it_differs(small):
+    (small / "labels" / "plain.png").rename(small / "labels" / "Plain.PNG")
+    found = [problem.found for problem in check_folder(small).problems]
+    assert found == [
+        "image without a mask in labels/; 'Plain' is there: "
+        "character 1 is 'p' (U+0070) instead of 'P' (U+0050)",
+        "mask without an image; 'plain' is there: character 1 is 'P' (U+0050) instead of 'p' (U+0070)",
+    ]
+
+
+def test_two_files_of_one_name_in_two_unicode_forms(small):
+    write_face(small, unicodedata.normalize("NFD", "José_Lee_0001"), 0, 9)
+    with pytest.raises(DataError, match="has the same name as"):
+        FaceFolder(small)
+
+
+def test_a_first_line_that_is_no_header_is_not_passed_over(small):
+    (small / "elfw_set_00.txt").write_text("nobody\nplain\n")
+    with pytest.raises(DataError, match="'nobody' is not among the images"):
+        FaceFolder(small)
