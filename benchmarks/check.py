@@ -14,29 +14,43 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from elfw_helpers.check import Look, find_doubtful_masks
+from elfw_helpers.check import Look, examine, find_doubtful_masks
 from elfw_helpers.datasets import FaceFolder, in_parallel
 from elfw_helpers.labels import PIXEL_CLASSES
 from elfw_helpers.layout import Layout
-from elfw_helpers.mask_doubts import find_emptiness, find_misfit, measure_renamings, share_zones, shrink
 from elfw_helpers.paths import project_folder
 
 SIZES = (1, 3, 10, 40, 200)
-SWAPPED = np.array([0, 1, 4, 6, 2, 5, 3], np.uint8)
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def rename(*meant: int) -> Change:
+    """Return what exchanges the classes of a mask: class k becomes meant[k]."""
+    return lambda mask: np.array(meant)[mask]
+
+
+def shake(mask: np.ndarray, resample: Image.Resampling) -> np.ndarray:
+    """Return a mask that was resized to 7 / 8 and back."""
+    picture = Image.fromarray(mask)
+    smaller = picture.resize((picture.width * 7 // 8, picture.height * 7 // 8), resample)
+    return np.asarray(smaller.resize(picture.size, resample))
+
+
 # What is done to each mask, and what the suspect then says. Faces that a mistake cannot befall, such as
 # ids from 1 with a class 6, are not drawn for it.
-MISTAKES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
-    "BGR": (lambda mask: SWAPPED[mask], "order BGR"),
+MISTAKES: dict[str, tuple[Change, str]] = {
+    "BGR": (rename(0, 1, 4, 6, 2, 5, 3), "order BGR"),
     "ids from 1": (lambda mask: mask + 1, "begin at 1"),
     "blue background": (lambda mask: np.where(mask == 0, 4, mask), "stored as sunglasses: LFW"),
-    "background and skin exchanged": (
-        lambda mask: np.array([1, 0, 2, 3, 4, 5, 6])[mask],
-        "and skin exchanged",
-    ),
-    "skin and hair exchanged": (lambda mask: np.array([0, 2, 1, 3, 4, 5, 6])[mask], "and hair exchanged"),
+    "background and skin exchanged": (rename(1, 0, 2, 3, 4, 5, 6), "and skin exchanged"),
+    "skin and hair exchanged": (rename(0, 2, 1, 3, 4, 5, 6), "and hair exchanged"),
     "no background": (lambda mask: np.where(mask == 0, 5, mask), "no background"),
     "one class": (np.zeros_like, "all of it is background"),
+    "ids smoothed": (lambda mask: shake(mask, Image.Resampling.BILINEAR), "smoothed"),
+    "resized by nearest (right)": (lambda mask: shake(mask, Image.Resampling.NEAREST), "smoothed"),
     "turned by 90 degrees": (np.rot90, "90 degrees clockwise"),
     "turned by 180 degrees": (lambda mask: np.rot90(mask, 2), "180 degrees"),
     "turned by 270 degrees": (lambda mask: np.rot90(mask, 3), "90 degrees counter-clockwise"),
@@ -45,25 +59,14 @@ MISTAKES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
 }
 
 
-def look_at(faces: FaceFolder, index: int, change: Callable[[np.ndarray], np.ndarray] | None) -> Look | None:
+def look_at(faces: FaceFolder, index: int, change: Change | None) -> Look | None:
     """Return what `elfw check` sees of a face whose mask is changed; None if that is not possible."""
     image, mask = faces.read(index)
     if change is not None:
         mask = np.ascontiguousarray(change(mask), np.uint8)
     if mask.max() >= len(PIXEL_CLASSES) or mask.shape != (image.height, image.width):
         return None
-    edges, small = shrink(image, mask)
-    shares = np.bincount(mask.ravel(), minlength=len(PIXEL_CLASSES)) / mask.size
-    gains = measure_renamings(share_zones(small))
-    return Look(
-        image.size,
-        None,
-        shares,
-        np.zeros(1),
-        emptiness=find_emptiness(shares),
-        misfit=find_misfit(edges, small),
-        gains=gains,
-    )
+    return examine(image, mask, None)
 
 
 def measure_shares(looks: list[Look], said: str, folders: int) -> list[float]:

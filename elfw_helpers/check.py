@@ -19,8 +19,8 @@ from elfw_helpers.mask_doubts import (
     GAIN_OF_FOLDER,
     GAIN_OF_MASK,
     RENAMINGS,
-    find_emptiness,
     find_misfit,
+    find_oddity,
     measure_renamings,
     share_zones,
     shrink,
@@ -42,7 +42,7 @@ class Look:
         shares: share of the image that each of the seven classes covers, or None without a mask.
         thumbnail: float32 [256], gray levels, to find a photo stored twice.
         relabelled: labels.txt says something else than the mask.
-        emptiness: what the mask lacks; None if nothing.
+        oddity: what no mask of a face shows, and what to do about it; None if nothing.
         misfit: how the mask must be turned or moved to fit the image; None if it fits as it is.
         gains: how much likelier each of RENAMINGS makes the mask, or None without a mask.
     """
@@ -52,7 +52,7 @@ class Look:
     shares: np.ndarray | None
     thumbnail: np.ndarray
     relabelled: bool = False
-    emptiness: str | None = None
+    oddity: tuple[str, str] | None = None
     misfit: str | None = None
     gains: np.ndarray | None = None
 
@@ -104,9 +104,19 @@ def look_at(layout: Layout, name: str) -> Look | DataError:
         image, mask = read_pair(layout.images[name], layout.masks.get(name))
     except DataError as error:
         return error
-    listed = layout.listed.get(name)
-    small = image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    thumbnail = np.asarray(small, np.float32).ravel()
+    return examine(image, mask, layout.listed.get(name))
+
+
+def examine(image: Image.Image, mask: np.ndarray | None, listed: int | None) -> Look:
+    """Note what the audit needs of one face.
+
+    Args:
+        image: RGB.
+        mask: uint8 [H, W], class ids, of the image's size; None without masks.
+        listed: class index by labels.txt; None without one.
+    """
+    tiny = image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    thumbnail = np.asarray(tiny, np.float32).ravel()
     if mask is None:
         return Look(image.size, listed, None, thumbnail)
     ruled = attribute_from_mask(mask)
@@ -118,7 +128,7 @@ def look_at(layout: Layout, name: str) -> Look | DataError:
         shares=shares,
         thumbnail=thumbnail,
         relabelled=listed is not None and listed != ruled,
-        emptiness=find_emptiness(shares),
+        oddity=find_oddity(mask, shares),
         misfit=find_misfit(edges, small),
         gains=measure_renamings(share_zones(small)),
     )
@@ -181,9 +191,8 @@ def find_doubtful_masks(layout: Layout, looks: dict[str, Look]) -> Iterator[Data
             mistake = RENAMINGS[renamed[name]]
             doubt = f"the mask seems to have {mistake.mistake}", mistake.fix
             doubts.setdefault(doubt, []).append(name)
-        elif look.emptiness:
-            doubt = f"the mask shows no face: {look.emptiness}", "Look at it, and at how it was made"
-            doubts.setdefault(doubt, []).append(name)
+        elif look.oddity:
+            doubts.setdefault(look.oddity, []).append(name)
         if look.misfit:
             moved = "moved" in look.misfit
             cause = "ELFW version 1 had displaced masks" if moved else "EXIF may turn the photo alone"
@@ -221,7 +230,8 @@ def describe(audit: Audit, most: int = 20) -> str:
         lines.extend(f"  - {fault}" for fault in faults[:most])
         if len(faults) > most:
             lines.append(f"  - and {len(faults) - most} more")
-    return "\n".join(lines)
+    # Names that are no Unicode, as old archives leave them, would stop the printing.
+    return "\n".join(lines).encode("utf-8", "backslashreplace").decode()
 
 
 def describe_faces(audit: Audit) -> Iterator[str]:

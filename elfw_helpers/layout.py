@@ -35,10 +35,6 @@ def raise_error(error: DataError) -> NoReturn:
     raise error
 
 
-def ignore(error: DataError) -> None:
-    """Report nothing."""
-
-
 class PassedOverWarning(UserWarning):
     """Files lie beside the images or masks of a folder that are not used."""
 
@@ -159,7 +155,7 @@ def is_of_layout(path: Path) -> bool:
     return path.name == "labels" or path.suffix in (".txt", ".json")
 
 
-def list_files(folder: Path, report: Report, pass_over: Report = ignore) -> dict[str, Path]:
+def list_files(folder: Path, report: Report, pass_over: Report) -> dict[str, Path]:
     """Return image files by name (without extension), sorted.
 
     Args:

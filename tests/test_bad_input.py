@@ -266,30 +266,6 @@ def test_smoothed_mask_is_refused_not_taken_for_background(tmp_path):
         read_mask(tmp_path / "smooth.png")
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "kind", ["BLP", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "SGI", "TGA", "TIFF", "WEBP"]
-)
-def test_a_damaged_file_of_any_kind_is_read_or_refused_by_name(tmp_path, kind):
-    file, path = io.BytesIO(), tmp_path / "face"
-    Image.fromarray(paint_face(1, 0)[0]).convert("P" if kind == "BLP" else "RGB").save(file, kind)
-    chance, whole = np.random.default_rng(0), file.getvalue()
-    for _ in range(40):
-        damaged = np.frombuffer(whole, np.uint8).copy()
-        places = chance.integers(4, min(len(whole), 200), 8)
-        damaged[places] = chance.integers(0, 256, 8)
-        path.write_bytes(damaged.tobytes())
-        try:
-            assert read_image(path).mode == "RGB"
-        except DataError as error:
-            assert error.file == path
-
-
-def test_whatever_pillow_raises_is_an_error_that_names_the_file(folder, monkeypatch):
-    monkeypatch.setattr(Image.Image, "convert", lambda *_: {}["nothing"])
-    fails(folder, f"{FIRST}.png", "cannot be read as an image ('nothing')")
-
-
 # What a mask that cannot be read says about how it came to be so.
 
 
@@ -485,3 +461,27 @@ def test_a_photo_that_the_system_refuses(folder, monkeypatch):
 
     monkeypatch.setattr(Image, "open", refuse)
     assert "rights" in fails(folder, f"{FIRST}.png", "cannot be read (Permission denied)").fix
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "kind", ["BLP", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "SGI", "TGA", "TIFF", "WEBP"]
+)
+def test_a_damaged_file_of_any_kind_is_read_or_refused_by_name(tmp_path, kind):
+    file, path = io.BytesIO(), tmp_path / "face"
+    Image.fromarray(paint_face(1, 0)[0]).convert("P" if kind == "BLP" else "RGB").save(file, kind)
+    chance, whole = np.random.default_rng(0), file.getvalue()
+    for _ in range(40):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        places = chance.integers(4, min(len(whole), 200), 8)
+        damaged[places] = chance.integers(0, 256, 8)
+        path.write_bytes(damaged.tobytes())
+        try:
+            assert read_image(path).mode == "RGB"
+        except DataError as error:
+            assert error.file == path
+
+
+def test_whatever_pillow_raises_is_an_error_that_names_the_file(folder, monkeypatch):
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: {}["nothing"])
+    fails(folder, f"{FIRST}.png", "cannot be read as an image ('nothing')")

@@ -1,4 +1,6 @@
 import errno
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,12 @@ def test_loading_warns_of_what_is_passed_over_but_not_of_hidden_files(folder, re
         FaceFolder(folder)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux only")
+def test_names_that_are_no_unicode_can_be_printed(folder):
+    (folder / "faces" / os.fsdecode(b"Jos\xe9.txt")).touch()
+    assert r"Jos\udce9.txt" in describe(check_folder(folder)).encode().decode()
+
+
 def test_loading_names_what_was_passed_over_where_nothing_is_left(tmp_path):
     for number in range(5):
         (tmp_path / f"IMG_{number}.heic").touch()
@@ -145,7 +153,7 @@ def test_a_folder_that_the_system_refuses_is_one_line_with_path_and_remedy(
     monkeypatch.setattr(Path, "iterdir", refuse)
     assert main(["check", str(folder)]) == 1
     said = capsys.readouterr().out
-    assert f"{folder / refused}: cannot be read (Permission denied). Change its rights" in said
+    assert f"{folder / refused}: cannot be read (Permission denied)" in said and "rights (`ls -ld`" in said
     with pytest.raises(DataError, match="Permission denied"):
         FaceFolder(folder)
 

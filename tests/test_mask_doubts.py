@@ -35,6 +35,10 @@ def in_bgr(mask):
     return encode_colours(mask)[..., ::-1]
 
 
+def smooth(mask, side):
+    return np.asarray(Image.fromarray(mask).resize((side, side), Image.Resampling.BILINEAR))
+
+
 CHANGES = {
     "as they are": (lambda mask: mask, None),
     "ids from 1": (lambda mask: mask + 1, "class ids that begin at 1"),
@@ -43,8 +47,9 @@ CHANGES = {
         lambda mask: np.array([1, 0, 2, 3, 4, 5, 6], np.uint8)[mask],
         "background and skin exchanged",
     ),
-    "no background": (lambda mask: np.where(mask == 0, 5, mask), "no face: it has no background"),
+    "no background": (lambda mask: np.where(mask == 0, 5, mask), "the mask has no background"),
     "one class": (np.zeros_like, "no face: all of it is background"),
+    "ids smoothed": (lambda mask: smooth(smooth(mask, 112), 128), "the mask seems smoothed"),
     "turned left": (np.rot90, "turned by 90 degrees clockwise"),
     "turned right": (lambda mask: np.rot90(mask, -1), "turned by 90 degrees counter-clockwise"),
     "upside down": (lambda mask: np.rot90(mask, 2), "turned by 180 degrees"),

@@ -7,12 +7,11 @@ training.
 """
 
 from elfw_helpers.augment.blending import put_object
-from elfw_helpers.augment.copies import augment_faces
-from elfw_helpers.augment.folder import augment_folder, read_augmented, select_for_training
+from elfw_helpers.augment.copies import Origin, augment_faces
+from elfw_helpers.augment.folder import augment_folder, read_augmented, read_origins, select_for_training
 from elfw_helpers.augment.objects import OBJECT_SEEDS, OBJECTS, FaceObject, is_held_out, render_object
 from elfw_helpers.augment.placing import FaceGeometry, PlacingError, locate_face
 from elfw_helpers.augment.shaking import change_colours, draw_movements, move_faces, shake_faces
-from elfw_helpers.origins import Origin, read_origins
 
 __all__ = [
     "OBJECTS",
