@@ -7,11 +7,11 @@ things, such as the 12 bits of a camera in a 16-bit file, it is refused: a guess
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
 from elfw_helpers.errors import DataError
 
@@ -63,16 +63,15 @@ def declare_samples(image: Image.Image) -> Samples:
         deep = any(";16" in str(tile) for tile in image.tile)
         return Samples(0, 255, not deep, False, "16-bit colours" if deep else "8-bit samples")
     if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
-        samples = Samples(samples.white, samples.black, samples.certain, samples.unsigned, samples.kind)
+        samples = replace(samples, black=samples.white, white=samples.black)
     return samples
 
 
 def declare_floats(tags: dict) -> Samples:
     """Return what a file of floats declares: the range in its tags, or 0 to 1 by convention."""
-    lowest, highest = first(tags.get(LOWEST_FLOAT)), first(tags.get(HIGHEST_FLOAT))
-    if lowest is not None and highest is not None and lowest < highest:
-        return Samples(lowest, highest, True, False, "floats")
-    return Samples(0, 1, False, False, "floats")
+    declared = read_range(tags, LOWEST_FLOAT, HIGHEST_FLOAT)
+    black, white = declared or (0, 1)
+    return Samples(black, white, declared is not None, False, "floats")
 
 
 def declare_integers(image: Image.Image, tags: dict) -> Samples:
@@ -80,15 +79,21 @@ def declare_integers(image: Image.Image, tags: dict) -> Samples:
     stored = 16 if image.mode.startswith("I;16") or image.format in ("PNG", *SCALED_FORMATS) else 32
     bits = int(first(tags.get(BITS)) or stored)
     signed = first(tags.get(SAMPLE_FORMAT)) == SIGNED or (bits == 32 and not tags)
-    lowest, highest = first(tags.get(LOWEST)), first(tags.get(HIGHEST))
-    certain = highest is not None or bits < 16 or image.format in SCALED_FORMATS
-    white = 2 ** (bits - signed) - 1 if highest is None else highest
-    return Samples(lowest or 0, white, certain, bits == 32 and not signed, f"{bits}-bit integers")
+    declared = read_range(tags, LOWEST, HIGHEST)
+    black, white = declared or (0, 2 ** (bits - signed) - 1)
+    certain = declared is not None or bits < 16 or image.format in SCALED_FORMATS
+    return Samples(black, white, certain, bits == 32 and not signed, f"{bits}-bit integers")
+
+
+def read_range(tags: dict, lowest: int, highest: int) -> tuple[float, float] | None:
+    """Return the range of values in a TIFF's tags, by their numbers; None where it has none."""
+    black, white = first(tags.get(lowest)) or 0, first(tags.get(highest))
+    return (black, white) if white is not None and black < white else None
 
 
 def first(values: tuple | float | None) -> float | None:
-    """Return the first of a tag's values: one a channel, or a single one."""
-    return values[0] if isinstance(values, tuple) and values else values or None
+    """Return the first of a tag's values: there is one a channel, or a single one."""
+    return next(iter(values), None) if isinstance(values, tuple) else values
 
 
 def to_rgb(path: Path, image: Image.Image, samples: Samples) -> Image.Image:
@@ -104,9 +109,6 @@ def to_rgb(path: Path, image: Image.Image, samples: Samples) -> Image.Image:
     """
     if image.mode == "F" or image.mode.startswith("I"):
         image = Image.fromarray(to_eight_bits(path, np.asarray(image), samples))
-    elif image.mode == "LAB":
-        profiles = (ImageCms.createProfile(space) for space in ("LAB", "sRGB"))
-        image = ImageCms.applyTransform(image, ImageCms.buildTransform(*profiles, "LAB", "RGB"))
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

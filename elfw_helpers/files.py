@@ -16,8 +16,8 @@ from elfw_helpers.errors import DataError
 # More than a file system keeps inside a folder's own entry: a full disk shows.
 PROBE = bytes(1 << 16)
 REMEDIES = {
-    errno.EACCES: "Check its rights (`ls -ld` shows them), or name another place",
-    errno.EPERM: "Check its rights (`ls -ld` shows them), or name another place",
+    errno.EACCES: "Change its rights (`ls -ld` shows them), or name another place",
+    errno.EPERM: "Change its rights (`ls -ld` shows them), or name another place",
     errno.EROFS: "Nothing can be written on that disk: name a place on another one",
     errno.ENOSPC: "The disk is full: free some space, or name a place on another one",
     errno.EDQUOT: "Your share of the disk is full: free some space, or name a place on another one",

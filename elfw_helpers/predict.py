@@ -27,8 +27,6 @@ from elfw_helpers.trained import TrainedModel
 MOST_ENLARGED, MOST_SHRUNK = 2, 8
 # Pixels of a mask that are decided at once: 7 logits each, in float32, take 7 MB.
 STRIP_PIXELS = 1 << 18
-
-
 # A pixel's class is sure when its probability is above this ...
 SURE = 0.9
 # ... and a face is missing where less of the photo is surely skin, or surely anything (`look_for_face`).

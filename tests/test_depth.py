@@ -13,7 +13,6 @@ from elfw_helpers.images import read_image
 HEIGHT, WIDTH = 20, 24
 # Brightness, 0..1, of what all the files below show.
 SHOWN = (np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 256) / 255
-MAX, FLOAT_MIN, FLOAT_MAX = 281, 340, 341
 
 
 def write_tiff(values, bits, kind=1, photometric=1, channels=1, **tags) -> bytes:
@@ -81,6 +80,7 @@ KNOWN = {
 WITH_A_GAP = scaled(1, "<f4")
 WITH_A_GAP[3, 4] = np.nan
 UNKNOWN = {
+    "a range of nothing": write_tiff(scaled(4095, "<u2"), 16, t281=0),
     "14 bits in 16": write_tiff(scaled(16383, "<u2"), 16),
     "12 bits in 16": write_tiff(scaled(4095, "<u2"), 16),
     "8 bits in 16": write_tiff(scaled(255, "<u2"), 16),

@@ -22,7 +22,7 @@ from elfw_helpers.augment.copies import Copy, Wardrobe
 from elfw_helpers.augment.objects import OBJECTS, is_held_out
 from elfw_helpers.datasets import FaceFolder, FaceTensors, in_parallel
 from elfw_helpers.errors import DataError
-from elfw_helpers.files import write_atomically
+from elfw_helpers.files import explain_error, write_atomically
 from elfw_helpers.labels import ATTRIBUTES, PALETTE, attribute_from_mask
 from elfw_helpers.layout import PERSONS_FILE
 from elfw_helpers.origins import MANIFEST, VERSION, Origin, read_origins
@@ -83,8 +83,8 @@ def augment_folder(
             shutil.rmtree(out)
         draft.rename(out)
     except OSError as error:
-        fix = "Free some space or name another folder"
-        raise DataError(out, f"cannot write there ({error.strerror or error})", fix) from error
+        refusal = explain_error(error)
+        raise DataError(out, f"cannot write there ({refusal.found})", refusal.fix) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return AugmentedFolder(out, wardrobe.made, len(wardrobe.left_out))

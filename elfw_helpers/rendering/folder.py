@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
 from elfw_helpers.errors import DataError
+from elfw_helpers.files import explain_error
 from elfw_helpers.labels import ATTRIBUTES, PALETTE, attribute_from_mask
 from elfw_helpers.rendering.face import RENDERER_VERSION, RenderedFace, check_seed, check_size, render_face
 from elfw_helpers.rendering.manifest import MANIFEST, encode_json, encode_manifest, read_settings
@@ -67,8 +68,9 @@ def render_folder(
             progress,
         )
     except OSError as error:
-        fix = "Free some space or name another folder; the same command goes on where this one stopped."
-        raise DataError(out, f"cannot write there ({error.strerror or error})", fix) from error
+        refusal = explain_error(error)
+        fix = f"{refusal.fix}; the same command goes on where this one stopped"
+        raise DataError(out, f"cannot write there ({refusal.found})", fix) from error
     return Path(out)
 
 
