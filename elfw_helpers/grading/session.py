@@ -18,7 +18,10 @@ LOOK_EVERY = 0.05  # seconds
 CROWDED_SECONDS = 1
 MOST_PRINTED = 20 << 20  # bytes
 MOST_ANSWERED = 20 << 20
-MOST_BRACKETS = 900_000  # of an answer: more than the encoder ever writes
+# Of an answer, more than the encoder ever writes: brackets and commas, and the digits of an int.
+MOST_PARTS = 1_000_000
+MOST_DIGITS = 1300
+UNREADABLE = ("value", ["unreadable"])
 KEPT = 2000  # bytes of what was printed first: where a sandbox that does not start says why
 ENDED = "ended its process"
 
@@ -135,16 +138,7 @@ class Session:
             return None
         *lines, rest = b"".join(self._answers).split(b"\n")
         self._answers = [rest]
-        for line in lines:
-            if secret.encode() not in line or line.count(b"[") + line.count(b"{") > MOST_BRACKETS:
-                continue
-            try:
-                answer = json.loads(line)
-                if answer["secret"] == secret and isinstance(answer["kind"], str):
-                    return answer["kind"], answer["content"]
-            except (ValueError, TypeError, KeyError, RecursionError):
-                continue
-        return None
+        return next((answer for line in lines if (answer := _read_answer(line, secret))), None)
 
     def _look(self) -> None:
         """Look at the processes, every now and then."""
@@ -168,3 +162,28 @@ class Session:
         self.peak = min(max(self.peak, held), self.memory)
         if held > self.memory:
             raise Died(f"took more than {self.memory >> 20} MB of memory")
+
+
+def _read_answer(line: bytes, secret: str) -> tuple[str, Any] | None:
+    """Return the kind and content of a line that knows the secret, or None for any other.
+
+    Who knows the secret has been asked: what it says instead of an answer is a wrong one.
+    """
+    if secret.encode() not in line:
+        return None
+    if sum(map(line.count, (b"[", b"{", b","))) > MOST_PARTS:
+        return UNREADABLE
+    try:
+        answer = json.loads(line, parse_int=_read_int)
+        if answer["secret"] == secret and isinstance(answer["kind"], str):
+            return answer["kind"], answer["content"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    return UNREADABLE
+
+
+def _read_int(digits: str) -> int:
+    """Return an int, unless it has more digits than the encoder writes: reading takes their square."""
+    if len(digits) > MOST_DIGITS:
+        raise ValueError
+    return int(digits)
