@@ -16,6 +16,7 @@ from elfw_helpers.grading.watchdog import end_tree
 from elfw_helpers.paths import data_folder, project_folder
 
 DISK = 64 << 20  # bytes of each folder that can be written to
+WRITABLE = ("/dev/shm", "/tmp")
 MOST_PROCESSES = 64
 # Users that no system hands out; each job has one of its own, for the kernel counts processes by user.
 FIRST_USER = 64000
@@ -39,6 +40,11 @@ class Sandbox:
 
     name: str
     visible: tuple[Path, ...]
+
+    @property
+    def in_memory(self) -> tuple[str, ...]:
+        """Folders inside that can be written to, whose files are in memory; an engine counts its own."""
+        return WRITABLE if self.name == "bubblewrap" else ()
 
     def start(self, job: int, memory: int) -> subprocess.Popen[bytes]:
         """Start a runner with pipes to its three descriptors.
@@ -148,6 +154,8 @@ def environment(home: str) -> dict[str, str]:
         "MPLBACKEND": "agg",
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
+        # The runner is of the same course as the grader, whichever is installed.
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         "CUDA_VISIBLE_DEVICES": "",
         "ELFW_BUILD": f"{home}/build",
         **dict.fromkeys(threads, "1"),
@@ -171,8 +179,10 @@ def bubblewrap_command(visible: tuple[Path, ...], filter_handle: int | None) -> 
     ]
     command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else ["--unshare-user"]
     command += ["--ro-bind", "/usr", "/usr", *_system_links(), "--proc", "/proc", "--dev", "/dev"]
-    for folder in ("/dev/shm", "/tmp"):
+    for folder in WRITABLE:
         command += ["--perms", "1777", "--size", str(DISK), "--tmpfs", folder]
+    # Nobody needs a terminal, and those of all sandboxes together are limited.
+    command += ["--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts"]
     for name in SYSTEM_FILES:
         command += ["--ro-bind-try", name, name]
     # Made without being asked, the folders above would be closed to all but root.
