@@ -89,9 +89,7 @@ def _compare_types(expected: Any, value: Any) -> str:
         value = value.corner()
     while isinstance(expected, list) and isinstance(value, list) and expected and value:
         expected, value, verb = expected[0], value[0], "holding"
-    asked, given = (
-        "dict" if isinstance(one, Pairs) else type(one).__name__ for one in (expected, value)
-    )
+    asked, given = ("dict" if isinstance(one, Pairs) else type(one).__name__ for one in (expected, value))
     # Any number will do for a float.
     right = asked == given or (asked, given) == ("float", "int")
     return "" if right else f"{verb} type {given} where {asked} was asked for"

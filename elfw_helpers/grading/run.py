@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import threading
-import time
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -13,11 +12,19 @@ from elfw_helpers.grading.key import Exercise, Key
 from elfw_helpers.grading.locate import Plan, Step
 from elfw_helpers.grading.released import Released
 from elfw_helpers.grading.sandbox import Sandbox
-from elfw_helpers.grading.session import Died, Session
+from elfw_helpers.grading.session import TOO_LONG, Died, Session
 from elfw_helpers.grading.verdicts import Findings
 
 SETUP_SECONDS = 120
 MOST_OWN_DEATHS = 3
+TRIES = 2  # a submission may use twice the seconds that its key allows for all of it
+# What a student reads of an error in an answer. Each name more would tell more of hidden inputs; these are
+# what honest code meets.
+COMMON_ERRORS = (
+    *(NameError, TypeError, ValueError, AttributeError, IndexError, KeyError, ZeroDivisionError),
+    *(RuntimeError, NotImplementedError, SyntaxError, ImportError),
+)
+ANOTHER_ERROR = "another error"
 
 
 class GraderFault(Exception):
@@ -44,12 +51,11 @@ class SubmissionRun:
         code = released.code_for(step.cell.source for step in plan.steps)
         self.setup = f"{code}\n{key.setup}".encode()
         self.findings = Findings()
+        self.seconds_left = TRIES * key.seconds
+        self.starved = False
 
     def run(self) -> Findings:
         """Run everything; after a cell that ended the run, everything anew without that cell.
-
-        When several exercises ended their runs, each of them is tried once more on its own: one of them may
-        have left something behind that ended the others.
 
         Raises:
             GraderFault: the sandbox did not start, or the key's own code failed.
@@ -60,15 +66,37 @@ class SubmissionRun:
             left_out.add(died)
             if sum(not step.exercises for step in deaths) >= MOST_OWN_DEATHS:
                 left_out |= {step for step in self.plan.steps if not step.exercises}
-        fallen = [step for step in deaths if step.exercises]
-        if len(fallen) > 1:
-            for step in fallen:
-                self._run_once([step], ())
         return self.findings
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether something is to be tried once more, alone, before its end counts.
+
+        What took too long may have suffered from other submissions; of several exercises that ended their
+        runs, one may have left something behind that ended the others.
+        """
+        fallen = [reason for step, reason in self.findings.deaths.items() if step.exercises]
+        return self.starved or len(fallen) > 1 or TOO_LONG in fallen
+
+    def run_alone(self, job: int) -> None:
+        """Try once more what is doubtful: each exercise that ended a run on its own, or all when starved.
+
+        Args:
+            job: number of the job; no other runs.
+        """
+        self.job = job
+        if self.starved:
+            self.findings, self.starved = Findings(peak=self.findings.peak), False
+            self.run()
+        for step in [step for step in self.findings.deaths if step.exercises]:
+            self._run_once([step], ())
 
     def _run_once(self, steps: Sequence[Step], left_out: Collection[Step]) -> Step | None:
         """Run steps in a fresh sandbox; return the one that ended the run, or None."""
-        if all(step in left_out for step in steps):
+        if not any(step.exercises and step not in left_out for step in steps):
+            return None
+        if self.seconds_left <= 0:
+            self.findings.exhausted = True
             return None
         with Session(self.sandbox, self.job, self.key.memory, self.stop) as session:
             self._set_up(session)
@@ -79,17 +107,19 @@ class SubmissionRun:
                 if not step.exercises and own_seconds <= 0:
                     self.findings.hurried = True
                     continue
-                start = time.monotonic()
+                start = session.spent
                 try:
                     self._run_step(session, step)
                     self.findings.deaths.pop(step, None)
                 except Died as error:
                     self._bury(step, str(error))
+                    self.starved = self.starved or error.starved
                     return step
                 finally:
                     self.findings.peak = max(self.findings.peak, session.peak)
+                    self.seconds_left -= session.spent - start
                 if not step.exercises:
-                    own_seconds -= time.monotonic() - start
+                    own_seconds -= session.spent - start
         return None
 
     def _set_up(self, session: Session) -> None:
@@ -105,25 +135,26 @@ class SubmissionRun:
     def _run_step(self, session: Session, step: Step) -> None:
         """Run a cell, and ask about the exercises in it."""
         seconds = [self.exercises[name].seconds for name in step.exercises]
-        deadline = time.monotonic() + sum(seconds or [self.key.own_seconds / 2])
-        kind, content = session.ask("cell", [step.cell.source.encode()], deadline - time.monotonic())
+        last = session.used + sum(seconds or [self.key.own_seconds / 2])
+        may_name_all = not session.probed
+        kind, content = session.ask("cell", [step.cell.source.encode()], last - session.used)
         if kind == "memory":
             raise Died("ran out of memory")
         for name in step.exercises:
             undefined = f"its cell does not define {name}"
             if kind == "raised":
-                self.findings.raised[name] = _name_error(content)
+                self.findings.raised[name] = _name_error(content, may_name_all)
                 undefined = f"its cell raised {self.findings.raised[name]}"
             exercise = self.exercises[name]
-            self.findings.answers[name] = self._ask_probes(session, exercise, deadline, undefined)
+            self.findings.answers[name] = self._ask_probes(session, exercise, last, undefined)
 
-    def _ask_probes(self, session: Session, exercise: Exercise, deadline: float, undefined: str) -> list[str]:
+    def _ask_probes(self, session: Session, exercise: Exercise, last: float, undefined: str) -> list[str]:
         """Return what is wrong with the answer to each probe: `undefined` where its name is not there."""
         problems = []
         for probe in exercise.probes:
             texts = (exercise.name, probe.given, probe.call)
             parts = [*(text.encode() for text in texts), exercise.inputs]
-            kind, content = session.ask("probe", parts, deadline - time.monotonic())
+            kind, content = session.ask("probe", parts, last - session.used)
             if kind == "memory":
                 raise Died("ran out of memory")
             if kind == "value":
@@ -140,7 +171,16 @@ class SubmissionRun:
             self.findings.raised.pop(name, None)
 
 
-def _name_error(content: Any) -> str:
-    """Return the name of an error of Python's own; any other may say what a student is not to know."""
-    known = getattr(builtins, content, None) if isinstance(content, str) else None
-    return content if isinstance(known, type) and issubclass(known, BaseException) else "an error of its own"
+def _name_error(content: Any, any_of_python: bool = False) -> str:
+    """Return the name of an error, if it may be told.
+
+    Args:
+        content: as the runner, or who forges its answer, names it.
+        any_of_python: it was raised by code that cannot know a hidden input, so that its name tells none.
+    """
+    error = getattr(builtins, content, None) if isinstance(content, str) else None
+    if not (isinstance(error, type) and issubclass(error, BaseException)):
+        return ANOTHER_ERROR
+    if any_of_python:
+        return content
+    return next((kind.__name__ for kind in error.__mro__ if kind in COMMON_ERRORS), ANOTHER_ERROR)

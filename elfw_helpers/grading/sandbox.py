@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,7 @@ WRITABLE = ("/dev/shm", "/tmp")
 MOST_PROCESSES = 64
 # Users that no system hands out; each job has one of its own, for the kernel counts processes by user.
 FIRST_USER = 64000
+MOST_JOBS = 500  # of all graders on this machine
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/alternatives")
 REFUSAL = """\
 No sandbox was found, and submissions are programs that strangers wrote: nothing was run.
@@ -50,7 +54,7 @@ class Sandbox:
         """Start a runner with pipes to its three descriptors.
 
         Args:
-            job: number of the job, from 0, among those that run at the same time.
+            job: number of the job among those that run at the same time, see `claim_jobs`.
             memory: bytes that it may hold.
         """
         filter_handle = open_filter() if self.name == "bubblewrap" else None
@@ -116,6 +120,26 @@ def choose_sandbox(unsandboxed: bool) -> Sandbox:
         if shutil.which(engine) and not subprocess.run([engine, "info"], capture_output=True).returncode:
             return Sandbox(engine, visible_paths())
     raise ElfwError(REFUSAL.format(detail=detail))
+
+
+@contextlib.contextmanager
+def claim_jobs(count: int) -> Iterator[list[int]]:
+    """Lend numbers of jobs that no other grader on this machine has: users and containers are named by them.
+
+    Each number is claimed by a socket of that name, which is gone with its process, however that ends.
+    """
+    numbers: list[int] = []
+    with contextlib.ExitStack() as claims:
+        for number in range(MOST_JOBS):
+            claim = claims.enter_context(socket.socket(socket.AF_UNIX))
+            with contextlib.suppress(OSError):
+                claim.bind(f"\0elfw-grading-{number}")
+                numbers.append(number)
+            if len(numbers) == count:
+                break
+        else:
+            raise ElfwError(f"--jobs {count}: {MOST_JOBS - len(numbers)} jobs of other graders are running.")
+        yield numbers
 
 
 def visible_paths() -> tuple[Path, ...]:

@@ -52,7 +52,7 @@ DENIED = {
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),
 }
-# Sockets inside one machine, which asyncio needs; none of the network's, of virtual machines' or the kernel's.
+# Sockets inside one machine, which asyncio needs; none of networks, virtual machines or the kernel.
 LOCAL = {"socket": (41, 198), "socketpair": (53, 199)}
 AF_UNIX = 1
 SEND_BUFFER = 7  # an option of sockets: larger than what the watchdog charges for one

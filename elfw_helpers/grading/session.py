@@ -65,7 +65,7 @@ class Session:
         self._process = sandbox.start(job, memory)
         self._answers: list[bytes] = []
         self._clock = Clock(self._process.pid, 2 * LOOK_EVERY)
-        self._looked = self._uncrowded = time.monotonic()
+        self._started = self._looked = self._uncrowded = time.monotonic()
         self._most = 0
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._process.stdout, selectors.EVENT_READ, "answered")
@@ -83,6 +83,11 @@ class Session:
     def used(self) -> float:
         """Seconds that its processes have used so far, at the end of the last request; see `Clock`."""
         return self._clock.used
+
+    @property
+    def spent(self) -> float:
+        """Seconds that it has cost so far: those used, or by the clock, of which it may take more."""
+        return max(self.used, (time.monotonic() - self._started) / PATIENCE)
 
     def ask(self, verb: str, parts: Sequence[bytes], seconds: float) -> tuple[str, Any]:
         """Send a request and return the kind and content of the first answer that knows its secret.

@@ -18,6 +18,7 @@ class Findings:
         deaths: by step, why it ended a run.
         peak: bytes.
         hurried: whether cells that the student added were left out, for those before took too long.
+        exhausted: whether a run was left out, for those before took all the time there is for a submission.
     """
 
     answers: dict[str, list[str]] = field(default_factory=dict)
@@ -25,6 +26,7 @@ class Findings:
     deaths: dict[Step, str] = field(default_factory=dict)
     peak: int = 0
     hurried: bool = False
+    exhausted: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def flag_findings(findings: Findings) -> list[str]:
         flags.append(f"{what}: {reason}")
     if findings.hurried:
         flags.append("cells of the student's own took too long: not all of them were run")
+    if findings.exhausted:
+        flags.append("took too long as a whole: not all of it was run")
     return flags + [f"{name}: its cell raised {error}" for name, error in findings.raised.items()]
 
 
