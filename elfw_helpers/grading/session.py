@@ -65,8 +65,8 @@ class Session:
         self._process = sandbox.start(job, memory)
         self._answers: list[bytes] = []
         self._clock = Clock(self._process.pid, 2 * LOOK_EVERY)
-        self._started = self._looked = self._uncrowded = time.monotonic()
-        self._most = 0
+        self._started = self._looked = time.monotonic()
+        self._most, self._uncrowded = 0, 0.0
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._process.stdout, selectors.EVENT_READ, "answered")
         self._selector.register(self._process.stderr, selectors.EVENT_READ, "printed")
@@ -178,8 +178,8 @@ class Session:
             self._end()
         # A fork bomb that meets its limit soon falls apart; one that does not would slow down the other jobs.
         if len(processes) <= MOST_PROCESSES // 2:
-            self._uncrowded = self._looked
-        if self._looked - self._uncrowded > CROWDED_SECONDS:
+            self._uncrowded = self.used
+        if self.used - self._uncrowded > CROWDED_SECONDS:
             raise Died(f"went on with more than {MOST_PROCESSES // 2} processes")
 
     def _weigh(self, processes: Sequence[int]) -> None:
