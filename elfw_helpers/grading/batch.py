@@ -19,8 +19,7 @@ from tqdm import tqdm
 from elfw_helpers.errors import DataError, ElfwError
 from elfw_helpers.files import write_atomically
 from elfw_helpers.grading.key import Key, find_key, read_key
-from elfw_helpers.grading.load import Cell, Unreadable, parse_notebook, read_bytes
-from elfw_helpers.grading.locate import plan_submission
+from elfw_helpers.grading.load import Cell, Submission, Unreadable, parse_notebook, read_bytes
 from elfw_helpers.grading.released import Released, normalise
 from elfw_helpers.grading.report import Grade, format_page, format_table, table_header, table_row
 from elfw_helpers.grading.run import GraderFault, SubmissionRun
@@ -110,8 +109,8 @@ class Batch:
         grade = Grade(student, f"{FAULT}: {kind}{error}", None)
         return grade, format_page(grade, self.key, {}, [])
 
-    def _read(self, path: Path) -> tuple[list[Cell] | str, str]:
-        """Return the cells of a submission, or why it has none, and a digest of what its grade rests on."""
+    def _read(self, path: Path) -> tuple[Submission | str, str]:
+        """Return a submission, or why it is none, and a digest of what its grade rests on."""
         digest = hashlib.sha256(f"{VERSION} {self.key.digest} ".encode())
         try:
             content = read_bytes(path)
@@ -121,31 +120,30 @@ class Batch:
             digest.update(str(error).encode())
             return str(error), digest.hexdigest()
 
-    def _grade(self, student: str, submitted: list[Cell] | str) -> tuple[Grade, str]:
+    def _grade(self, student: str, submitted: Submission | str) -> tuple[Grade, str]:
         """Return the grade of a submission, or of what is none, and its page."""
         if isinstance(submitted, str):
             nothing = give_nothing(self.key, "not readable")
             grade = Grade(student, f"unreadable: {submitted}", nothing)
             return grade, format_page(grade, self.key, {}, [])
         grade, cells = self._grade_cells(student, submitted)
-        written = [cell for cell in submitted if self._is_own_text(cell)]
+        written = [cell for cell in submitted.cells if self._is_own_text(cell)]
         return grade, format_page(grade, self.key, cells, written)
 
-    def _grade_cells(self, student: str, submitted: list[Cell]) -> tuple[Grade, dict[str, Cell]]:
+    def _grade_cells(self, student: str, submitted: Submission) -> tuple[Grade, dict[str, Cell]]:
         """Return the grade of a readable submission, and the cells of its exercises."""
-        names = [exercise.name for exercise in self.key.exercises]
-        plan = plan_submission(submitted, self.released, names)
         number = self._numbers.get()
         try:
-            run = SubmissionRun(plan, self.key, self.released, self.sandbox, number, self.stop)
+            run = SubmissionRun(submitted, self.key, self.released, self.sandbox, number, self.stop)
             findings = run.run()
         finally:
             self._numbers.put(number)
+        plan = run.plan
         status = "graded in part" if findings.deaths else "graded"
         if not plan.cells:
             status = "no exercise found"
         grade = Grade(student, status, give_verdicts(self.key, plan, findings), peak=findings.peak)
-        grade.flags = [*plan.flags, *flag_findings(findings)]
+        grade.flags = [*plan.flags, *flag_findings(findings, submitted.python)]
         return grade, plan.cells
 
     def _is_own_text(self, cell: Cell) -> bool:
