@@ -22,14 +22,13 @@ from tqdm import tqdm
 from elfw_helpers.errors import DataError, ElfwError
 from elfw_helpers.files import explain_error, require_writable, write_atomically
 from elfw_helpers.grading.key import Key, find_key, read_key
-from elfw_helpers.grading.load import Cell, Unreadable, parse_notebook, read_bytes
-from elfw_helpers.grading.locate import Plan, plan_submission
+from elfw_helpers.grading.load import Cell, Submission, Unreadable, parse_notebook, read_bytes
 from elfw_helpers.grading.released import Released, normalise
 from elfw_helpers.grading.report import Grade, disarm, format_page, format_table, table_header, table_row
 from elfw_helpers.grading.run import GraderFault, SubmissionRun
 from elfw_helpers.grading.sandbox import Sandbox, choose_sandbox, claim_jobs, refuse_exposed
 from elfw_helpers.grading.session import Stopped
-from elfw_helpers.grading.verdicts import Findings, flag_findings, give_nothing, give_verdicts
+from elfw_helpers.grading.verdicts import flag_findings, give_nothing, give_verdicts
 
 # Changed whenever the same submission may get another grade: stored grades of before are not taken over.
 VERSION = 2
@@ -151,8 +150,8 @@ class Batch:
         grade = Grade(student, f"{FAULT}: {kind}{error}", None)
         return grade, format_page(grade, self.key, {}, [])
 
-    def _read(self, path: Path) -> tuple[list[Cell] | str, str]:
-        """Return the cells of a submission, or why it has none, and a digest of what its grade rests on."""
+    def _read(self, path: Path) -> tuple[Submission | str, str]:
+        """Return a submission, or why it is none, and a digest of what its grade rests on."""
         digest = hashlib.sha256(f"{VERSION} {self.key.digest} ".encode())
         try:
             if path in self._unreadable:
@@ -166,37 +165,36 @@ class Batch:
         except OSError as error:
             raise GraderFault(f"it cannot be read ({error.strerror})") from error
 
-    def _grade(self, student: str, submitted: list[Cell] | str) -> tuple[Grade, str]:
+    def _grade(self, student: str, submitted: Submission | str) -> tuple[Grade, str]:
         """Return the grade of a submission, or of what is none, and its page."""
         if isinstance(submitted, str):
             nothing = give_nothing(self.key, "not readable")
             grade = Grade(student, f"unreadable: {submitted}", nothing)
             return grade, format_page(grade, self.key, {}, [])
         grade, cells = self._grade_cells(student, submitted)
-        written = [cell for cell in submitted if self._is_own_text(cell)]
+        written = [cell for cell in submitted.cells if self._is_own_text(cell)]
         return grade, format_page(grade, self.key, cells, written)
 
-    def _grade_cells(self, student: str, submitted: list[Cell]) -> tuple[Grade, dict[str, Cell]]:
+    def _grade_cells(self, student: str, submitted: Submission) -> tuple[Grade, dict[str, Cell]]:
         """Return the grade of a readable submission, and the cells of its exercises."""
-        names = [exercise.name for exercise in self.key.exercises]
-        plan = plan_submission(submitted, self.released, names)
-        findings = self._run(plan)
+        run = self._run(submitted)
+        plan, findings = run.plan, run.findings
         status = "graded in part" if findings.deaths else "graded"
         if not plan.cells:
             status = "no exercise found"
         grade = Grade(student, status, give_verdicts(self.key, plan, findings), peak=findings.peak)
-        grade.flags = [*plan.flags, *flag_findings(findings)]
+        grade.flags = [*plan.flags, *flag_findings(findings, submitted.python)]
         return grade, plan.cells
 
-    def _run(self, plan: Plan) -> Findings:
+    def _run(self, submitted: Submission) -> SubmissionRun:
         """Run a submission; once more, while no other runs, what may have suffered from others."""
         with self._hold(1) as number:
-            run = SubmissionRun(plan, self.key, self.released, self.sandbox, number, self.stop)
+            run = SubmissionRun(submitted, self.key, self.released, self.sandbox, number, self.stop)
             run.run()
         if run.is_doubtful:
             with self._hold(self._jobs) as number:
                 run.run_alone(number)
-        return run.findings
+        return run
 
     @contextmanager
     def _hold(self, count: int) -> Iterator[int]:
