@@ -40,10 +40,12 @@ class Sandbox:
         name: "bubblewrap", "docker", "podman" or "unsandboxed".
         visible: files and folders that code inside can read; nothing else of this machine's is there,
             but for the system's programs.
+        is_capped: whether systemd caps what it takes besides.
     """
 
     name: str
     visible: tuple[Path, ...]
+    is_capped: bool = False
 
     @property
     def in_memory(self) -> tuple[str, ...]:
@@ -67,12 +69,18 @@ class Sandbox:
                 bufsize=0,
                 # Ctrl-C is for the parent, which ends what it has started.
                 start_new_session=True,
-                env=None if self.name in ("docker", "podman") else environment(tempfile.gettempdir()),
+                env=None if self.name in ("docker", "podman") else self._outer_environment(),
                 pass_fds=() if filter_handle is None else (filter_handle,),
             )
         finally:
             if filter_handle is not None:
                 os.close(filter_handle)
+
+    def _outer_environment(self) -> dict[str, str]:
+        """Return the variables of what starts the runner: it stays beside it, where they could be read."""
+        bus = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS") if self.is_capped else ()
+        found = {name: os.environ[name] for name in bus if name in os.environ}
+        return environment(tempfile.gettempdir()) | found
 
     def command(self, job: int, memory: int, filter_handle: int | None = None) -> list[str]:
         """Return the command line of a runner; its arguments are those of `runner.limit_resources`."""
@@ -87,7 +95,8 @@ class Sandbox:
             str(processes),
         ]
         if self.name == "bubblewrap":
-            return [*bubblewrap_command(self.visible, filter_handle), *python]
+            cap = cap_command(memory) if self.is_capped else []
+            return [*cap, *bubblewrap_command(self.visible, filter_handle), *python]
         if self.name in ("docker", "podman"):
             return [*container_command(self.name, container_name(job), self.visible, memory), *python]
         return python
@@ -114,7 +123,7 @@ def choose_sandbox(unsandboxed: bool) -> Sandbox:
     if shutil.which("bwrap"):
         problem = _try_bubblewrap()
         if problem is None:
-            return Sandbox("bubblewrap", visible_paths())
+            return Sandbox("bubblewrap", visible_paths(), is_capped=_try_cap())
         detail = f"\nbubblewrap is here, but does not start: {problem}"
     for engine in ("docker", "podman"):
         if shutil.which(engine) and not subprocess.run([engine, "info"], capture_output=True).returncode:
@@ -219,6 +228,29 @@ def bubblewrap_command(visible: tuple[Path, ...], filter_handle: int | None) -> 
     for name, value in environment("/tmp").items():
         command += ["--setenv", name, value]
     return command + ([] if filter_handle is None else ["--seccomp", str(filter_handle)]) + ["--"]
+
+
+def cap_command(memory: int) -> list[str]:
+    """Return systemd's part of the command line: a control group that ends with what runs in it.
+
+    It is for what the watchdog cannot see, such as memory of the kernel, or sees too late. So it leaves room
+    above the watchdog's own limits, which say what was too much.
+
+    Args:
+        memory: bytes that the watchdog lets a submission hold.
+    """
+    whose = [] if os.geteuid() == 0 else ["--user"]
+    limits = {"MemoryMax": 2 * memory + len(WRITABLE) * DISK, "MemorySwapMax": 0}
+    limits |= {"TasksMax": 4 * MOST_PROCESSES, "CPUQuota": "100%"}
+    options = [f"--property={name}={value}" for name, value in limits.items()]
+    return ["systemd-run", *whose, "--scope", "--quiet", "--collect", "--no-ask-password", *options, "--"]
+
+
+def _try_cap() -> bool:
+    """Say whether systemd is here and caps what it is asked to."""
+    if not shutil.which("systemd-run"):
+        return False
+    return subprocess.run([*cap_command(1 << 30), "/usr/bin/true"], capture_output=True).returncode == 0
 
 
 def container_name(job: int) -> str:
