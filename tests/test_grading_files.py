@@ -95,7 +95,10 @@ def test_an_honest_submission_runs_its_three_exercises_and_nothing_else(course):
 
 
 def test_a_marker_goes_before_metadata_and_metadata_before_a_name(course):
-    by_name, by_metadata = code_cell(SIZE), code_cell(f"{SIZE} + 1", metadata={"exercise": "conv_output_size"})
+    by_name, by_metadata = (
+        code_cell(SIZE),
+        code_cell(f"{SIZE} + 1", metadata={"exercise": "conv_output_size"}),
+    )
     cells = [by_metadata, by_name, *honest_cells()[2:]]
     assert plan_of(cells[1:], course).cells["conv_output_size"].source == SIZE
     assert plan_of([by_name, *cells], course).cells["conv_output_size"].source == SIZE, "defined anew below"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +16,13 @@ from elfw_helpers.grading.session import Died, Session
 from elfw_helpers.grading.verdicts import Findings
 
 MOST_OWN_DEATHS = 3
+# The errors that answers are told to have raised: what honest code meets. With each name more, more of hidden
+# inputs could be read out of them.
+COMMON_ERRORS = (
+    *(NameError, TypeError, ValueError, AttributeError, IndexError, KeyError, ZeroDivisionError),
+    *(RuntimeError, NotImplementedError, SyntaxError, ImportError),
+)
+ANOTHER_ERROR = "another error"
 TRIAL = 0.5  # of the time that is left, for a statement that makes no name
 
 
@@ -89,7 +95,8 @@ class Attempt:
                 self._run_cell(step)
                 for name in step.asked:
                     self._ask_about(name)
-        except Died:
+        except Died as error:
+            self.findings.starved |= error.starved
             return False
         with suppress(Died):
             for name in sorted(set(self.raised).difference(steps[-1].asked if steps else ())):
@@ -125,12 +132,12 @@ class Attempt:
 
     def _ask(self, pool: Step | None, verb: str, *parts: str | bytes, share: float = 1) -> tuple[str, Any]:
         """Send a request, on a share of the time that is left in a pool."""
-        start = time.monotonic()
+        start = self.session.spent
         sent = [part.encode() if isinstance(part, str) else part for part in parts]
         try:
             kind, content = self.session.ask(verb, sent, share * self.left[pool])
         finally:
-            self.left[pool] -= time.monotonic() - start
+            self.left[pool] -= self.session.spent - start
         if kind == "memory":
             raise Died("ran out of memory")
         return kind, content
@@ -150,7 +157,7 @@ class Attempt:
 
         These were found in the code before it ran: an error's own text may say what a student is not to know.
         """
-        error = name_error(content)
+        error = name_error(content, any_of_python=not self.session.probed)
         names = self.missing.get(step) or sorted(set().union(*self.missing.values()))
         return f"{error} (not defined here: {', '.join(names)})" if error == "NameError" and names else error
 
@@ -192,7 +199,16 @@ class Attempt:
         return f"your cell raised {error}" if error else f"your cell does not define {exercise.name}"
 
 
-def name_error(content: Any) -> str:
-    """Return the name of an error of Python's own; any other may say what a student is not to know."""
-    known = getattr(builtins, content, None) if isinstance(content, str) else None
-    return content if isinstance(known, type) and issubclass(known, BaseException) else "an error of its own"
+def name_error(content: Any, any_of_python: bool) -> str:
+    """Return the name of an error, if it may be told.
+
+    Args:
+        content: as the runner names it, or who forges its answer.
+        any_of_python: nothing was asked yet, so that no code can know a hidden input, and tell of it.
+    """
+    error = getattr(builtins, content, None) if isinstance(content, str) else None
+    if not (isinstance(error, type) and issubclass(error, BaseException)):
+        return ANOTHER_ERROR
+    if any_of_python:
+        return content
+    return next((kind.__name__ for kind in error.__mro__ if kind in COMMON_ERRORS), ANOTHER_ERROR)

@@ -37,7 +37,10 @@ class Encoder:
             list: (list.__len__, list.copy),
             tuple: (tuple.__len__, lambda value: tuple.__getitem__(value, slice(None))),
             range: (lambda value: range.__len__(value[: LARGEST + 1]), list),
-            collections.deque: (collections.deque.__len__, lambda value: list(collections.deque.__iter__(value))),
+            collections.deque: (
+                collections.deque.__len__,
+                lambda value: list(collections.deque.__iter__(value)),
+            ),
             **dict.fromkeys(VIEWS, (len, list)),
         }
         self.learnt = set()
@@ -77,7 +80,12 @@ class Encoder:
                 value = detach(value)
                 value = value if type(value) is tensor else as_subclass(value, tensor)
             dtype, dense = str(value.dtype).replace("torch.", ""), value.layout is strided
-            return numel(value), dtype, value.shape, lambda: tolist(flatten(value if dense else to_dense(value)))
+            return (
+                numel(value),
+                dtype,
+                value.shape,
+                lambda: tolist(flatten(value if dense else to_dense(value))),
+            )
 
         self.arrays[tensor] = describe
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,13 +15,13 @@ from elfw_helpers.grading.load import Cell, Submission
 from elfw_helpers.grading.locate import Names, Plan, Step, list_own_cells, plan_submission
 from elfw_helpers.grading.released import Released
 from elfw_helpers.grading.sandbox import Sandbox
-from elfw_helpers.grading.session import Died, Session
+from elfw_helpers.grading.session import TOO_LONG, Died, Session
 from elfw_helpers.grading.verdicts import Findings
 
 SETUP_SECONDS = 120
 NAMES_SECONDS = 10  # to read the names of all cells
 MOST_SHOWN = 3  # names that are missing
-TOO_LONG = "took too long"
+TRIES = 2  # a submission may take twice the seconds that its key has for all of it
 
 
 class GraderFault(Exception):
@@ -60,12 +59,10 @@ class SubmissionRun:
         self.plan, self.findings = Plan((), {}, ()), Findings()
         self._lecture = ""  # code of the lecture that the submission needs
         self._missing: dict[Step, list[str]] = {}
+        self._left = TRIES * key.seconds
 
     def run(self) -> Findings:
         """Run everything; after code that ended the run, everything anew without that code.
-
-        Exercises that crashed are then tried once more, each on its own: one of them may have left something
-        behind that ended the others.
 
         Raises:
             GraderFault: the sandbox did not start, or the key's own code failed.
@@ -75,6 +72,9 @@ class SubmissionRun:
         names = {id(cell): Names() for cell in cells}
         omitted, is_read, is_whole = Omitted(), False, not cells
         while not is_whole:
+            if self._left <= 0:
+                self.findings.exhausted = True
+                break
             with self._open() as session:
                 if not is_read:
                     is_read = True
@@ -85,19 +85,46 @@ class SubmissionRun:
                 is_whole = self._attempt(session, self.plan.steps, omitted, self.findings)
         if not cells:
             self._make_plan(names)
-        self._try_alone()
         return self.findings
 
-    def _try_alone(self) -> None:
-        """Try exercises that crashed once more on their own, if there are several."""
-        deaths = self.findings.deaths
-        crashed = [step for step, why in deaths.items() if step.exercises and why != TOO_LONG]
-        for step in crashed if len(crashed) > 1 else ():
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether something should be tried once more, while no other submission runs, before it counts.
+
+        What took too long may have suffered from others. Of several exercises that fell, one may have left
+        something behind that ended the rest.
+        """
+        fallen = self._list_fallen()
+        reasons = [self.findings.deaths[step] for step in fallen]
+        return self.findings.starved or len(fallen) > 1 or TOO_LONG in reasons
+
+    def run_alone(self, job: int) -> None:
+        """Try once more what is doubtful: each exercise that fell on its own, and all when starved.
+
+        Args:
+            job: number of the job; no other runs.
+        """
+        self.job = job
+        if self.findings.starved:
+            self.findings = Findings(peak=self.findings.peak)
+            self.run()
+        for step in self._list_fallen():
             alone = Findings()
+            if self._left <= 0:
+                break
             with self._open() as session:
                 if self._attempt(session, [replace(step, asked=step.exercises)], Omitted(), alone):
-                    del deaths[step]
+                    del self.findings.deaths[step]
                     self.findings.answers |= alone.answers
+
+    def _list_fallen(self) -> list[Step]:
+        """Return the cells that ended a run before an exercise of theirs was there to be asked about."""
+        answers, deaths = self.findings.answers, self.findings.deaths
+        return [
+            step
+            for step, reason in deaths.items()
+            if any(reason in answers.get(name, (reason,)) for name in step.exercises)
+        ]
 
     @contextmanager
     def _open(self) -> Iterator[Session]:
@@ -124,11 +151,11 @@ class SubmissionRun:
     def _read_names(self, session: Session, cells: Sequence[Cell], names: dict[int, Names]) -> bool:
         """Ask for the names of all cells; say whether the parser has borne it. Cells after the one have none."""
         wanted = " ".join(self.released.names)
-        deadline = time.monotonic() + NAMES_SECONDS
+        last = session.used + NAMES_SECONDS
         try:
             for cell in cells:
                 parts = [cell.source.encode(), wanted.encode()]
-                _, content = session.ask("names", parts, deadline - time.monotonic())
+                _, content = session.ask("names", parts, last - session.used)
                 names[id(cell)] = Names.from_answer(content)
         except Died:
             return False
@@ -138,7 +165,9 @@ class SubmissionRun:
         """Make the plan, and find out what the student's code reads and nobody makes."""
         self.plan = plan_submission(self.submission.cells, self.released, [*self.exercises], names)
         steps = {step: names[id(step.cell)] for step in self.plan.steps}
-        self._lecture = self.released.code_for(name for one in steps.values() for name in one.read | one.mentioned)
+        self._lecture = self.released.code_for(
+            name for one in steps.values() for name in one.read | one.mentioned
+        )
         known = set(dir(builtins)).union(*(one.made for one in steps.values()))
         for code in (self._lecture, self.key.setup):
             # Names of attributes are among them; to take one of these for known does no harm.
@@ -151,5 +180,9 @@ class SubmissionRun:
         kind, content = self._ask_for_start(session, "setup", parts)
         if kind != "done":
             raise GraderFault(f"the key's setup failed: {content or kind}")
-        own_seconds = self.key.own_seconds
-        return Attempt(session, self.exercises, own_seconds, self._missing, omitted, findings).run(steps)
+        own_seconds, before = self.key.own_seconds, session.spent
+        try:
+            attempt = Attempt(session, self.exercises, own_seconds, self._missing, omitted, findings)
+            return attempt.run(steps)
+        finally:
+            self._left -= session.spent - before

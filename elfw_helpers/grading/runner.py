@@ -105,7 +105,12 @@ class Runner:
         texts = [part.decode() for part in parts]
         if verb == "names":
             return read_names(texts[0], set(texts[1].split()))
-        methods = {"setup": self.set_up, "open": self.open_cell, "statement": self.run_statement, "cell": self.run_cell}
+        methods = {
+            "setup": self.set_up,
+            "open": self.open_cell,
+            "statement": self.run_statement,
+            "cell": self.run_cell,
+        }
         return methods[verb](*texts)
 
     def set_up(self, code, lecture=""):
@@ -154,7 +159,9 @@ class Runner:
         statements, text = parse_cell(source)
         if given:
             known = {ast.dump(statement) for statement in parse_cell(given)[0]}
-            statements = [one for one in statements if isinstance(one, MAKES_NAMES) and ast.dump(one) not in known]
+            statements = [
+                one for one in statements if isinstance(one, MAKES_NAMES) and ast.dump(one) not in known
+            ]
         name = f"<cell {self.cells}>"
         remember_source(name, text)
         self.codes = [self._compile(statement, name) for statement in statements]
@@ -288,6 +295,8 @@ def limit_resources(user, memory, processes):
         "CPU": 3600,  # should a container outlive its grader
         "DATA": 2 * memory,  # in between two looks of the watchdog, which knows the limit on all processes
         "FSIZE": 64 << 20,
+        "MEMLOCK": 0,
+        "MSGQUEUE": 0,
         "NOFILE": 256,
         "STACK": 64 << 20,
     }
@@ -311,7 +320,7 @@ def serve(channel, runner):
         except MemoryError:
             kind, content = "memory", '""'
         except BaseException as error:
-            kind, content = "raised", quote(KNOWN_ERRORS.get(type(error), "an error of its own"))
+            kind, content = "raised", quote(KNOWN_ERRORS.get(type(error), "another error"))
             if verb == "setup":
                 content = quote(f"{type(error).__name__}: {error}"[:500])
         if get_process() != own_process:

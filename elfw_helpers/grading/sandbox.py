@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +19,11 @@ from elfw_helpers.grading.watchdog import end_tree
 from elfw_helpers.paths import data_folder, project_folder
 
 DISK = 64 << 20  # bytes of each folder that can be written to
+WRITABLE = ("/dev/shm", "/tmp")
 MOST_PROCESSES = 64
 # Users that no system hands out; each job has one of its own, for the kernel counts processes by user.
 FIRST_USER = 64000
+MOST_JOBS = 500  # of all graders on this machine
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/alternatives")
 REFUSAL = """\
 No sandbox was found, and submissions are programs that strangers wrote: nothing was run.
@@ -40,11 +45,16 @@ class Sandbox:
     name: str
     visible: tuple[Path, ...]
 
+    @property
+    def in_memory(self) -> tuple[str, ...]:
+        """Folders inside that can be written to, whose files are in memory; an engine counts its own."""
+        return WRITABLE if self.name == "bubblewrap" else ()
+
     def start(self, job: int, memory: int) -> subprocess.Popen[bytes]:
         """Start a runner with pipes to its three descriptors.
 
         Args:
-            job: number of the job, from 0, among those that run at the same time.
+            job: number of the job among those that run at the same time, see `claim_jobs`.
             memory: bytes that it may hold.
         """
         filter_handle = open_filter() if self.name == "bubblewrap" else None
@@ -112,6 +122,26 @@ def choose_sandbox(unsandboxed: bool) -> Sandbox:
     raise ElfwError(REFUSAL.format(detail=detail))
 
 
+@contextlib.contextmanager
+def claim_jobs(count: int) -> Iterator[list[int]]:
+    """Lend numbers of jobs that no other grader on this machine has: users and containers are named by them.
+
+    Each number is claimed by a socket of that name, which is gone with its process, however that ends.
+    """
+    numbers: list[int] = []
+    with contextlib.ExitStack() as claims:
+        for number in range(MOST_JOBS):
+            claim = claims.enter_context(socket.socket(socket.AF_UNIX))
+            with contextlib.suppress(OSError):
+                claim.bind(f"\0elfw-grading-{number}")
+                numbers.append(number)
+            if len(numbers) == count:
+                break
+        else:
+            raise ElfwError(f"--jobs {count}: {MOST_JOBS - len(numbers)} jobs of other graders are running.")
+        yield numbers
+
+
 def visible_paths() -> tuple[Path, ...]:
     """Return what code inside can read: Python with its packages, this package, and the course's data."""
     own = Path(__file__).resolve().parents[1]
@@ -148,6 +178,8 @@ def environment(home: str) -> dict[str, str]:
         "MPLBACKEND": "agg",
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
+        # The runner is of the same course as the grader, whichever is installed.
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         "CUDA_VISIBLE_DEVICES": "",
         "ELFW_BUILD": f"{home}/build",
         **dict.fromkeys(threads, "1"),
@@ -171,8 +203,10 @@ def bubblewrap_command(visible: tuple[Path, ...], filter_handle: int | None) -> 
     ]
     command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else ["--unshare-user"]
     command += ["--ro-bind", "/usr", "/usr", *_system_links(), "--proc", "/proc", "--dev", "/dev"]
-    for folder in ("/dev/shm", "/tmp"):
+    for folder in WRITABLE:
         command += ["--perms", "1777", "--size", str(DISK), "--tmpfs", folder]
+    # Nobody needs a terminal, and those of all sandboxes together are limited.
+    command += ["--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts"]
     for name in SYSTEM_FILES:
         command += ["--ro-bind-try", name, name]
     # Made without being asked, the folders above would be closed to all but root.

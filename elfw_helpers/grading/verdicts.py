@@ -19,6 +19,8 @@ class Findings:
         deaths: by step, why it ended a run.
         peak: bytes.
         hurried: whether cells that the student added were left out, for those before took too long.
+        starved: whether something waited for its turn until patience ended, and is not to blame.
+        exhausted: whether a run was left out, for those before took all the time there is for a submission.
         uncompiled: whether a cell was no Python of this version.
         later: exercises that were asked once more at the end, and had another answer then.
         missing: names that are not there, of cells that the student added and that raised an error.
@@ -29,6 +31,8 @@ class Findings:
     deaths: dict[Step, str] = field(default_factory=dict)
     peak: int = 0
     hurried: bool = False
+    starved: bool = False
+    exhausted: bool = False
     uncompiled: bool = False
     later: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)
@@ -70,9 +74,13 @@ def flag_findings(findings: Findings, python: str = "") -> list[str]:
     for step, reason in findings.deaths.items():
         what = ", ".join(step.exercises) or "a cell of the student's own"
         is_lost = not step.exercises or any(name not in findings.answers for name in step.exercises)
-        flags.append(f"{what}: {reason}" if is_lost else f"{what}: a part of its cell {reason} and was left out")
+        flags.append(
+            f"{what}: {reason}" if is_lost else f"{what}: a part of its cell {reason} and was left out"
+        )
     if findings.hurried:
         flags.append("cells of the student's own took too long: not all of them were run")
+    if findings.exhausted:
+        flags.append("took too long as a whole: not all of it was run")
     flags += [f"{name}: its cell raised {error}" for name, error in findings.raised.items()]
     flags += [f"{name}: needs what a cell further down makes" for name in sorted(findings.later)]
     if findings.missing:
