@@ -123,7 +123,7 @@ def test_a_fault_of_the_grader_leaves_the_score_blank_and_is_tried_again(folder,
     original = SubmissionRun.run
 
     def fail_for_bob(run):
-        if "return 48" in str(run.plan.steps[0].cell.source):
+        if "return 48" in str(run.submission.cells):
             raise RuntimeError("out of order")
         return original(run)
 

@@ -114,7 +114,7 @@ class Attempt:
             return
         place, makes_names = -1, []
         try:
-            kind, content = self._ask(pool, "cell", step.cell.source, step.check)
+            kind, content = self._ask(pool, "open", step.cell.source, step.check)
             self.findings.uncompiled |= kind == "raised"
             self._note(step, kind, content)
             makes_names = content if kind == "done" and isinstance(content, list) else []

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-LARGEST_FILE = 100 << 20  # bytes; an honest notebook full of charts has some 20 MB
+LARGEST_FILE = 64 << 20  # bytes; an honest notebook full of charts has some 20 MB
 MOST_CELLS = 1000
 LONGEST_CODE = 1 << 20  # characters of one cell
 MOST_CODE = 4 << 20  # characters of all cells
@@ -52,7 +52,7 @@ class Submission:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the content of a regular file of at most 100 MB, without following a link.
+    """Return the content of a regular file of at most 64 MB, without following a link.
 
     Raises:
         Unreadable: it is a link, a folder, a pipe, too large or empty.
@@ -88,10 +88,10 @@ def parse_notebook(content: bytes) -> Submission:
         raise Unreadable(f"more than {MOST_CELLS} cells")
     cells = [cell for cell in map(_read_cell, listed) if cell]
     code = [len(cell.source) for cell in cells if cell.kind == "code"]
-    if max(code, default=0) > LONGEST_CODE or sum(code) > MOST_CODE:
-        raise Unreadable(
-            f"more code than any notebook has: over 1 MB in a cell, or {MOST_CODE >> 20} MB in all"
-        )
+    if max(code, default=0) > LONGEST_CODE:
+        raise Unreadable("a cell of more than 1 MB of code")
+    if sum(code) > MOST_CODE:
+        raise Unreadable(f"more than {MOST_CODE >> 20} MB of code")
     return Submission(cells, _read_version(document))
 
 

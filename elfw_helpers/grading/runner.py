@@ -105,7 +105,13 @@ class Runner:
         texts = [part.decode() for part in parts]
         if verb == "names":
             return read_names(texts[0], set(texts[1].split()))
-        return {"setup": self.set_up, "cell": self.open_cell, "statement": self.run_statement}[verb](*texts)
+        methods = {
+            "setup": self.set_up,
+            "open": self.open_cell,
+            "statement": self.run_statement,
+            "cell": self.run_cell,
+        }
+        return methods[verb](*texts)
 
     def set_up(self, code, lecture=""):
         """Run the lecture's code and the key's own, and keep what must not be changed by a student's."""
@@ -132,7 +138,13 @@ class Runner:
         for seed in self.seeds:
             seed(0)
 
-    def open_cell(self, source, given):
+    def run_cell(self, source):
+        """Run a cell at once, as far as it goes."""
+        self.open_cell(source)
+        for place in range(len(self.codes)):
+            self.run_statement(place)
+
+    def open_cell(self, source, given=""):
         """Take a cell to run; return for each of its statements whether it makes a name.
 
         Args:

@@ -326,10 +326,18 @@ BROKEN_FILES: dict[str, tuple[bytes, str]] = {
     "very deeply nested": (b"[" * 10_000_000, "nested or split up"),
     "binary": (bytes(range(256)) * 64, "not text in UTF-8"),
     "large number": (b'{"cells": [], "nbformat": ' + b"9" * 10_000 + b"}", "not JSON"),
-    "too large": (b" " * (21 << 20), "larger than 20 MB"),
+    "too large": (b" " * (65 << 20), "larger than 64 MB. Clear its outputs"),
+    "many parts": (
+        b'{"cells": [], "x": [' + b"1," * 3_000_000 + b"1]}",
+        "split up more than .* Clear its outputs",
+    ),
     "too much code": (
         json.dumps(notebook([code_cell("x" * (1 << 20) + "x")])).encode(),
         "more than 1 MB of code",
+    ),
+    "too much code in all": (
+        json.dumps(notebook([code_cell("x" * (1 << 20))] * 5)).encode(),
+        "more than 4 MB of code",
     ),
     "too many cells": (json.dumps(notebook([code_cell("x")] * 1001)).encode(), "more than 1000 cells"),
 }
