@@ -80,6 +80,24 @@ def test_notebooks_of_format_3_and_with_a_byte_order_mark_are_read():
     assert parse_notebook(json.dumps(old).encode("utf-8-sig")).cells[0].source == "x = 1"
 
 
+def test_a_notebook_full_of_charts_is_read(tmp_path):
+    picture = {"output_type": "display_data", "data": {"image/png": "A" * 250_000}, "metadata": {}}
+    numbers = {"output_type": "display_data", "data": {"application/x": list(range(1000)) * 500}}
+    cells = [code_cell("x = 1\r\ny = 2\r", outputs=[picture] * 80 + [numbers])] * 2
+    path = tmp_path / "charts.ipynb"
+    path.write_text(json.dumps(notebook(cells, metadata={"language_info": {"version": "3.12.1"}})))
+    assert path.stat().st_size > 40 << 20
+    submission = parse_notebook(read_bytes(path))
+    assert [cell.source for cell in submission.cells] == ["x = 1\ny = 2\n"] * 2
+    assert submission.python == "3.12.1"
+
+
+@pytest.mark.parametrize("version", [None, 3, "3", "3.x", "3.12.1; rm", ["3.12"], "julia"])
+def test_what_is_no_version_of_python_is_none(version):
+    content = json.dumps(notebook([], metadata={"language_info": {"version": version}})).encode()
+    assert parse_notebook(content).python == ""
+
+
 @pytest.mark.parametrize(
     "name", [name for name, case in CASES.items() if case.flag.endswith(("counts", "found"))]
 )
