@@ -45,7 +45,7 @@ class Omitted:
     own_seconds: float = 0.0
 
     def add(self, step: Step, place: int, makes_names: Sequence[bool]) -> None:
-        """Leave out a statement, and those below it in its cell that make no names; or else all of the cell."""
+        """Leave out a statement, and those below it that make no name; the second time, all of its cell."""
         if step in self.statements or place < 0:
             self.steps.add(step)
         trials = [later for later, makes_name in enumerate(makes_names) if later > place and not makes_name]
@@ -83,8 +83,8 @@ class Attempt:
     def run(self, steps: Sequence[Step]) -> bool:
         """Run cells and ask about exercises; say whether nothing ended the run.
 
-        What raised an error is asked once more at the end, when all cells of the student have run: it may need an
-        import or a function below.
+        What raised an error is asked once more at the end, when all cells of the student have run: it may
+        need an import or a function below.
         """
         for step in steps:
             if step.exercises:
@@ -153,9 +153,9 @@ class Attempt:
             self.findings.missing.update(self.missing.get(step, ()))
 
     def _describe(self, content: Any, step: Step) -> str:
-        """Return the name of an error; of a NameError, with names that the student's code reads and nobody makes.
+        """Return the name of an error; of a NameError, with names that the student reads and nobody makes.
 
-        These were found in the code before it ran: an error's own text may say what a student is not to know.
+        These were found in the code before it ran: what an error says may tell of hidden inputs.
         """
         error = name_error(content, any_of_python=not self.session.probed)
         names = self.missing.get(step) or sorted(set().union(*self.missing.values()))

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from elfw_helpers.errors import DataError, ElfwError
 from elfw_helpers.files import explain_error, require_writable, write_atomically
+from elfw_helpers.grading.delegation import flag_delegations
 from elfw_helpers.grading.key import Key, find_key, read_key
 from elfw_helpers.grading.load import Cell, Submission, Unreadable, parse_notebook, read_bytes
 from elfw_helpers.grading.released import Released, normalise
@@ -184,7 +185,9 @@ class Batch:
             status = "no exercise found"
         verdicts = give_verdicts(self.key, plan, findings)
         grade = Grade(student, status, verdicts, seconds=seconds, peak=findings.peak)
-        grade.flags = [*plan.flags, *flag_findings(findings, submitted.python)]
+        sources = [step.cell.source for step in plan.steps]
+        delegations = flag_delegations(self.key, sources, self.released.sources)
+        grade.flags = [*plan.flags, *delegations, *flag_findings(findings, submitted.python)]
         return grade, plan.cells
 
     def _run(self, submitted: Submission) -> tuple[SubmissionRun, float]:

@@ -50,6 +50,7 @@ class Exercise:
     seconds: float  # for its cell and all its probes
     probes: tuple[Probe, ...]
     inputs: bytes  # an .npz of hidden arrays, which probes find as `hidden`
+    without: tuple[str, ...]  # packages that it is to be solved without; an answer that uses one is flagged
 
     @property
     def points(self) -> float:
@@ -137,7 +138,7 @@ def _read_exercise(path: Path, name: str, table: Any) -> Exercise:
     """Read the table of one exercise."""
     fields = _Fields(path, f"exercise {name}", table)
     seconds, inputs = fields.take("seconds", NUMBER, 10), fields.take("inputs", str, "")
-    probes = fields.take("probes", list)
+    probes, without = fields.take("probes", list), tuple(fields.take("without", list, []))
     fields.end()
     if not re.fullmatch(r"[^\W\d]\w*", name) or not probes:
         raise DataError(path, f"exercise {name!r} has no probe, or no name of Python", "Give it both")
@@ -146,6 +147,7 @@ def _read_exercise(path: Path, name: str, table: Any) -> Exercise:
         float(seconds),
         tuple(_read_probe(path, f"probe {place} of {name}", probe) for place, probe in enumerate(probes, 1)),
         _read_beside(path, inputs) if inputs else b"",
+        without,
     )
 
 

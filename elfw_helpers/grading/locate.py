@@ -11,7 +11,7 @@ from elfw_helpers.grading.load import Cell
 from elfw_helpers.grading.released import CHECK, EXERCISE, Released, normalise
 
 # [ \t], never \s: over millions of blank lines, that would take for ever.
-MARK = re.compile(r"^[ \t]*#[ \t]*exercise[ \t]*:[ \t]*(\w+)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+MARK = re.compile(r"^[ \t\f]*#[ \t]*exercise[ \t]*:[ \t]*(\w+)[ \t]*$", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Plan:
 
 
 def list_own_cells(cells: Sequence[Cell], released: Released) -> list[Cell]:
-    """Return the cells of code that may be run: those of the student, and exercises left as they were given."""
+    """Return the cells that may be run: the student's own, and exercises left as they were given."""
     return [
         cell
         for cell in cells
@@ -84,8 +84,8 @@ def plan_submission(
 ) -> Plan:
     """Find the exercises of a submission and the cells that its student added or changed.
 
-    An exercise is asked about where its check stands, or after its cell if there is none below. Of checks, only
-    those that the student changed are run; of the lecture's own cells, none.
+    An exercise is asked about where its check stands, or after its cell if there is none below. Of checks,
+    only those that the student changed are run; of the lecture's own cells, none.
 
     Args:
         cells: of the submission.
@@ -181,7 +181,7 @@ class _Search:
         return found
 
     def find_place(self, name: str, cell: Cell, run: Sequence[Cell]) -> Cell:
-        """Return the cell after which an exercise is asked about: the last one that is run before its check."""
+        """Return the cell after which an exercise is asked about: the last that is run before its check."""
         start = self.places[id(cell)]
         below = self.cells[start + 1 :]
         checks = (place for place, one in enumerate(below, start + 1) if is_check(one, name))

@@ -1,4 +1,4 @@
-"""Cells as IPython reads them: Python, and a shell whose magics do what is harmless; runs inside the sandbox."""
+"""Cells as IPython reads them, and a shell whose magics do what is harmless; runs inside the sandbox."""
 
 import ast
 import builtins
@@ -10,7 +10,7 @@ import types
 __builtins__ = dict(vars(builtins))  # see encode.py
 
 PARSE = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-# Their body is Python that runs among the student's names; after any other, such as `%%bash`, comes no Python.
+# Their body is Python that runs among the student's names; that of others, such as `%%bash`, is none.
 TRANSPARENT = {"time", "timeit", "capture", "prun", "memit"}
 OPTIONS = re.compile(r"^\s*(?:-[nrpsTDl]\s*\S+\s+|-\w+\s+)*")
 VARIABLE = re.compile(r"\{(\w+)\}|\$(\w+)")
@@ -68,7 +68,7 @@ class OutputLines(list):
 
 
 class Shell:
-    """What `get_ipython()` returns: the magics that change a student's names or files, and nothing of the rest.
+    """What `get_ipython()` returns: the magics that change a student's names or files; others do nothing.
 
     Args:
         names: the student's.

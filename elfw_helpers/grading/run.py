@@ -149,7 +149,7 @@ class SubmissionRun:
             raise GraderFault(f"the sandbox did not start: it {error}. {said}") from None
 
     def _read_names(self, session: Session, cells: Sequence[Cell], names: dict[int, Names]) -> bool:
-        """Ask for the names of all cells; say whether the parser has borne it. Cells after the one have none."""
+        """Ask for the names of all cells; False when one is more than the parser bears, and ends the run."""
         wanted = " ".join(self.released.names)
         last = session.used + NAMES_SECONDS
         try:

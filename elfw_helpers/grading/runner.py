@@ -170,7 +170,7 @@ class Runner:
         return write_list("01"[isinstance(statement, MAKES_NAMES)] for statement in statements)
 
     def _compile(self, statement, name):
-        """Return the code of a statement, or the error that it is; `from __future__` holds for what follows."""
+        """Return the code of a statement, or its error; `from __future__` holds for all that follows."""
         is_value = isinstance(statement, ast.Expr)
         tree = ast.Expression(statement.value) if is_value else ast.Module([statement], [])
         try:
@@ -225,8 +225,8 @@ def remember_source(name, text):
 def read_names(source, wanted):
     """Return the names of a cell: of functions and classes, all that it makes, reads, and mentions anyhow.
 
-    Each is a list; of the last, the wanted ones. Words in strings count, for magics have code in them, but not
-    those of docstrings, which are prose. What is no Python, or more than the parser bears, has no names.
+    Each is a list; of the last, the wanted ones. Words in strings count, for magics have code in them, but
+    not those of docstrings, which are prose. What is no Python, or more than the parser bears, has no names.
     """
     try:
         statements, text = parse_cell(source)
@@ -331,8 +331,6 @@ def serve(channel, runner):
 if __name__ == "__main__":
     limit_resources(*(int(argument) for argument in sys.argv[1:]))
     sys.argv = [""]
-    os.chdir(os.environ["HOME"])  # where cells may write files, and import them from
-    sys.path.insert(0, os.getcwd())
     one = Runner()
     sys.modules["__main__"] = one.main
     serve(Channel(), one)

@@ -36,7 +36,7 @@ TORCH_CASES = {
     "memory of torch": (
         "hogs = []\nwhile True: hogs.append(torch.ones(1 << 24))\n" + STEP,
         "graded in part",
-        0,
+        5,
     ),
     "never steps": (STEP.replace("    optimizer.step()\n", ""), "graded", 1),
     "never forgets": (STEP.replace("    optimizer.zero_grad()\n", ""), "graded", 2),
