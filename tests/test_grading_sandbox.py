@@ -142,29 +142,23 @@ def test_filter_is_a_whole_program_and_none_for_a_processor_it_does_not_know(mon
     assert seccomp.seccomp_filter() is None and seccomp.open_filter() is None
 
 
-def run_cell(session: Session, source: str, seconds: float = 30) -> tuple:
-    """Run a cell's statements one by one; return the last answer."""
-    kind, made = session.ask("cell", [source.encode(), b""], seconds)
-    assert kind == "done"
-    return [session.ask("statement", [str(place).encode()], seconds) for place in range(len(made))][-1]
-
-
 def test_session_answers_and_ends_with_all_it_started():
     others = descendants(os.getpid())  # that tests before this one have left
     with Session(Sandbox("unsandboxed", ()), 0, MEMORY) as session:
-        assert session.ask("setup", [b"x = 2", b""], 30)[0] == "done"
-        assert run_cell(session, "y = x + 1") == ("done", "")
+        assert session.ask("setup", [b"x = 2"], 30) == ("done", "")
+        assert session.ask("cell", [b"y = x + 1"], 30) == ("done", "")
         assert session.ask("probe", [b"y", b"z = y", b"[x, z]", b""], 30) == (
             "value",
             ["list", [["int", 2], ["int", 3]]],
         )
         assert session.ask("probe", [b"gone", b"", b"gone", b""], 30) == ("undefined", "")
-        assert run_cell(session, "raise ValueError(3)") == ("raised", "ValueError")
-        assert run_cell(session, "import subprocess\nsubprocess.Popen(['sleep', '1000'])") == ("done", "")
+        assert session.ask("cell", [b"raise ValueError(3)"], 30) == ("raised", "ValueError")
+        start = "import subprocess\nsubprocess.Popen(['sleep', '1000'])"
+        assert session.ask("cell", [start.encode()], 30) == ("done", "")
         below = set(descendants(os.getpid())) - set(others)
         assert len(below) >= 2, "the runner, and what its code started"
         with pytest.raises(Died, match="took too long"):
-            run_cell(session, "while True: pass", 0.2)
+            session.ask("cell", [b"while True: pass"], 0.2)
     assert not [process for process in below if is_alive(process)]
 
 
@@ -176,11 +170,11 @@ def test_hidden_inputs_reach_probes_only():
     stream = io.BytesIO()
     np.savez(stream, images=np.arange(6).reshape(2, 3))
     with Session(Sandbox("unsandboxed", ()), 0, MEMORY) as session:
-        session.ask("setup", [b"import numpy as np", b""], 30)
-        run_cell(session, "def total(images): return [int(image.sum()) for image in images]")
+        session.ask("setup", [b"import numpy as np"], 30)
+        session.ask("cell", [b"def total(images): return [int(image.sum()) for image in images]"], 30)
         call = [b"total", b"", b"total(hidden['images'])", stream.getvalue()]
         assert session.ask("probe", call, 30) == ("value", ["list", [["int", 3], ["int", 12]]])
-        assert run_cell(session, "hidden") == ("raised", "NameError")
+        assert session.ask("cell", [b"hidden"], 30) == ("raised", "NameError")
 
 
 def test_memory_is_what_a_process_holds():

@@ -34,6 +34,7 @@ from elfw_helpers.grading.verdicts import flag_findings, give_nothing, give_verd
 # Changed whenever the same submission may get another grade: stored grades of before are not taken over.
 VERSION = 2
 FAULT = "grader fault"
+LONGEST_SHOWN = 40  # characters of a name beside the bar
 LONGEST_NAME = 200  # bytes of the name of a page's file
 LONGEST_PATH = 1000  # bytes of its folders and name together
 
@@ -102,7 +103,7 @@ class Batch:
         """Return the row of one submission; a fault of the grader's own is one without a score."""
         relative = path.relative_to(self.folder)
         student, page = display_name(relative), self.out / "feedback" / self._pages[relative]
-        digest, start = "", time.monotonic()
+        digest = ""
         try:
             submitted, digest = self._read(path)
             if page.is_file() and known.get(student, {}).get("digest") == digest:
@@ -115,7 +116,6 @@ class Batch:
             raise
         except Exception as error:  # one submission must not end the batch, whatever is wrong in here
             grade, text = self._admit_fault(student, error)
-        grade.seconds = time.monotonic() - start
         self._write_page(page, text)
         row = table_row(grade, self.key)
         self._log(student, digest, row, grade)
@@ -124,17 +124,17 @@ class Batch:
     @contextmanager
     def _announced(self, student: str, bar: tqdm) -> Iterator[None]:
         """Name a submission while it runs: in the log, and beside the bar."""
-        self._append_to_log(
-            {"student": student, "task": self._task, "started": time.strftime("%Y-%m-%d %H:%M:%S")}
-        )
+        started, shown = time.strftime("%Y-%m-%d %H:%M:%S"), disarm(student)[-LONGEST_SHOWN:]
+        self._append_to_log({"student": student, "task": self._task, "started": started})
         with self._lock:
-            self._running.append(disarm(student))
-            bar.set_postfix_str(", ".join(self._running))
+            self._running.append(shown)
+            # Before, a bar is not shown yet: most often, all are graded by then.
+            bar.set_postfix_str(", ".join(self._running), refresh=bar.format_dict["elapsed"] > bar.delay)
         try:
             yield
         finally:
             with self._lock:
-                self._running.remove(disarm(student))
+                self._running.remove(shown)
 
     def _write_page(self, page: Path, text: str) -> None:
         """Write a page, or note that it cannot be written."""
@@ -178,26 +178,35 @@ class Batch:
 
     def _grade_cells(self, student: str, submitted: Submission) -> tuple[Grade, dict[str, Cell]]:
         """Return the grade of a readable submission, and the cells of its exercises."""
-        run = self._run(submitted)
+        run, seconds = self._run(submitted)
         plan, findings = run.plan, run.findings
         status = "graded in part" if findings.deaths else "graded"
         if not plan.cells:
             status = "no exercise found"
-        grade = Grade(student, status, give_verdicts(self.key, plan, findings), peak=findings.peak)
+        verdicts = give_verdicts(self.key, plan, findings)
+        grade = Grade(student, status, verdicts, seconds=seconds, peak=findings.peak)
         sources = [step.cell.source for step in plan.steps]
         delegations = flag_delegations(self.key, sources, self.released.sources)
         grade.flags = [*plan.flags, *delegations, *flag_findings(findings, submitted.python)]
         return grade, plan.cells
 
-    def _run(self, submitted: Submission) -> SubmissionRun:
-        """Run a submission; once more, while no other runs, what may have suffered from others."""
+    def _run(self, submitted: Submission) -> tuple[SubmissionRun, float]:
+        """Run a submission; once more, while no other runs, what may have suffered from others.
+
+        Returns:
+            The run, and the seconds that it took, without those of waiting for others.
+        """
         with self._hold(1) as number:
             run = SubmissionRun(submitted, self.key, self.released, self.sandbox, number, self.stop)
+            start = time.monotonic()
             run.run()
+            seconds = time.monotonic() - start
         if run.is_doubtful:
             with self._hold(self._jobs) as number:
+                start = time.monotonic()
                 run.run_alone(number)
-        return run
+                seconds += time.monotonic() - start
+        return run, seconds
 
     @contextmanager
     def _hold(self, count: int) -> Iterator[int]:
@@ -348,6 +357,7 @@ def make_folder(out: Path) -> None:
     except OSError as error:
         raise explain_error(error, out) from error
     require_writable(out)
+    (out / "log.jsonl").touch()  # by which the folder is known as that of an earlier run
 
 
 def append_whole(path: Path, content: bytes) -> None:
