@@ -55,7 +55,7 @@ def _parse(source: str) -> ast.Module | None:
     for text in (source, MAGIC.sub(r"\1pass", source)):
         try:
             return ast.parse(text, "a submission")
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
             continue
     return None
 

@@ -98,6 +98,27 @@ def attribute_of_mask(mask):
     return 2 if (mask == EYEWEAR).float().mean() > 0.004 else 1
 
 
+# wrong: attribute_of_mask: as much is enough, where more is asked for
+def attribute_of_mask(mask):
+    if 1000 * (mask == WEARABLE).sum() >= 5 * mask.numel():
+        return 2
+    return 1 if 1000 * (mask == EYEWEAR).sum() >= 4 * mask.numel() else 0
+
+
+# right: attribute_of_mask: shares in double precision
+def attribute_of_mask(mask):
+    caps, glasses = (
+        torch.count_nonzero(mask == label).item() / mask.numel() for label in (WEARABLE, EYEWEAR)
+    )
+    return 2 if caps > 0.005 else int(glasses > 0.004)
+
+
+# right: attribute_of_mask: per cent, in single precision
+def attribute_of_mask(mask):
+    caps, glasses = (100 * (mask == label).float().mean() for label in (WEARABLE, EYEWEAR))
+    return 2 if caps > 0.5 else int(glasses > 0.4)
+
+
 # wrong: attribute_of_mask: names
 def attribute_of_mask(mask):
     if (mask == WEARABLE).float().mean() > 0.005:
