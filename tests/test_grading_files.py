@@ -140,6 +140,14 @@ def test_of_marked_cells_the_last_that_defines_the_name_counts(course, below):
     assert "conv_output_size: 2 cells, the last that defines it counts" in plan.flags
 
 
+def test_a_definition_in_a_check_goes_before_a_draft_above(course):
+    cells = honest_cells(conv_output_size="def conv_output_size(*numbers):\n    raise NotImplementedError")
+    cells[1]["source"] += f"\n{SIZE}"
+    plan = plan_of(cells, course)
+    assert plan.cells["conv_output_size"].source == cells[1]["source"]
+    assert "conv_output_size: defined once more in a cell below, which counts" in plan.flags
+
+
 @pytest.mark.parametrize("stub", ["# my attempt", "def conv_output_size(*numbers):\n    pass"])
 def test_a_definition_below_its_marked_cell_counts(course, stub):
     below = [code_cell("draft = 1"), code_cell(SIZE), code_cell("conv_output_size(1, 1, 1, 0)")]

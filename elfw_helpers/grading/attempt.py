@@ -15,7 +15,8 @@ from elfw_helpers.grading.locate import Step
 from elfw_helpers.grading.session import Died, Session
 from elfw_helpers.grading.verdicts import Findings
 
-MOST_OWN_DEATHS = 3
+DEFINITIONS, TRIALS = "definitions", "trials"
+MOST_OWN_DEATHS = 3  # before cells of the student's own are run for their definitions only
 # The errors that answers are told to have raised: what honest code meets. With each name more, more of hidden
 # inputs could be read out of them.
 COMMON_ERRORS = (
@@ -23,7 +24,7 @@ COMMON_ERRORS = (
     *(RuntimeError, NotImplementedError, SyntaxError, ImportError),
 )
 ANOTHER_ERROR = "another error"
-TRIAL = 0.5  # of the time that is left, for a statement that makes no name
+TRIAL = 0.5  # of the time that is left, for a statement that others can do without
 
 
 @dataclass
@@ -35,20 +36,20 @@ class Omitted:
         steps: whole ones.
         exercises: those that are not asked about.
         own_deaths: how many runs were ended by cells that the student added.
-        own_seconds: what these took of the time for such cells.
+        own_seconds: what these took, of each pool of time for such cells.
     """
 
     statements: dict[Step, set[int]] = field(default_factory=lambda: defaultdict(set))
     steps: set[Step] = field(default_factory=set)
     exercises: set[str] = field(default_factory=set)
     own_deaths: int = 0
-    own_seconds: float = 0.0
+    own_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
-    def add(self, step: Step, place: int, makes_names: Sequence[bool]) -> None:
-        """Leave out a statement, and those below it that make no name; the second time, all of its cell."""
+    def add(self, step: Step, place: int, kinds: Sequence[str]) -> None:
+        """Leave out a statement, and the trials below it; the second time, all of its cell."""
         if step in self.statements or place < 0:
             self.steps.add(step)
-        trials = [later for later, makes_name in enumerate(makes_names) if later > place and not makes_name]
+        trials = [later for later, kind in enumerate(kinds) if later > place and kind == "trial"]
         self.statements[step].update([place, *trials])
 
 
@@ -75,8 +76,11 @@ class Attempt:
     ):
         self.session, self.exercises, self.missing = session, exercises, missing
         self.omitted, self.findings = omitted, findings
-        # Seconds: of each exercise's cell, for itself and its questions; under None, of all other cells.
-        self.left: dict[Step | None, float] = {None: own_seconds - omitted.own_seconds}
+        # Seconds: of each exercise's cell, for itself and its questions; of all other cells, in two pools, or
+        # their definitions would be lost by what else they do.
+        self.left: dict[Step | str, float] = {
+            pool: own_seconds - omitted.own_seconds[pool] for pool in (DEFINITIONS, TRIALS)
+        }
         self.homes: dict[str, Step] = {}
         self.raised: dict[str, list[int]] = {}  # by exercise, the places of questions that raised an error
 
@@ -105,32 +109,39 @@ class Attempt:
 
     def _run_cell(self, step: Step) -> None:
         """Run a cell, but for what has ended a run before."""
-        pool = step if step.exercises else None
-        before = self.left[pool]
-        if pool is None and (before <= 0 or self.omitted.own_deaths > MOST_OWN_DEATHS):
-            self.findings.hurried = True
+        if step in self.omitted.steps or (
+            not step.exercises and self.omitted.own_deaths > 2 * MOST_OWN_DEATHS
+        ):
             return
-        if step in self.omitted.steps:
-            return
-        place, makes_names = -1, []
+        place, kinds, pool = -1, [], step if step.exercises else DEFINITIONS
+        before = self.left.copy()
         try:
             kind, content = self._ask(pool, "open", step.cell.source, step.check)
             self.findings.uncompiled |= kind == "raised"
             self._note(step, kind, content)
-            makes_names = content if kind == "done" and isinstance(content, list) else []
-            for place, makes_name in enumerate(makes_names):
-                if place not in self.omitted.statements.get(step, ()):
-                    kind, content = self._ask(pool, "statement", str(place), share=1 if makes_name else TRIAL)
-                    self._note(step, kind, content)
+            kinds = content if kind == "done" and isinstance(content, list) else []
+            for place, kind in enumerate(kinds):
+                if not step.exercises:
+                    pool = DEFINITIONS if kind == "definition" else TRIALS
+                if place not in self.omitted.statements.get(step, ()) and self._has_time(pool):
+                    share = 1 if step.exercises and kind != "trial" else TRIAL
+                    self._note(step, *self._ask(pool, "statement", str(place), share=share))
         except Died as error:
             self.findings.deaths[step] = str(error)
-            self.omitted.add(step, place, makes_names)
-            if pool is None:
+            self.omitted.add(step, place, kinds)
+            if not step.exercises:
                 self.omitted.own_deaths += 1
-                self.omitted.own_seconds += before - self.left[pool]
+                self.omitted.own_seconds[pool] += before[pool] - self.left[pool]
             raise
 
-    def _ask(self, pool: Step | None, verb: str, *parts: str | bytes, share: float = 1) -> tuple[str, Any]:
+    def _has_time(self, pool: Step | str) -> bool:
+        """Say whether a statement may be run: no trial of cells that took too long."""
+        if pool != TRIALS or (self.left[TRIALS] > 0 and self.omitted.own_deaths <= MOST_OWN_DEATHS):
+            return True
+        self.findings.hurried = True
+        return False
+
+    def _ask(self, pool: Step | str, verb: str, *parts: str | bytes, share: float = 1) -> tuple[str, Any]:
         """Send a request, on a share of the time that is left in a pool."""
         start = self.session.spent
         sent = [part.encode() if isinstance(part, str) else part for part in parts]

@@ -171,13 +171,16 @@ class _Search:
         return cell, flags + self._look_at_texts(name)
 
     def _find_below(self, name: str, cell: Cell) -> Cell | None:
-        """Return the last cell that defines an exercise anew before the next check or exercise."""
+        """Return the last cell that defines an exercise anew, as far as its check or the next exercise."""
         found = None
         for other in self.cells[self.places[id(cell)] + 1 :]:
-            if is_check(other) or self.marks.get(id(other)) or self._read_metadata(other):
+            is_end = is_check(other) or self.marks.get(id(other)) or self._read_metadata(other)
+            if is_end and not is_check(other, name):
                 break
             if name in self.names.get(id(other), Names()).defined:
                 found = other
+            if is_end:
+                break
         return found
 
     def find_place(self, name: str, cell: Cell, run: Sequence[Cell]) -> Cell:

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import contextlib
 import importlib
 import os
 import re
@@ -84,13 +85,15 @@ class Shell:
         """Do what `%name line` does, where that is of use here."""
         if name in TRANSPARENT:
             return self.run_code(OPTIONS.sub("", line))
-        if name == "run" and line.split(".")[-1].split()[:1] == ["py"]:
-            with open(os.path.expanduser(line.split()[-1]), encoding="utf-8") as stream:
-                return self.run_code(stream.read())
+        if name == "run":
+            return self._run_file(line.split())
         if name in ("env", "set_env"):
             return _set_variable(line.strip())
+        if name in ("sx", "system"):
+            return self.getoutput(line)
         if name == "cd":
-            os.chdir(os.path.expanduser(line.strip().strip("'\"") or "~"))
+            with contextlib.suppress(OSError):
+                os.chdir(os.path.expanduser(line.strip().strip("'\"") or "~"))
         return os.getcwd() if name == "pwd" else None
 
     def run_cell_magic(self, name, line="", cell=""):
@@ -99,7 +102,9 @@ class Shell:
             return self.run_code(cell)
         if name in ("writefile", "file"):
             *options, path = line.split()
-            with open(os.path.expanduser(path), "a" if "-a" in options else "w", encoding="utf-8") as stream:
+            path = os.path.expanduser(path.strip("'\""))
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)  # `!mkdir` has done nothing
+            with open(path, "a" if "-a" in options else "w", encoding="utf-8") as stream:
                 stream.write(cell)
             importlib.invalidate_caches()
         return None
@@ -115,6 +120,12 @@ class Shell:
             return eval(compile(code.strip(), "<magic>", "eval"), self.user_ns)
         except SyntaxError:
             exec(compile(code, "<magic>", "exec"), self.user_ns)
+
+    def _run_file(self, words):
+        """Do what `%run` does with a file of Python; its arguments are left out."""
+        path = next((os.path.expanduser(word.strip("'\"")) for word in words if not word.startswith("-")), "")
+        with open(path if path.endswith(".py") else f"{path}.py", encoding="utf-8") as stream:
+            self.run_code(stream.read())
 
     def getoutput(self, command, *_, **__):
         """Return what a shell command prints: somebody asks for its value, so it is run, for a moment."""

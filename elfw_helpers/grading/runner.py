@@ -29,10 +29,8 @@ from elfw_helpers.grading.magics import Shell, parse_cell
 
 FEATURES = (getattr(__future__, name) for name in __future__.all_feature_names)
 FUTURE = functools.reduce(operator.or_, (feature.compiler_flag for feature in FEATURES))
-MAKES_NAMES = (
-    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef),
-    *(ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign),
-)
+DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+MAKES_NAMES = (*DEFINES, ast.Assign, ast.AnnAssign)
 WORD = re.compile(r"[^\W\d]\w*")
 MOST_NAMES = 500  # of one cell
 KNOWN_ERRORS = {
@@ -145,7 +143,7 @@ class Runner:
             self.run_statement(place)
 
     def open_cell(self, source, given=""):
-        """Take a cell to run; return for each of its statements whether it makes a name.
+        """Take a cell to run; return what each of its statements is: "definition", "assignment" or "trial".
 
         Args:
             source: the cell.
@@ -167,7 +165,7 @@ class Runner:
         self.codes = [self._compile(statement, name) for statement in statements]
         codes = [code for code in self.codes if isinstance(code, types.CodeType)]
         self.awaits = any(code.co_flags & inspect.CO_COROUTINE for code in codes)
-        return write_list("01"[isinstance(statement, MAKES_NAMES)] for statement in statements)
+        return write_list(quote(describe_statement(statement)) for statement in statements)
 
     def _compile(self, statement, name):
         """Return the code of a statement, or its error; `from __future__` holds for all that follows."""
@@ -215,6 +213,13 @@ class Runner:
             scope["hidden"] = load_arrays(inputs)
         exec(compile(given, "<given>", "exec"), scope)
         return self.encoder.encode(eval(compile(call, "<probe>", "eval"), scope))
+
+
+def describe_statement(statement):
+    """Return what is lost without a statement: a "definition", an "assignment" or a mere "trial"."""
+    if isinstance(statement, DEFINES):
+        return "definition"
+    return "assignment" if isinstance(statement, MAKES_NAMES) else "trial"
 
 
 def remember_source(name, text):

@@ -205,6 +205,10 @@ CASES: dict[str, Case] = {
     "infinite loop": dies(in_function("while True: pass"), "took too long"),
     "infinite loop in the cell": costs_a_part(f"{SIZE}\nwhile True: pass", "took too long"),
     "infinite loop above": costs_a_part(f"while True: pass\n{SIZE}", "took too long"),
+    "slow cells above a helper": Case(
+        SIZE.replace("(size +", "whole(size +"), status="graded in part", flag="student's own: took too long",
+        before=("x = list(iter(int, 1))", "while True: pass", "def whole(number):\n    return number"),
+    ),
     "infinite loops in added cells": Case(
         status="graded in part", flag="student's own: took too long", after=("while True: pass", "x = list(iter(int, 1))"),
     ),
