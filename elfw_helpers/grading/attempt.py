@@ -51,6 +51,12 @@ class Omitted:
         trials = [later for later, makes_name in enumerate(makes_names) if later > place and not makes_name]
         self.statements[step].update([place, *trials])
 
+    def of_own_cells(self) -> Omitted:
+        """Return what is left out of the cells that the student added."""
+        statements = {step: places for step, places in self.statements.items() if not step.exercises}
+        steps = {step for step in self.steps if not step.exercises}
+        return Omitted(defaultdict(set, statements), steps, set(), self.own_deaths, self.own_seconds)
+
 
 class Attempt:
     """One run, in a session after its setup.

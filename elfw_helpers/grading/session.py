@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import selectors
@@ -55,11 +56,12 @@ class Session:
         peak: bytes, the most that its processes held together.
         printed: the beginning of what was printed.
         probed: whether a probe was sent in: from then on its code may know hidden inputs.
+        last: what `used` may not go beyond, whatever a request is given.
     """
 
     def __init__(self, sandbox: Sandbox, job: int, memory: int, stop: threading.Event | None = None):
         self.memory, self.peak, self.printed, self.probed = memory, 0, b"", False
-        self._stop = stop or threading.Event()
+        self.last, self._stop = math.inf, stop or threading.Event()
         self._sizes = {"printed": 0, "answered": 0}
         self._sandbox, self._job = sandbox, job
         self._process = sandbox.start(job, memory)
@@ -105,6 +107,7 @@ class Session:
         header = " ".join([verb, secret, *(str(len(part)) for part in parts)])
         unsent = memoryview(header.encode() + b"\n" + b"".join(parts))
         self.probed = self.probed or verb == "probe"
+        seconds = min(seconds, self.last - self.used)
         last, deadline = self.used + seconds, time.monotonic() + PATIENCE * max(seconds, 0)
         while True:
             unsent = self._send(unsent)
