@@ -13,7 +13,13 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from elfw_helpers.grading.sandbox import MOST_PROCESSES, Sandbox
-from elfw_helpers.grading.watchdog import Clock, proportional_memory, resident_and_most, unmapped_memory
+from elfw_helpers.grading.watchdog import (
+    Clock,
+    proportional_memory,
+    resident_and_most,
+    shared_memory,
+    unmapped_memory,
+)
 
 LOOK_EVERY = 0.05  # seconds
 PATIENCE = 6  # how many times its seconds a request may take by the clock, when it has to wait for its turn
@@ -68,7 +74,7 @@ class Session:
         self._answers: list[bytes] = []
         self._clock = Clock(self._process.pid, 2 * LOOK_EVERY)
         self._started = self._looked = time.monotonic()
-        self._most, self._uncrowded = 0, 0.0
+        self._most, self._addresses, self._uncrowded = 0, 0, 0.0
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._process.stdout, selectors.EVENT_READ, "answered")
         self._selector.register(self._process.stderr, selectors.EVENT_READ, "printed")
@@ -189,12 +195,16 @@ class Session:
         """Note what memory the processes hold, and raise when it is too much."""
         sizes = [resident_and_most(process) for process in processes]
         beside = unmapped_memory(processes[1], self._sandbox.in_memory) if len(processes) > 1 else 0
-        resident, most = (sum(size) + beside for size in zip(*sizes, strict=True))
-        # Asking for the proportional size takes milliseconds, so it is asked for when there is news.
-        if most < 1.1 * self._most and resident < self.memory:
+        resident, most, addresses = map(sum, zip(*sizes, strict=True))
+        resident, most = resident + beside, most + beside
+        # Asking for more takes milliseconds, so it is asked for when there is news.
+        if most < 1.1 * self._most and addresses < 1.1 * self._addresses and resident < self.memory:
             return
-        self._most = most
-        held = sum(map(proportional_memory, processes)) + beside
+        self._most, self._addresses = most, addresses
+        shared: dict[str, int] = {}
+        for process in processes:
+            shared |= shared_memory(process)
+        held = sum(map(proportional_memory, processes)) + sum(shared.values()) + beside
         # Between two looks a process may have held more than at either: the kernel keeps count.
         self.peak = max(self.peak, held + most - resident)
         if held > self.memory:
