@@ -52,6 +52,12 @@ class Omitted:
         trials = [later for later, kind in enumerate(kinds) if later > place and kind == "trial"]
         self.statements[step].update([place, *trials])
 
+    def of_own_cells(self) -> Omitted:
+        """Return what is left out of the cells that the student added."""
+        statements = {step: places for step, places in self.statements.items() if not step.exercises}
+        steps = {step for step in self.steps if not step.exercises}
+        return Omitted(defaultdict(set, statements), steps, set(), self.own_deaths, self.own_seconds.copy())
+
 
 class Attempt:
     """One run, in a session after its setup.
@@ -98,7 +104,8 @@ class Attempt:
             for step in steps:
                 self._run_cell(step)
                 for name in step.asked:
-                    self._ask_about(name)
+                    if name in self.homes:  # but not, when one exercise is tried alone, about the others
+                        self._ask_about(name)
         except Died as error:
             self.findings.starved |= error.starved
             return False

@@ -59,7 +59,7 @@ class SubmissionRun:
         self.plan, self.findings = Plan((), {}, ()), Findings()
         self._lecture = ""  # code of the lecture that the submission needs
         self._missing: dict[Step, list[str]] = {}
-        self._left = TRIES * key.seconds
+        self._omitted, self._left = Omitted(), TRIES * key.seconds
 
     def run(self) -> Findings:
         """Run everything; after code that ended the run, everything anew without that code.
@@ -70,7 +70,7 @@ class SubmissionRun:
         """
         cells = list_own_cells(self.submission.cells, self.released)
         names = {id(cell): Names() for cell in cells}
-        omitted, is_read, is_whole = Omitted(), False, not cells
+        is_read, is_whole, self._omitted = False, not cells, Omitted()
         while not is_whole:
             if self._left <= 0:
                 self.findings.exhausted = True
@@ -82,7 +82,7 @@ class SubmissionRun:
                     self._make_plan(names)
                     if not survived:
                         continue
-                is_whole = self._attempt(session, self.plan.steps, omitted, self.findings)
+                is_whole = self._attempt(session, self.plan.steps, self._omitted, self.findings)
         if not cells:
             self._make_plan(names)
         return self.findings
@@ -99,7 +99,7 @@ class SubmissionRun:
         return self.findings.starved or len(fallen) > 1 or TOO_LONG in reasons
 
     def run_alone(self, job: int) -> None:
-        """Try once more what is doubtful: each exercise that fell on its own, and all when starved.
+        """Try once more what is doubtful: all when starved, and each exercise that fell without the others.
 
         Args:
             job: number of the job; no other runs.
@@ -109,11 +109,12 @@ class SubmissionRun:
             self.findings = Findings(peak=self.findings.peak)
             self.run()
         for step in self._list_fallen():
-            alone = Findings()
             if self._left <= 0:
                 break
+            alone, own = Findings(), [one for one in self.plan.steps if one is step or not one.exercises]
+            steps = [replace(one, asked=one.exercises) if one is step else one for one in own]
             with self._open() as session:
-                if self._attempt(session, [replace(step, asked=step.exercises)], Omitted(), alone):
+                if self._attempt(session, steps, self._omitted.of_own_cells(), alone):
                     del self.findings.deaths[step]
                     self.findings.answers |= alone.answers
 
@@ -151,7 +152,7 @@ class SubmissionRun:
     def _read_names(self, session: Session, cells: Sequence[Cell], names: dict[int, Names]) -> bool:
         """Ask for the names of all cells; False when one is more than the parser bears, and ends the run."""
         wanted = " ".join(self.released.names)
-        last = session.used + NAMES_SECONDS
+        last, before = session.used + NAMES_SECONDS, session.spent
         try:
             for cell in cells:
                 parts = [cell.source.encode(), wanted.encode()]
@@ -159,6 +160,8 @@ class SubmissionRun:
                 names[id(cell)] = Names.from_answer(content)
         except Died:
             return False
+        finally:
+            self._left -= session.spent - before
         return True
 
     def _make_plan(self, names: dict[int, Names]) -> None:
@@ -181,6 +184,7 @@ class SubmissionRun:
         if kind != "done":
             raise GraderFault(f"the key's setup failed: {content or kind}")
         own_seconds, before = self.key.own_seconds, session.spent
+        session.last = session.used + self._left
         try:
             attempt = Attempt(session, self.exercises, own_seconds, self._missing, omitted, findings)
             return attempt.run(steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import selectors
@@ -12,7 +13,13 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from elfw_helpers.grading.sandbox import MOST_PROCESSES, Sandbox
-from elfw_helpers.grading.watchdog import Clock, proportional_memory, resident_and_most, unmapped_memory
+from elfw_helpers.grading.watchdog import (
+    Clock,
+    proportional_memory,
+    resident_and_most,
+    shared_memory,
+    unmapped_memory,
+)
 
 LOOK_EVERY = 0.05  # seconds
 PATIENCE = 6  # how many times its seconds a request may take by the clock, when it has to wait for its turn
@@ -55,18 +62,19 @@ class Session:
         peak: bytes, the most that its processes held together.
         printed: the beginning of what was printed.
         probed: whether a probe was sent in: from then on its code may know hidden inputs.
+        last: what `used` may not go beyond, whatever a request is given.
     """
 
     def __init__(self, sandbox: Sandbox, job: int, memory: int, stop: threading.Event | None = None):
         self.memory, self.peak, self.printed, self.probed = memory, 0, b"", False
-        self._stop = stop or threading.Event()
+        self.last, self._stop = math.inf, stop or threading.Event()
         self._sizes = {"printed": 0, "answered": 0}
         self._sandbox, self._job = sandbox, job
         self._process = sandbox.start(job, memory)
         self._answers: list[bytes] = []
         self._clock = Clock(self._process.pid, 2 * LOOK_EVERY)
         self._started = self._looked = time.monotonic()
-        self._most, self._uncrowded = 0, 0.0
+        self._most, self._addresses, self._uncrowded = 0, 0, 0.0
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._process.stdout, selectors.EVENT_READ, "answered")
         self._selector.register(self._process.stderr, selectors.EVENT_READ, "printed")
@@ -105,6 +113,7 @@ class Session:
         header = " ".join([verb, secret, *(str(len(part)) for part in parts)])
         unsent = memoryview(header.encode() + b"\n" + b"".join(parts))
         self.probed = self.probed or verb == "probe"
+        seconds = min(seconds, self.last - self.used)
         last, deadline = self.used + seconds, time.monotonic() + PATIENCE * max(seconds, 0)
         while True:
             unsent = self._send(unsent)
@@ -186,12 +195,16 @@ class Session:
         """Note what memory the processes hold, and raise when it is too much."""
         sizes = [resident_and_most(process) for process in processes]
         beside = unmapped_memory(processes[1], self._sandbox.in_memory) if len(processes) > 1 else 0
-        resident, most = (sum(size) + beside for size in zip(*sizes, strict=True))
-        # Asking for the proportional size takes milliseconds, so it is asked for when there is news.
-        if most < 1.1 * self._most and resident < self.memory:
+        resident, most, addresses = map(sum, zip(*sizes, strict=True))
+        resident, most = resident + beside, most + beside
+        # Asking for more takes milliseconds, so it is asked for when there is news.
+        if most < 1.1 * self._most and addresses < 1.1 * self._addresses and resident < self.memory:
             return
-        self._most = most
-        held = sum(map(proportional_memory, processes)) + beside
+        self._most, self._addresses = most, addresses
+        shared: dict[str, int] = {}
+        for process in processes:
+            shared |= shared_memory(process)
+        held = sum(map(proportional_memory, processes)) + sum(shared.values()) + beside
         # Between two looks a process may have held more than at either: the kernel keeps count.
         self.peak = max(self.peak, held + most - resident)
         if held > self.memory:

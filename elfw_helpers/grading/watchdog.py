@@ -99,24 +99,41 @@ def resident_memory(process: int) -> int:
     return resident_and_most(process)[0]
 
 
-def resident_and_most(process: int) -> tuple[int, int]:
-    """Return the bytes a process has in memory or swapped out, and the most it ever had.
+def resident_and_most(process: int) -> tuple[int, int, int]:
+    """Return the bytes a process has in memory or swapped out, the most it ever had, and all its addresses.
 
     The kernel's tables of its memory count: of memory that is only read, there may be nothing but them.
     """
-    sizes = _read_sizes(process, "status", ("VmHWM", "VmRSS", "VmPTE", "VmSwap"))
+    sizes = _read_sizes(process, "status", ("VmHWM", "VmRSS", "VmPTE", "VmSwap", "VmSize"))
     beside = sizes["VmPTE"] + sizes["VmSwap"]
-    return sizes["VmRSS"] + beside, sizes["VmHWM"] + beside
+    return sizes["VmRSS"] + beside, sizes["VmHWM"] + beside, sizes["VmSize"]
 
 
 def proportional_memory(process: int) -> int:
     """Return the bytes a process holds; of memory that n processes share, each is charged the n-th part.
 
-    A process that hides its memory map is charged all it has in memory.
+    Files in memory and what `shared_memory` finds are left out. A process that hides its memory map is
+    charged all it has in memory.
     """
-    sizes = _read_sizes(process, "smaps_rollup", ("Rss", "Pss", "Swap", "SwapPss"))
-    shared_by_others = sizes["Rss"] + sizes["Swap"] - sizes["Pss"] - sizes["SwapPss"]
-    return max(resident_memory(process) - shared_by_others, 0)
+    sizes = _read_sizes(process, "smaps_rollup", ("Rss", "Pss", "Pss_Shmem", "Swap", "SwapPss"))
+    counted_elsewhere = sizes["Rss"] + sizes["Swap"] - sizes["Pss"] - sizes["SwapPss"] + sizes["Pss_Shmem"]
+    return max(resident_memory(process) - counted_elsewhere, 0)
+
+
+def shared_memory(process: int) -> dict[str, int]:
+    """Return the bytes of memory that a process made to be shared, by the number it goes by.
+
+    They are charged in full: what a process has dropped of it (`MADV_DONTNEED`) is in memory still.
+    """
+    sizes: dict[str, int] = {}
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process}/maps").read_text(errors="replace").splitlines():
+            if "/dev/zero" in line:
+                addresses, rights, _, _, number, *_ = line.split()
+                start, end = (int(address, 16) for address in addresses.split("-"))
+                if rights.endswith("s"):
+                    sizes[number] = sizes.get(number, 0) + end - start
+    return sizes
 
 
 def _read_sizes(process: int, file: str, names: Sequence[str]) -> dict[str, int]:

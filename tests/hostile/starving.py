@@ -80,6 +80,11 @@ CASES: dict[str, Case] = {
         "for one in maps:\n    for place in range(0, 1 << 36, 1 << 21): one[place]",
         "MB of memory",
     ),
+    "dropped and kept": dies(
+        "import mmap\nmaps = []\nfor _ in range(30):\n    maps.append(mmap.mmap(-1, 4 << 20))\n    maps[-1].write(bytes(4 << 20))\n"
+        "    maps[-1].madvise(mmap.MADV_DONTNEED)\nimport time; time.sleep(5)",
+        "MB of memory",
+    ),
     # Time.
     "busy forks": dies(
         "import os, time\nfor _ in range(28):\n    if os.fork() == 0:\n        os.setsid()\n        while True: pass\ntime.sleep(60)",
