@@ -288,6 +288,26 @@ def test_an_exercise_that_was_only_unlucky_gets_its_points(folder, monkeypatch, 
     assert (row["status"], row["total"], row["flags"]) == ("graded", "7", "")
 
 
+def test_a_cell_that_was_starved_is_run_again(folder, monkeypatch):
+    """Its helper would be gone, and with it the points of an exercise."""
+    ask, unlucky = Session.ask, iter([True])
+
+    def ask_or_starve(self, verb, parts, seconds):
+        if verb == "statement" and next(unlucky, False):
+            died = Died(TOO_LONG)
+            died.starved = True
+            raise died
+        return ask(self, verb, parts, seconds)
+
+    monkeypatch.setattr(Session, "ask", ask_or_starve)
+    helper = {**marked("", ""), "source": HONEST["conv_output_size"].replace("conv_output_size", "helper")}
+    cells = honest_cells(conv_output_size="def conv_output_size(*numbers):\n    return helper(*numbers)")
+    (folder / "ann.ipynb").write_text(json.dumps(notebook([helper, *cells])))
+    row = grade(folder)["ann"]
+    assert (row["status"], row["total"]) == ("graded", "7")
+    assert next(unlucky, None) is None
+
+
 def test_two_graders_on_one_machine_use_different_users():
     with claim_jobs(3) as ours, claim_jobs(2) as theirs:
         assert len(ours) == 3 and len(theirs) == 2 and not set(ours) & set(theirs)

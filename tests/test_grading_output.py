@@ -276,3 +276,11 @@ def test_a_submission_is_named_when_it_starts(folder, monkeypatch):
     assert grade(folder) == 0
     assert [entry["student"] for entry in seen] == ["ann/03", "bob/03"]
     assert all(entry["started"] and "row" not in entry for entry in seen)
+
+
+def test_what_is_passed_over_is_counted(folder, capsys):
+    (folder / "notes.txt").write_text("")
+    (folder / "again").symlink_to(folder / "ann")
+    assert grade(folder) == 0
+    said = capsys.readouterr().out
+    assert "Not looked at: 1 file whose name" in said and "Not looked into: 1 link to folders." in said

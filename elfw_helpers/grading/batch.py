@@ -314,10 +314,12 @@ def grade_folder(name: str, folder: Path, out: Path, jobs: int = 1, unsandboxed:
     rows = batch.run()
     before = f" {batch.taken_over} of them were graded before." if batch.taken_over else ""
     print(f"Sandbox: {sandbox.name}. {describe_rows(rows)}{before}")
-    others = count_others(folder)
+    others, links = count_others(folder)
     if others:
         what = "1 file whose name does" if others == 1 else f"{others} files whose names do"
         print(f"Not looked at: {what} not end in .ipynb.")
+    if links:
+        print(f"Not looked into: {links} {'link' if links == 1 else 'links'} to folders.")
     faults = [row for row in rows if row[1].startswith(FAULT)]
     for row in faults[:3]:
         print(f"{row[0]}: {row[1]}")
@@ -401,10 +403,16 @@ def find_submissions(folder: Path, unreadable: dict[Path, OSError]) -> Iterator[
     yield from sorted(path for path in unreadable if not path.name.lower().endswith(".ipynb"))
 
 
-def count_others(folder: Path) -> int:
-    """Return how many files below a folder are no submissions by their name, hidden ones aside."""
-    names = [name for _, _, files in os.walk(folder) for name in files if not name.startswith(".")]
-    return sum(not name.lower().endswith(".ipynb") for name in names)
+def count_others(folder: Path) -> tuple[int, int]:
+    """Return how many files below a folder are no submissions by their name, and how many links to folders.
+
+    Hidden files are left aside.
+    """
+    files = links = 0
+    for place, folders, names in os.walk(folder):
+        files += sum(not name.lower().endswith(".ipynb") for name in names if not name.startswith("."))
+        links += sum(Path(place, name).is_symlink() for name in folders)
+    return files, links
 
 
 def display_name(path: Path) -> str:

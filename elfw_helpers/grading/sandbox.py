@@ -147,7 +147,7 @@ def claim_jobs(count: int) -> Iterator[list[int]]:
             if len(numbers) == count:
                 break
         else:
-            raise ElfwError(f"--jobs {count}: {MOST_JOBS - len(numbers)} jobs of other graders are running.")
+            raise ElfwError(f"--jobs {count}: no more than {len(numbers)} can run on this machine now.")
         yield numbers
 
 
