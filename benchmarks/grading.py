@@ -59,7 +59,7 @@ def measure_memory(count: int, root: Path) -> str:
     def sample() -> None:
         log = root / "out_many" / "log.jsonl"
         while not done.wait(0.5):
-            graded = log.read_bytes().count(b"\n") if log.exists() else 0
+            graded = log.read_bytes().count(b'"verdicts"') if log.exists() else 0
             samples.append((graded, resident_memory(os.getpid())))
 
     sampler = threading.Thread(target=sample)

@@ -1,19 +1,23 @@
-"""Answers, from the value inside the sandbox to the verdict outside; and cells made plain Python."""
+"""Answers, from the value inside the sandbox to the verdict outside."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import replace
+from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from torchvision import tv_tensors
 
 from elfw_helpers.grading.compare import accuracy, decode, judge, mean_iou
 from elfw_helpers.grading.encode import LARGEST, Encoder
 from elfw_helpers.grading.key import Probe
-from elfw_helpers.grading.magics import compile_cell
 
 PROBE = Probe("a probe", "f()", "", 1, 0, 1e-6, 1e-5, None, None, None, 0, 0)
 
@@ -36,6 +40,47 @@ class Always:
         return 3
 
     __int__, __hash__, __ge__, __le__ = __index__, __index__, __eq__, __eq__
+
+
+class Size(IntEnum):
+    LARGE = 3
+
+
+class Point(NamedTuple):
+    x: int
+    y: str
+
+
+class Text(str):
+    """A string that shows another one."""
+
+    def __str__(self):
+        return "another"
+
+
+class Liar(list):
+    """A list that says it holds other things."""
+
+    def __iter__(self):
+        return iter([7])
+
+    def __len__(self):
+        return 1
+
+
+class Empty(dict):
+    """A dict that says it is empty."""
+
+    def items(self):
+        return []
+
+
+class Deaf(torch.Tensor):
+    """A tensor on which no function works."""
+
+    @classmethod
+    def __torch_function__(cls, *_, **__):
+        raise ValueError
 
 
 class Number(int):
@@ -80,6 +125,33 @@ class Number(int):
         ([0.5], torch.tensor([0.5], dtype=torch.bfloat16)),
         ([], torch.zeros(0)),
         ({"a": 1, "b": [0.5]}, {"b": [0.5], "a": 1}),
+        (3, Size.LARGE),
+        (0.5, np.longdouble("0.5")),
+        ("three", np.str_("three")),
+        ("text", Text("text")),
+        ([3, "x"], Point(3, "x")),
+        ([1, 2], Liar([1, 2])),
+        ([1, 2], range(1, 3)),
+        ([1, 2], {1: 3, 2: 4}.keys()),
+        ([1, 2], deque([1, 2])),
+        ([1, 2], torch.Size([1, 2])),
+        ([1, 2], pd.Index([1, 2])),
+        ([1, 2], pd.Series([1, 2])),
+        ([1, 2], pd.array([1, 2])),
+        (["a", "b"], np.array(["a", "b"])),
+        (["a", "b"], pd.Index(["a", "b"])),
+        ([["a"], [None]], np.array([["a"], [None]], dtype=object)),
+        ([[1, 2]], np.matrix([[1, 2]])),
+        ([1, 2], np.ma.masked_array([1, 2], mask=[False, False])),
+        ([[1, 2]], tv_tensors.Mask(torch.tensor([[1, 2]]))),
+        ([1.0, 2.0], Deaf([1, 2])),
+        ([0.5], torch.nn.Buffer(torch.tensor([0.5]))),
+        ([[1.0, 0.0], [0.0, 1.0]], torch.eye(2).to_sparse()),
+        ({"a": 1}, OrderedDict(a=1)),
+        ({"a": 1}, defaultdict(int, a=1)),
+        ({"a": 2}, Counter("aa")),
+        ({"a": 1}, Empty(a=1)),
+        ({"a": 1}, {np.str_("a"): np.int64(1)}),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -124,6 +196,13 @@ def test_right_answers_are_right(expected, value):
         (3, [1] * (LARGEST + 1)),
         (3, torch.zeros(LARGEST + 1)),
         (3, 1 << 100_000),
+        ([1, 2], Liar([7])),
+        ([7], Liar([1, 2])),
+        ("another", Text("text")),
+        ({}, Empty(a=1)),
+        (3, range(10**30)),
+        (3, torch.ones(2, device="meta")),
+        (3, b"3"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -225,26 +304,3 @@ def test_measures():
 def test_arrays_decode_to_their_shape():
     assert decode(["array", "int64", [2, 2], [1, 2, 3, 4]]).nested() == [[1, 2], [3, 4]]
     assert decode(["array", "float32", [], ["0x1p+0"]]).nested() == 1.0
-
-
-def run(source: str) -> dict:
-    """Return the names that a cell makes."""
-    names: dict = {}
-    exec(compile_cell(source), names)
-    return names
-
-
-def test_magics_and_shell_commands_do_nothing():
-    source = "!pip install x \\\n  --quiet\n%matplotlib inline\nif True:\n    !ls\n"
-    source += "files = !ls\nx = 7 % 4\nmath?\n?math"
-    names = run(source)
-    assert (names["x"], names["files"]) == (3, None)
-    assert run("%%time\nx = 1")["x"] == 1
-    assert "x" not in run("%%bash\nx = 1\nrm -rf /")
-
-
-def test_plain_python_is_left_alone():
-    assert run('x = """\n!ls\n%time\n"""')["x"] == "\n!ls\n%time\n"
-    assert run("x = (7\n% 4)")["x"] == 3
-    with pytest.raises(SyntaxError):
-        compile_cell("retrun 3")

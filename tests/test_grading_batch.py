@@ -77,8 +77,10 @@ def test_each_submission_has_a_row_a_page_and_a_line_in_the_log(folder, capsys):
     assert rows["cy/03"]["flags"] == "conv_output_size: its cell does not define it"
     page = (folder.parent / "out" / "feedback" / "bob" / "03.ipynb.html").read_text()
     assert "5 of 7" in page and "not the expected value" in page and "return 48" in page
-    log = (folder.parent / "out" / "log.jsonl").read_text().splitlines()
-    assert sorted(json.loads(line)["student"] for line in log) == list(rows)
+    log = [json.loads(line) for line in (folder.parent / "out" / "log.jsonl").read_text().splitlines()]
+    for kind in ("started", "verdicts"):
+        assert sorted(entry["student"] for entry in log if kind in entry) == list(rows)
+    assert [kind in log[0] for kind in ("started", "verdicts")] == [True, False], "named before it runs"
 
 
 def test_what_is_graded_is_not_run_again_unless_it_has_changed(folder, monkeypatch, capsys):
@@ -121,7 +123,7 @@ def test_a_fault_of_the_grader_leaves_the_score_blank_and_is_tried_again(folder,
     original = SubmissionRun.run
 
     def fail_for_bob(run):
-        if "return 48" in str(run.plan.steps[0].cell.source):
+        if "return 48" in str(run.submission.cells):
             raise RuntimeError("out of order")
         return original(run)
 

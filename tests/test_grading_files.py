@@ -26,8 +26,9 @@ from hostile.submissions import (
 from elfw_helpers.errors import DataError, ElfwError
 from elfw_helpers.grading.key import find_key, read_key
 from elfw_helpers.grading.load import Unreadable, parse_notebook, read_bytes
-from elfw_helpers.grading.locate import plan_submission
+from elfw_helpers.grading.locate import Names, list_own_cells, plan_submission
 from elfw_helpers.grading.released import Released
+from elfw_helpers.grading.runner import read_names
 
 
 @pytest.fixture
@@ -38,8 +39,15 @@ def course(tmp_path) -> Released:
 
 
 def plan_of(cells: list, course: Released):
-    """Return the plan of a submission of some cells."""
-    return plan_submission(parse_notebook(json.dumps(notebook(cells)).encode()), course, list(HONEST))
+    """Return the plan of a submission of some cells, whose names are read here and not in a sandbox."""
+    read = parse_notebook(json.dumps(notebook(cells)).encode()).cells
+    names = {id(cell): names_of(cell.source, course) for cell in list_own_cells(read, course)}
+    return plan_submission(read, course, list(HONEST), names)
+
+
+def names_of(source: str, course: Released) -> Names:
+    """Return the names of a cell."""
+    return Names.from_answer(json.loads(read_names(source, course.names)))
 
 
 @pytest.mark.parametrize("name", BROKEN_FILES)
@@ -63,13 +71,31 @@ def test_links_folders_and_pipes_are_not_opened(tmp_path):
 
 def test_what_makes_no_sense_in_a_notebook_is_left_out():
     odd = [None, 3, {"source": 4}, {"source": ["a", 1, "b"], "id": [], "metadata": 7, "outputs": {}}]
-    (cell,) = parse_notebook(json.dumps({"cells": odd}).encode())
+    (cell,) = parse_notebook(json.dumps({"cells": odd}).encode()).cells
     assert (cell.source, cell.id, cell.metadata, cell.outputs) == ("ab", "", {}, [])
 
 
 def test_notebooks_of_format_3_and_with_a_byte_order_mark_are_read():
     old = {"nbformat": 3, "worksheets": [{"cells": [{"cell_type": "code", "input": ["x = 1"]}]}]}
-    assert parse_notebook(json.dumps(old).encode("utf-8-sig"))[0].source == "x = 1"
+    assert parse_notebook(json.dumps(old).encode("utf-8-sig")).cells[0].source == "x = 1"
+
+
+def test_a_notebook_full_of_charts_is_read(tmp_path):
+    picture = {"output_type": "display_data", "data": {"image/png": "A" * 250_000}, "metadata": {}}
+    numbers = {"output_type": "display_data", "data": {"application/x": list(range(1000)) * 500}}
+    cells = [code_cell("x = 1\r\ny = 2\r", outputs=[picture] * 80 + [numbers])] * 2
+    path = tmp_path / "charts.ipynb"
+    path.write_text(json.dumps(notebook(cells, metadata={"language_info": {"version": "3.12.1"}})))
+    assert path.stat().st_size > 40 << 20
+    submission = parse_notebook(read_bytes(path))
+    assert [cell.source for cell in submission.cells] == ["x = 1\ny = 2\n"] * 2
+    assert submission.python == "3.12.1"
+
+
+@pytest.mark.parametrize("version", [None, 3, "3", "3.x", "3.12.1; rm", ["3.12"], "julia"])
+def test_what_is_no_version_of_python_is_none(version):
+    content = json.dumps(notebook([], metadata={"language_info": {"version": version}})).encode()
+    assert parse_notebook(content).python == ""
 
 
 @pytest.mark.parametrize(
@@ -87,12 +113,66 @@ def test_an_honest_submission_runs_its_three_exercises_and_nothing_else(course):
 
 
 def test_a_marker_goes_before_metadata_and_metadata_before_a_name(course):
-    by_name, by_metadata = code_cell(SIZE), code_cell("size = 1", metadata={"exercise": "conv_output_size"})
+    by_name, by_metadata = (
+        code_cell(SIZE),
+        code_cell(f"{SIZE} + 1", metadata={"exercise": "conv_output_size"}),
+    )
     cells = [by_metadata, by_name, *honest_cells()[2:]]
-    assert plan_of(cells, course).cells["conv_output_size"].source == "size = 1"
-    assert plan_of([by_name, *cells[2:]], course).cells["conv_output_size"].source == SIZE
-    last = marked("conv_output_size", "size = 2")
-    assert plan_of([last, *cells], course).cells["conv_output_size"].source.endswith("size = 2")
+    assert plan_of(cells[1:], course).cells["conv_output_size"].source == SIZE
+    assert plan_of([by_name, *cells], course).cells["conv_output_size"].source == SIZE, "defined anew below"
+    assert plan_of([by_name, by_metadata], course).cells["conv_output_size"].source.endswith("+ 1")
+    last = marked("conv_output_size", f"{SIZE} + 2")
+    assert plan_of([last, by_metadata], course).cells["conv_output_size"].source.endswith("+ 2")
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        "print(conv_output_size(64, 3, 1, 1))",
+        "# def conv_output_size(...): return 0",
+        "'def conv_output_size(): a draft'",
+        "retrun 3",
+    ],
+)
+def test_of_marked_cells_the_last_that_defines_the_name_counts(course, below):
+    plan = plan_of([marked("conv_output_size", SIZE), marked("conv_output_size", below)], course)
+    assert plan.cells["conv_output_size"].source.endswith(SIZE)
+    assert "conv_output_size: 2 cells, the last that defines it counts" in plan.flags
+
+
+def test_a_definition_in_a_check_goes_before_a_draft_above(course):
+    cells = honest_cells(conv_output_size="def conv_output_size(*numbers):\n    raise NotImplementedError")
+    cells[1]["source"] += f"\n{SIZE}"
+    plan = plan_of(cells, course)
+    assert plan.cells["conv_output_size"].source == cells[1]["source"]
+    assert "conv_output_size: defined once more in a cell below, which counts" in plan.flags
+
+
+@pytest.mark.parametrize("stub", ["# my attempt", "def conv_output_size(*numbers):\n    pass"])
+def test_a_definition_below_its_marked_cell_counts(course, stub):
+    below = [code_cell("draft = 1"), code_cell(SIZE), code_cell("conv_output_size(1, 1, 1, 0)")]
+    plan = plan_of([marked("conv_output_size", stub), *below, *honest_cells()[1:]], course)
+    assert plan.cells["conv_output_size"].source == SIZE
+    assert any("found by name" in flag or "once more in a cell below" in flag for flag in plan.flags)
+
+
+def test_code_typed_into_a_check_counts_and_is_flagged(course):
+    cells = honest_cells()
+    cells[0] = released()["cells"][2]
+    cells[1]["source"] = cells[1]["source"].replace("\n", f"\n{SIZE}\n", 1)
+    plan = plan_of(cells, course)
+    assert plan.cells["conv_output_size"].source == cells[1]["source"]
+    assert plan.flags == ("conv_output_size: found in a check",)
+    (step,) = (step for step in plan.steps if step.check)
+    assert step.asked == ("conv_output_size",) and step.check == released()["cells"][3]["source"]
+
+
+def test_an_exercise_is_asked_about_where_its_check_stands(course):
+    cells, others = honest_cells(), [(name,) for name in [*HONEST][1:]]
+    plan = plan_of([cells[0], code_cell("import math"), *cells[1:]], course)
+    assert [step.asked for step in plan.steps] == [(), ("conv_output_size",), *others]
+    plan = plan_of([cells[0], code_cell("import math"), *cells[2:]], course)
+    assert plan.steps[0].asked == ("conv_output_size",), "without a check, after its cell"
 
 
 def test_a_stub_left_as_it_was_does_not_hide_an_attempt_elsewhere(course):
@@ -135,14 +215,20 @@ def test_the_lecture_s_imports_and_functions_come_along_when_they_are_mentioned(
     ]
     (tmp_path / "given.ipynb").write_text(json.dumps(notebook(cells)))
     given = Released(tmp_path / "given.ipynb")
-    assert given.code_for(["outer(3) + wanted() + make"]).splitlines() == [
+
+    def code_for(source: str) -> list[str]:
+        names = names_of(source, given)
+        return given.code_for(names.read | names.mentioned).splitlines()
+
+    assert code_for("outer(3) + wanted() + make") == [
         "import math as m", "def outer(x):", "    return inner(x)", "def inner(x):", "    return m.exp(x)",
     ]  # fmt: skip
-    assert (
-        given.code_for(['def f():\n    """Take m to the Path."""  # or os\n    return """""" + x # outer'])
-        == ""
-    )
-    assert given.code_for(["Path('x')"]) == "from pathlib import Path"
+    assert code_for('def f():\n    """Take m to the Path."""  # or os\n    return """""" + x # outer') == []
+    assert code_for("print('layer #1', Path('x'))") == ["from pathlib import Path"]
+    assert code_for("%time f'{os.sep} # {PurePath}'") == ["import os", "from pathlib import PurePath"]
+    assert code_for("%%timeit -n 3\nPath  # os") == ["from pathlib import Path"]
+    assert code_for("async def f():\n    async with Path as x: await x") == ["from pathlib import Path"]
+    assert code_for("retrun m") == []
 
 
 def test_keys_are_found_by_number_or_as_files(tmp_path):

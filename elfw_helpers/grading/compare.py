@@ -1,4 +1,8 @@
-"""Is an answer right? Outside the sandbox, where the expected values and the points are."""
+"""Is an answer right? Outside the sandbox, where the expected values and the points are.
+
+What comes out of the sandbox may be forged. So lengths and types are checked before anything is computed
+from them or hashed: an answer costs time that grows with its size and no faster.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from elfw_helpers.grading.encode import DEEPEST
 from elfw_helpers.grading.key import Probe
+
+MOST_SIDES = 64  # of an array; NumPy's own limit
+LONGEST_SIDE = 1 << 62
+LONGEST_FLOAT = 32  # characters in hexadecimal: more than `float.hex` ever writes
 
 
 @dataclass(frozen=True)
@@ -19,11 +28,25 @@ class Array:
     flat: tuple[Any, ...]
 
     def nested(self) -> Any:
-        """Return lists in lists, or one number when there are no sides."""
+        """Return lists in lists, or one number when there are no sides; for a shape that is trusted."""
         values: Sequence[Any] = self.flat
         for side in reversed(self.shape[1:]):
             values = [list(values[i : i + side]) for i in range(0, len(values), side)] if side else []
         return list(values) if self.shape else values[0]
+
+    def corner(self) -> Any:
+        """Return the first value alone, in as many lists as there are sides."""
+        value = self.flat[0] if self.flat else []
+        for _ in self.shape if self.flat else ():
+            value = [value]
+        return value
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A dict of an answer, whose keys are not hashed: they may be made to collide."""
+
+    pairs: tuple[tuple[Any, Any], ...]
 
 
 class Strange(Exception):
@@ -63,33 +86,35 @@ def _compare_types(expected: Any, value: Any) -> str:
     """Say that a value, or what it holds, is not of the expected type, or nothing."""
     verb = "of"
     if isinstance(value, Array):
-        value = value.nested()
+        value = value.corner()
     while isinstance(expected, list) and isinstance(value, list) and expected and value:
         expected, value, verb = expected[0], value[0], "holding"
-    asked, given = (type(one).__name__ for one in (expected, value))
+    asked, given = ("dict" if isinstance(one, Pairs) else type(one).__name__ for one in (expected, value))
     # Any number will do for a float.
     right = asked == given or (asked, given) == ("float", "int")
     return "" if right else f"{verb} type {given} where {asked} was asked for"
 
 
-def decode(content: Any) -> Any:
-    """Return the value of an answer: a number, string, list, dict, None or Array.
+def decode(content: Any, depth: int = 0) -> Any:
+    """Return the value of an answer: a number, string, list, None, Array or Pairs.
 
     Raises:
         Strange: it is too large, or of a type that no right answer has.
         ValueError, TypeError, IndexError: it is malformed.
     """
+    if type(content) is not list or len(content) > 4:
+        raise ValueError
     kind, *rest = content
-    if kind == "too large":
+    if kind == "too large" or depth > DEEPEST:
         raise Strange("larger than any right answer")
     if kind == "other":
         raise Strange("neither a number, text, list, dict, array nor tensor")
     if kind == "none":
         return None
     if kind == "list":
-        return [decode(item) for item in rest[0]]
+        return [decode(item, depth + 1) for item in rest[0]]
     if kind == "dict":
-        return {_hashable(decode(key)): decode(value) for key, value in rest[0]}
+        return Pairs(tuple((_decode_key(key), decode(value, depth + 1)) for key, value in rest[0]))
     if kind == "array":
         return _decode_array(*rest)
     value = rest[0] if kind == "str" else _decode_number(rest[0])
@@ -100,7 +125,7 @@ def decode(content: Any) -> Any:
 
 def _decode_number(number: Any) -> Any:
     """Return a number; floats come as hexadecimal text."""
-    if isinstance(number, str):
+    if type(number) is str and len(number) <= LONGEST_FLOAT:
         return float.fromhex(number)
     if type(number) not in (bool, int):
         raise ValueError
@@ -109,15 +134,19 @@ def _decode_number(number: Any) -> Any:
 
 def _decode_array(dtype: Any, shape: Any, flat: Any) -> Array:
     """Return an array whose shape and number of values agree."""
-    sides = tuple(int(side) for side in shape)
-    if min(sides, default=0) < 0 or math.prod(sides) != len(flat):
+    if type(dtype) is not str or type(shape) is not list or len(shape) > MOST_SIDES:
         raise ValueError
-    return Array(str(dtype), sides, tuple(_decode_number(number) for number in flat))
+    if not all(type(side) is int and 0 <= side < LONGEST_SIDE for side in shape):
+        raise ValueError
+    if math.prod(shape) != len(flat):
+        raise ValueError
+    return Array(dtype, tuple(shape), tuple(_decode_number(number) for number in flat))
 
 
-def _hashable(key: Any) -> Any:
-    """Return a dict's key, or raise for one that Python has no such key for."""
-    if not isinstance(key, (str, int, float, type(None))):
+def _decode_key(content: Any) -> Any:
+    """Return a dict's key, or raise for one that no right answer has."""
+    key = decode(content, DEEPEST)
+    if isinstance(key, (list, Array, Pairs)):
         raise Strange("a dict whose keys are no strings or numbers")
     return key
 
@@ -130,6 +159,8 @@ def matches(expected: Any, value: Any, atol: float, rtol: float) -> bool:
     matches the lists of its values.
     """
     if isinstance(value, Array):
+        if not _has_shape(expected, value.shape):
+            return False
         value = value.nested()
     if isinstance(expected, list):
         return (
@@ -138,14 +169,32 @@ def matches(expected: Any, value: Any, atol: float, rtol: float) -> bool:
             and all(matches(one, other, atol, rtol) for one, other in zip(expected, value, strict=True))
         )
     if isinstance(expected, dict):
-        return (
-            isinstance(value, dict)
-            and value.keys() == expected.keys()
-            and all(matches(expected[key], value[key], atol, rtol) for key in expected)
-        )
+        return isinstance(value, Pairs) and _match_pairs(expected, value.pairs, atol, rtol)
     if isinstance(expected, float):
         return type(value) in (int, float) and _is_close(expected, value, atol, rtol)
     return type(value) is type(expected) and value == expected
+
+
+def _has_shape(expected: Any, shape: tuple[int, ...]) -> bool:
+    """Say whether expected lists have the sides of an array: a forged one may have any."""
+    level = [expected]
+    for side in shape:
+        if not all(isinstance(one, list) and len(one) == side for one in level):
+            return False
+        level = [inner for one in level for inner in one]
+    return True
+
+
+def _match_pairs(
+    expected: dict[Any, Any], pairs: Sequence[tuple[Any, Any]], atol: float, rtol: float
+) -> bool:
+    """Say whether a dict's pairs are the expected ones; only as many keys are hashed as are expected."""
+    if len(pairs) != len(expected):
+        return False
+    found = dict(pairs)
+    return found.keys() == expected.keys() and all(
+        matches(expected[key], found[key], atol, rtol) for key in expected
+    )
 
 
 def _is_close(expected: float, value: float, atol: float, rtol: float) -> bool:
@@ -162,7 +211,7 @@ def judge_predictions(probe: Probe, value: Any) -> str:
 
     The truth is `probe.expect`: class ids in lists of any depth, such as one a pixel.
     """
-    truth, predicted = _flatten(probe.expect), _flatten(value.nested() if isinstance(value, Array) else value)
+    truth, predicted = _flatten(probe.expect), value.flat if isinstance(value, Array) else _flatten(value)
     if len(truth) != len(predicted) or any(type(one) is not int for one in predicted):
         return f"not one class id, an int, for each of {len(truth)} inputs"
     score = accuracy(truth, predicted) if probe.measure == "accuracy" else mean_iou(truth, predicted)
@@ -173,7 +222,14 @@ def judge_predictions(probe: Probe, value: Any) -> str:
 
 def _flatten(values: Any) -> list[Any]:
     """Return what lists in lists hold."""
-    return [inner for one in values for inner in _flatten(one)] if isinstance(values, list) else [values]
+    flat, left = [], [values]
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left += reversed(one)
+        else:
+            flat.append(one)
+    return flat
 
 
 def accuracy(truth: Sequence[int], predicted: Sequence[int]) -> float:

@@ -1,11 +1,13 @@
-"""Values of a student's code as JSON text, by their exact types; runs inside the sandbox.
+"""Values of a student's code as JSON text, by the types they are built on; runs inside the sandbox.
 
-No method of the value and nothing that a student can replace is called: an object that claims to equal
-everything has no type of its own here, and cannot claim anything.
+What a value holds is read by functions of C, kept since before any student's code: no method of the value is
+called. An object that claims to equal everything has no such type, or claims it in vain.
 """
 
 import builtins
+import collections
 import sys
+import types
 from json.encoder import encode_basestring_ascii as quote
 
 # Functions keep the builtins they were made with, so a student's `builtins.type = ...` reaches none of these.
@@ -13,6 +15,11 @@ __builtins__ = dict(vars(builtins))
 
 LARGEST = 400_000  # numbers and characters of an answer
 DEEPEST = 20
+# Read by the descriptors of `type`, which no metaclass can stand in for.
+read_parents = type.__dict__["__mro__"].__get__
+read_members = type.__dict__["__dict__"].__get__
+LIBRARIES = {"collections", "numpy", "pandas", "torch", "torchvision"}  # where an `__eq__` tells no lies
+VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
 
 
 class TooLarge(Exception):
@@ -20,29 +27,72 @@ class TooLarge(Exception):
 
 
 class Encoder:
-    """Turns values into JSON text; made before any student's code, it keeps torch's and NumPy's functions."""
+    """Turns values into JSON text; made before any student's code, it keeps the libraries' functions."""
 
     def __init__(self):
-        self.arrays = {}  # exact type -> function to (library, dtype, shape, flat list)
-        self.scalars = {}  # exact type -> function to a value of Python
-        if numpy := sys.modules.get("numpy"):
-            array = numpy.ndarray
-            ravel, tolist = array.ravel, array.tolist
-            self.arrays[array] = lambda value: (value.size, str(value.dtype), value.shape, tolist, ravel)
-            item = numpy.generic.item
-            for kind in (numpy.bool_, *numpy.sctypeDict.values()):
-                if issubclass(kind, (numpy.bool_, numpy.integer, numpy.floating)):
-                    self.scalars[kind] = item
-        if torch := sys.modules.get("torch"):
-            tensor = torch.Tensor
-            detach, flatten, tolist_of = tensor.detach, tensor.flatten, tensor.tolist
-            numel = tensor.numel
+        # From a type to how a value built on it is read: `lists` by a function to (its length, its items).
+        self.arrays = {}
+        self.scalars = {int: int.__index__, float: float.__float__, str: str.__str__}
+        self.lists = {
+            list: (list.__len__, list.copy),
+            tuple: (tuple.__len__, lambda value: tuple.__getitem__(value, slice(None))),
+            range: (lambda value: range.__len__(value[: LARGEST + 1]), list),
+            collections.deque: (
+                collections.deque.__len__,
+                lambda value: list(collections.deque.__iter__(value)),
+            ),
+            **dict.fromkeys(VIEWS, (len, list)),
+        }
+        self.learnt = set()
+        self._learn_libraries()
 
-            def describe(value):
-                dtype = str(value.dtype).replace("torch.", "")
-                return numel(value), dtype, tuple(value.shape), tolist_of, lambda v: flatten(detach(v))
+    def _learn_libraries(self):
+        """Keep the functions of libraries that have been loaded; say whether one is new."""
+        new = {"numpy", "torch", "pandas"}.intersection(sys.modules) - self.learnt
+        for name in new:
+            getattr(self, f"_learn_{name}")(sys.modules[name])
+        self.learnt |= new
+        return bool(new)
 
-            self.arrays[tensor] = self.arrays[torch.nn.Parameter] = describe
+    def _learn_numpy(self, numpy):
+        array, item = numpy.ndarray, numpy.generic.item
+        view, ravel, tolist = array.view, array.ravel, array.tolist
+
+        def describe(value):
+            value = view(value, array)
+            if value.dtype.kind in "OU":  # strings and objects
+                return value.size, None, value.shape, lambda: tolist(value)
+            return value.size, str(value.dtype), value.shape, lambda: tolist(ravel(value))
+
+        self.arrays[array] = describe
+        for kind in (numpy.bool_, numpy.integer, numpy.floating):
+            self.scalars[kind] = item
+        self.scalars[numpy.longdouble] = numpy.longdouble.__float__
+
+    def _learn_torch(self, torch):
+        tensor, strided = torch.Tensor, torch.strided
+        as_subclass, detach, flatten = tensor.as_subclass, tensor.detach, tensor.flatten
+        numel, to_dense, tolist = tensor.numel, tensor.to_dense, tensor.tolist
+        plainly = torch._C.DisableTorchFunctionSubclass  # no `__torch_function__` of the value's own
+
+        def describe(value):
+            with plainly():
+                value = detach(value)
+                value = value if type(value) is tensor else as_subclass(value, tensor)
+            dtype, dense = str(value.dtype).replace("torch.", ""), value.layout is strided
+            return (
+                numel(value),
+                dtype,
+                value.shape,
+                lambda: tolist(flatten(value if dense else to_dense(value))),
+            )
+
+        self.arrays[tensor] = describe
+
+    def _learn_pandas(self, pandas):
+        for kind in (pandas.Index, pandas.Series):
+            self.lists[kind] = (kind.__len__, kind.tolist)
+        self.lists[pandas.api.extensions.ExtensionArray] = (len, list)
 
     def encode(self, value):
         """Return the JSON text of a value: a list of its kind and its content."""
@@ -58,37 +108,54 @@ class Encoder:
         if self.left < 0:
             raise TooLarge
 
+    def _find_base(self, kind):
+        """Return the type that is known here and that a value's type is built on, or None.
+
+        A type that says by itself, in Python, what it equals has none.
+        """
+        for base in read_parents(kind):
+            if base is dict or base in self.scalars or base in self.lists or base in self.arrays:
+                return base
+            own = read_members(base).get("__eq__")
+            if type(own) is types.FunctionType and str(own.__module__).partition(".")[0] not in LIBRARIES:
+                return None
+        return self._find_base(kind) if self._learn_libraries() else None
+
     def _write(self, value, depth):
         self._spend(1)
         if depth > DEEPEST:
             raise TooLarge
-        kind = type(value)
-        if kind in self.scalars:
-            value = self.scalars[kind](value)
-            kind = type(value)
         if value is None:
             return '["none"]'
-        if kind is bool or kind is int or kind is float:
-            return f'["{kind.__name__}",{self._number(value)}]'
-        if kind is str:
+        base = type(value) if type(value) is bool else self._find_base(type(value))
+        if base in self.scalars:
+            value = self.scalars[base](value)
+            base = type(value)
+        if base is bool or base is int or base is float:
+            return f'["{base.__name__}",{self._number(value)}]'
+        if base is str:
             self._spend(len(value))
             return f'["str",{quote(value)}]'
-        if kind is list or kind is tuple:
-            self._spend(len(value))
-            return f'["list",[{",".join([self._write(item, depth + 1) for item in value])}]]'
-        if kind is dict:
-            self._spend(len(value))
-            pairs = [(self._write(k, depth + 1), self._write(v, depth + 1)) for k, v in value.items()]
+        if base is dict:
+            self._spend(dict.__len__(value))
+            pairs = [(self._write(k, depth + 1), self._write(v, depth + 1)) for k, v in dict.items(value)]
             return f'["dict",[{",".join([f"[{k},{v}]" for k, v in pairs])}]]'
-        if kind in self.arrays:
-            return self._array(value, self.arrays[kind])
-        return '["other"]'
+        if base in self.lists:
+            count, copy = self.lists[base]
+            self._spend(count(value))
+            return f'["list",[{",".join([self._write(item, depth + 1) for item in copy(value)])}]]'
+        return self._array(value, self.arrays[base], depth) if base in self.arrays else '["other"]'
 
-    def _array(self, value, describe):
-        size, dtype, shape, tolist, flatten = describe(value)
-        self._spend(size)
-        flat = tolist(flatten(value))
-        numbers = ",".join([self._number(number) for number in flat])
+    def _array(self, value, describe, depth):
+        try:
+            size, dtype, shape, tolist = describe(value)
+            self._spend(size)
+            items = tolist()
+        except (RuntimeError, TypeError):  # without content, such as a tensor on "meta"
+            return '["other"]'
+        if dtype is None:
+            return self._write(items, depth)
+        numbers = ",".join([self._number(number) for number in items])
         return f'["array",{quote(dtype)},[{",".join([str(side) for side in shape])}],[{numbers}]]'
 
     def _number(self, value):

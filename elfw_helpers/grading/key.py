@@ -76,6 +76,11 @@ class Key:
         """Points of all exercises."""
         return sum(exercise.points for exercise in self.exercises)
 
+    @property
+    def seconds(self) -> float:
+        """Seconds that all of a submission may use."""
+        return self.own_seconds + sum(exercise.seconds for exercise in self.exercises)
+
 
 def find_key(name: str) -> Path:
     """Return the key of a notebook's number, such as 03, or the file that is named.

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-LARGEST_FILE = 20 << 20  # bytes
+LARGEST_FILE = 64 << 20  # bytes; an honest notebook full of charts has some 20 MB
 MOST_CELLS = 1000
 LONGEST_CODE = 1 << 20  # characters of one cell
-# A notebook of the course has some thousands; each costs the parser sixty bytes or more.
-MOST_BRACKETS = 300_000
+MOST_CODE = 4 << 20  # characters of all cells
+# Brackets and commas: the parser takes about a hundred bytes for each. A picture has none, a chart of numbers
+# for a browser a million.
+MOST_PARTS = 3_000_000
+# One file at a time is taken apart: that takes some times its size.
+PARSING = threading.Lock()
+CLEAR = "Clear its outputs (Edit, Clear Outputs of All Cells), save it and hand it in once more"
 
 
 class Unreadable(Exception):
@@ -31,8 +38,21 @@ class Cell:
     outputs: list[Any] = field(default_factory=list)  # as saved in the file: anything
 
 
+@dataclass(frozen=True)
+class Submission:
+    """A notebook that was handed in.
+
+    Attributes:
+        cells: in their order.
+        python: the version that it was written with, such as "3.12.1", or "".
+    """
+
+    cells: list[Cell]
+    python: str = ""
+
+
 def read_bytes(path: Path) -> bytes:
-    """Return the content of a regular file of at most 20 MB, without following a link.
+    """Return the content of a regular file of at most 64 MB, without following a link.
 
     Raises:
         Unreadable: it is a link, a folder, a pipe, too large or empty.
@@ -49,20 +69,36 @@ def read_bytes(path: Path) -> bytes:
     with os.fdopen(handle, "rb") as stream:
         content = stream.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
-        raise Unreadable(f"larger than {LARGEST_FILE >> 20} MB")
+        raise Unreadable(f"larger than {LARGEST_FILE >> 20} MB. {CLEAR}")
     if not content.strip():
         raise Unreadable("an empty file")
     return content
 
 
-def parse_notebook(content: bytes) -> list[Cell]:
-    """Return the cells of a notebook of format 3 or 4; cells that make no sense are left out.
+def parse_notebook(content: bytes) -> Submission:
+    """Return a notebook of format 3 or 4; cells that make no sense are left out.
 
     Raises:
         Unreadable: it is not a notebook.
     """
-    if content.count(b"[") + content.count(b"{") > MOST_BRACKETS:
-        raise Unreadable("nested or split up more than any notebook is")
+    with PARSING:
+        document = _parse_json(content)
+    listed = _find_cells(document)
+    if len(listed) > MOST_CELLS:
+        raise Unreadable(f"more than {MOST_CELLS} cells")
+    cells = [cell for cell in map(_read_cell, listed) if cell]
+    code = [len(cell.source) for cell in cells if cell.kind == "code"]
+    if max(code, default=0) > LONGEST_CODE:
+        raise Unreadable("a cell of more than 1 MB of code")
+    if sum(code) > MOST_CODE:
+        raise Unreadable(f"more than {MOST_CODE >> 20} MB of code")
+    return Submission(cells, _read_version(document))
+
+
+def _parse_json(content: bytes) -> dict[str, Any]:
+    """Return the object that a notebook's JSON is."""
+    if content.count(b"[") + content.count(b"{") + content.count(b",") > MOST_PARTS:
+        raise Unreadable(f"nested or split up more than any notebook is. {CLEAR}")
     try:
         document = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -72,19 +108,21 @@ def parse_notebook(content: bytes) -> list[Cell]:
     except ValueError:
         page = content.lstrip().startswith(b"<")
         raise Unreadable("a web page" if page else "not JSON, or only a part of it") from None
-    listed = _find_cells(document)
-    if len(listed) > MOST_CELLS:
-        raise Unreadable(f"more than {MOST_CELLS} cells")
-    cells = [cell for cell in map(_read_cell, listed) if cell]
-    if any(len(cell.source) > LONGEST_CODE for cell in cells if cell.kind == "code"):
-        raise Unreadable("a cell of more than 1 MB of code")
-    return cells
-
-
-def _find_cells(document: Any) -> list[Any]:
-    """Return the list of cells of a notebook's JSON, wherever its format keeps it."""
     if not isinstance(document, dict):
         raise Unreadable("JSON, but not a notebook")
+    return document
+
+
+def _read_version(document: dict[str, Any]) -> str:
+    """Return the version of Python that a notebook says it was written with, or ""."""
+    metadata = document.get("metadata")
+    language = metadata.get("language_info") if isinstance(metadata, dict) else None
+    version = language.get("version") if isinstance(language, dict) else None
+    return version if isinstance(version, str) and re.fullmatch(r"3\.\d{1,3}(\.\w{1,9})?", version) else ""
+
+
+def _find_cells(document: dict[str, Any]) -> list[Any]:
+    """Return the list of cells of a notebook's JSON, wherever its format keeps it."""
     sheets = document.get("worksheets")
     if isinstance(sheets, list):  # format 3
         document = next((sheet for sheet in sheets if isinstance(sheet, dict)), {})
@@ -104,10 +142,11 @@ def _read_cell(cell: Any) -> Cell | None:
     if not isinstance(source, str):
         return None
     kind, name, metadata, outputs = (cell.get(key) for key in ("cell_type", "id", "metadata", "outputs"))
+    # Half of a surrogate pair is valid JSON, and cannot be written anywhere.
+    source = source.encode("utf-8", "replace").decode("utf-8")
     return Cell(
         kind if isinstance(kind, str) else "",
-        # Half of a surrogate pair is valid JSON, and cannot be written anywhere.
-        source.encode("utf-8", "replace").decode("utf-8"),
+        source.replace("\r\n", "\n").replace("\r", "\n"),
         name if isinstance(name, str) else "",
         metadata if isinstance(metadata, dict) else {},
         outputs if isinstance(outputs, list) else [],

@@ -3,19 +3,55 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from elfw_helpers.grading.load import Cell
-from elfw_helpers.grading.released import CHECK, Released, normalise
+from elfw_helpers.grading.released import CHECK, EXERCISE, Released, normalise
+
+# [ \t], never \s: over millions of blank lines, that would take for ever.
+MARK = re.compile(r"^[ \t\f]*#[ \t]*exercise[ \t]*:[ \t]*(\w+)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of a cell, as `runner.read_names` finds them.
+
+    Attributes:
+        defined: its functions and classes.
+        made: all that it makes at its outermost level.
+        read: what it uses and does not make.
+        mentioned: those of the lecture that it mentions anyhow.
+    """
+
+    defined: frozenset[str] = frozenset()
+    made: frozenset[str] = frozenset()
+    read: frozenset[str] = frozenset()
+    mentioned: frozenset[str] = frozenset()
+
+    @classmethod
+    def from_answer(cls, answer: Any) -> Names:
+        """Return the names that the runner has answered, as lists of strings."""
+        lists = answer if isinstance(answer, list) and len(answer) == 4 else [[]] * 4
+        return cls(*(frozenset(name for name in one if isinstance(name, str)) for one in lists))
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A cell to run, and the exercises to probe after it: none after a cell that the student added."""
+    """A cell to run.
+
+    Attributes:
+        cell: the cell.
+        exercises: those that it is the cell of; none, if the student added it.
+        asked: the exercises to ask about after it.
+        check: for a check that the student changed, the one that was given.
+    """
 
     cell: Cell
     exercises: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
+    check: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,80 +63,158 @@ class Plan:
     flags: tuple[str, ...]  # what an instructor may want to look at
 
 
-def plan_submission(cells: Sequence[Cell], released: Released, exercises: Sequence[str]) -> Plan:
+def list_own_cells(cells: Sequence[Cell], released: Released) -> list[Cell]:
+    """Return the cells that may be run: the student's own, and exercises left as they were given."""
+    return [
+        cell
+        for cell in cells
+        if cell.kind == "code"
+        and cell.source.strip()
+        and (EXERCISE.match(cell.source) or not is_given(cell, released))
+    ]
+
+
+def is_given(cell: Cell, released: Released) -> bool:
+    """Say whether a cell is as students were given it."""
+    return normalise(cell.source) in released.sources
+
+
+def plan_submission(
+    cells: Sequence[Cell], released: Released, exercises: Sequence[str], names: Mapping[int, Names]
+) -> Plan:
     """Find the exercises of a submission and the cells that its student added or changed.
 
-    An exercise is the last cell marked `# exercise: NAME`; without one, the last whose metadata or id
-    names it; without one, the last that defines it. A cell left as it was given counts only when there
-    is no other. Cells marked `# check:` and those of the lecture are not run.
+    An exercise is asked about where its check stands, or after its cell if there is none below. Of checks,
+    only those that the student changed are run; of the lecture's own cells, none.
+
+    Args:
+        cells: of the submission.
+        released: what students were given.
+        exercises: their names.
+        names: by the `id()` of each cell that `list_own_cells` returns.
     """
-    code = [cell for cell in cells if cell.kind == "code" and not CHECK.match(cell.source)]
+    search = _Search(cells, released, names)
     found: dict[str, Cell] = {}
     flags: list[str] = []
-    passed_over: set[int] = set()
     for name in exercises:
-        candidates, how = _find_candidates(name, code, released)
-        if candidates:
-            found[name] = candidates[-1]
-            passed_over.update(id(cell) for cell in candidates[:-1])
-        flags += _flag(name, candidates, how, cells, released)
+        cell, about = search.find(name)
+        if cell:
+            found[name] = cell
+        flags += [f"{name}: {flag}" for flag in about]
+    chosen = {id(cell) for cell in found.values()}
+    run = [cell for cell in search.own if id(cell) in chosen or search.is_run(cell)]
+    asked = {name: search.find_place(name, cell, run) for name, cell in found.items()}
     steps = []
-    for cell in code:
-        asked = tuple(name for name in exercises if found.get(name) is cell)
-        given = normalise(cell.source) in released.sources or not cell.source.strip()
-        if asked or not (given or id(cell) in passed_over):
-            steps.append(Step(cell, asked))
+    for cell in run:
+        check = CHECK.match(cell.source)
+        steps.append(
+            Step(
+                cell,
+                tuple(name for name in exercises if found.get(name) is cell),
+                tuple(name for name in exercises if asked.get(name) is cell),
+                released.checks.get(check[1], "#") if check else "",
+            )
+        )
     return Plan(tuple(steps), found, tuple(flags))
 
 
-def _find_candidates(name: str, code: Sequence[Cell], released: Released) -> tuple[list[Cell], str]:
-    """Return the cells that may be an exercise, in order, and by what they were found."""
-    # [ \t], never \s: over millions of blank lines, that would take for ever.
-    line = rf"^[ \t]*#[ \t]*exercise[ \t]*:[ \t]*{re.escape(name)}[ \t\r]*$"
-    marker = re.compile(line, re.MULTILINE | re.IGNORECASE)
-    ways = {
-        "marker": [cell for cell in code if marker.search(cell.source)],
-        "metadata": [cell for cell in code if _name_of_metadata(cell, released) == name],
-        "name": [cell for cell in code if defines(cell.source, name)],
-    }
-    for how, candidates in ways.items():
-        attempts = [cell for cell in candidates if normalise(cell.source) not in released.sources]
-        if attempts:
-            return attempts, how
-    return ways["marker"], "marker"
+class _Search:
+    """The search for exercises in a submission; its arguments are those of `plan_submission`."""
+
+    def __init__(self, cells: Sequence[Cell], released: Released, names: Mapping[int, Names]):
+        self.cells, self.released, self.names = cells, released, names
+        self.own = [cell for cell in cells if id(cell) in names]
+        self.given = {id(cell) for cell in self.own if is_given(cell, released)}
+        self.places = {id(cell): place for place, cell in enumerate(cells)}
+        self.marks = {id(cell): {mark.lower() for mark in MARK.findall(cell.source)} for cell in self.own}
+
+    def is_run(self, cell: Cell) -> bool:
+        """Say whether a cell that is no exercise's is run: a check only if it makes something."""
+        return id(cell) not in self.given and bool(not is_check(cell) or self.names[id(cell)].made)
+
+    def find(self, name: str) -> tuple[Cell | None, list[str]]:
+        """Return the cell of an exercise, or None, and what is out of the ordinary about it.
+
+        The last one that defines it counts: of those marked `# exercise: NAME`; of those whose metadata or id
+        name it; of all others; of checks. Where none does, the last one that is marked or named.
+        """
+        attempts = [cell for cell in self.own if id(cell) not in self.given]
+        others = [cell for cell in attempts if not is_check(cell)]
+        ways = {
+            "": [cell for cell in others if self._is_marked(cell, name)],
+            "found by metadata": [cell for cell in others if self._is_named(cell, name)],
+            "found by name": [cell for cell in others if self._makes(cell, name)],
+            "found in a check": [cell for cell in attempts if is_check(cell) and self._makes(cell, name)],
+        }
+        for must_make in (True, False):
+            for how, candidates in ways.items():
+                chosen = [cell for cell in candidates if not must_make or self._makes(cell, name)]
+                if chosen:
+                    return self._describe(name, candidates, chosen[-1], [how] if how else [])
+        stubs = [cell for cell in self.own if self._is_marked(cell, name)]
+        if not stubs:
+            return None, ["not found", *self._look_at_texts(name)]
+        return self._describe(name, stubs, stubs[-1], ["left as it was given"])
+
+    def _describe(
+        self, name: str, candidates: Sequence[Cell], cell: Cell, flags: list[str]
+    ) -> tuple[Cell, list[str]]:
+        """Return the cell of an exercise, or one below it that defines it anew, and its flags."""
+        if len(candidates) > 1:
+            which = "the last one" if cell is candidates[-1] else "the last that defines it"
+            flags.append(f"{len(candidates)} cells, {which} counts")
+        if id(cell) not in self.given and (below := self._find_below(name, cell)):
+            flags.append("defined once more in a cell below, which counts")
+            cell = below
+        if not self._makes(cell, name):
+            flags.append("its cell does not define it")
+        return cell, flags + self._look_at_texts(name)
+
+    def _find_below(self, name: str, cell: Cell) -> Cell | None:
+        """Return the last cell that defines an exercise anew, as far as its check or the next exercise."""
+        found = None
+        for other in self.cells[self.places[id(cell)] + 1 :]:
+            is_end = is_check(other) or self.marks.get(id(other)) or self._read_metadata(other)
+            if is_end and not is_check(other, name):
+                break
+            if name in self.names.get(id(other), Names()).defined:
+                found = other
+            if is_end:
+                break
+        return found
+
+    def find_place(self, name: str, cell: Cell, run: Sequence[Cell]) -> Cell:
+        """Return the cell after which an exercise is asked about: the last that is run before its check."""
+        start = self.places[id(cell)]
+        below = self.cells[start + 1 :]
+        checks = (place for place, one in enumerate(below, start + 1) if is_check(one, name))
+        end = next(checks, start + 1)
+        return [one for one in run if start <= self.places[id(one)] < end][-1]
+
+    def _makes(self, cell: Cell, name: str) -> bool:
+        return name in self.names[id(cell)].made
+
+    def _is_marked(self, cell: Cell, name: str) -> bool:
+        return name.lower() in self.marks[id(cell)]
+
+    def _is_named(self, cell: Cell, name: str) -> bool:
+        return self._read_metadata(cell) == name
+
+    def _read_metadata(self, cell: Cell) -> str | None:
+        """Return the exercise that a cell's metadata or id names."""
+        nbgrader = cell.metadata.get("nbgrader")
+        grade_id = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
+        named = [cell.metadata.get("exercise"), grade_id, self.released.exercise_ids.get(cell.id)]
+        return next((name for name in named if isinstance(name, str)), None)
+
+    def _look_at_texts(self, name: str) -> list[str]:
+        """Return a flag where a text cell holds the code of an exercise."""
+        texts = [cell.source for cell in self.cells if cell.kind != "code"]
+        pattern = re.compile(rf"^[ \t]*def +{re.escape(name)}\b", re.MULTILINE)
+        return ["code in a text cell"] if any(map(pattern.search, texts)) else []
 
 
-def _name_of_metadata(cell: Cell, released: Released) -> str | None:
-    """Return the exercise that a cell's metadata or id names."""
-    nbgrader = cell.metadata.get("nbgrader")
-    named = [cell.metadata.get("exercise"), nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None]
-    named.append(released.exercise_ids.get(cell.id))
-    return next((name for name in named if isinstance(name, str)), None)
-
-
-def defines(source: str, name: str) -> bool:
-    """Say whether code defines a name at its outermost level, as far as searching it can tell."""
-    name = re.escape(name)
-    pattern = rf"^(?:(?:async +)?def +{name}\b|class +{name}\b|{name} *(?::[^=\n]*)?=(?!=))"
-    return re.search(pattern, source, re.MULTILINE) is not None
-
-
-def _flag(
-    name: str, candidates: Sequence[Cell], how: str, cells: Sequence[Cell], released: Released
-) -> list[str]:
-    """Return what is out of the ordinary about where an exercise was found."""
-    flags = []
-    if not candidates:
-        flags.append(f"{name}: not found")
-    elif normalise(candidates[-1].source) in released.sources:
-        flags.append(f"{name}: left as it was given")
-    elif how != "marker":
-        flags.append(f"{name}: found by {how}")
-    if len(candidates) > 1:
-        flags.append(f"{name}: {len(candidates)} cells, the last one counts")
-    if candidates and not defines(candidates[-1].source, name):
-        flags.append(f"{name}: its cell does not define it")
-    texts = [cell.source for cell in cells if cell.kind != "code"]
-    if any(re.search(rf"^[ \t]*def +{re.escape(name)}\b", text, re.MULTILINE) for text in texts):
-        flags.append(f"{name}: code in a text cell")
-    return flags
+def is_check(cell: Cell, name: str = "") -> bool:
+    """Say whether a cell is a check: of an exercise, if one is named."""
+    found = CHECK.match(cell.source) if cell.kind == "code" else None
+    return found is not None and name in ("", found[1])

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from elfw_helpers.grading.load import Cell, parse_notebook
+from elfw_helpers.grading.magics import parse_cell
 
 EXERCISE = re.compile(r"\s*#\s*exercise\s*:\s*(\w+)")
-CHECK = re.compile(r"\s*#\s*check:")
-# Docstrings and comments, whose words are prose that would have half the course imported.
-PROSE = re.compile(r'"""(?!").*?"""|#.*?$', re.DOTALL | re.MULTILINE)
+CHECK = re.compile(r"\s*#\s*check\s*:\s*(\w*)")
 WORD = re.compile(r"[^\W\d]\w*")
 
 
@@ -28,51 +27,47 @@ class Released:
         sources: all its code cells, normalised.
         exercises: the names of all exercises.
         exercise_ids: from the id of an exercise's cell to the exercise's name.
+        checks: the source of each exercise's check, by the exercise's name.
         markdown: its text cells.
     """
 
     def __init__(self, path: Path):
-        cells = parse_notebook(path.read_bytes())
+        cells = parse_notebook(path.read_bytes()).cells
         code = [cell for cell in cells if cell.kind == "code"]
         self.sources = {normalise(cell.source) for cell in code}
         self.markdown = {normalise(cell.source) for cell in cells if cell.kind == "markdown"}
         marked = [(cell.id, found[1]) for cell in code if (found := EXERCISE.match(cell.source))]
         self.exercises = {name for _, name in marked}
         self.exercise_ids = {cell_id: name for cell_id, name in marked if cell_id}
+        self.checks = {found[1]: cell.source for cell in code if (found := CHECK.match(cell.source))}
         self._statements: dict[str, str] = {}
         for cell in code:
             self._statements.update(read_statements(cell))
 
-    def code_for(self, sources: Iterable[str]) -> str:
-        """Return the lecture's imports, functions and classes that code mentions, and those they mention.
+    @property
+    def names(self) -> frozenset[str]:
+        """What the lecture imports and defines."""
+        return frozenset(self._statements)
 
-        Args:
-            sources: code of a submission. It is searched, never parsed: a parser can be made to crash.
-        """
+    def code_for(self, mentioned: Iterable[str]) -> str:
+        """Return the lecture's imports, functions and classes of some names, and those that these mention."""
         wanted: set[str] = set()
-        code = [PROSE.sub("", source) for source in sources]
-        mentioned = {word for source in code for word in self._find_words(source)}
+        mentioned = self.names.intersection(mentioned)
         while new := mentioned - wanted:
             wanted |= new
-            mentioned = {word for name in new for word in self._find_words(self._statements[name])}
+            mentioned = {word for name in new for word in WORD.findall(self._statements[name])} & self.names
         return "\n".join(self._statements[name] for name in self._statements if name in wanted)
-
-    def _find_words(self, source: str) -> Iterator[str]:
-        """Yield the names of the lecture in some code, one by one: it may hold millions of words."""
-        return (word[0] for word in WORD.finditer(source) if word[0] in self._statements)
 
 
 def read_statements(cell: Cell) -> dict[str, str]:
     """Return the code that makes each name which a lecture's cell imports or defines.
 
-    An exercise's cell gives none: its function is for the student to write.
+    Of an exercise's cell and of a check, that is what they import: the function is for the student to write.
     """
-    if EXERCISE.match(cell.source):
-        return {}
-    source = re.sub(r"^(\s*)(?:[%!]|\w+ *= *[%!]).*$", r"\1pass", cell.source, flags=re.MULTILINE)
     statements = {}
-    for node in ast.parse(source).body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not CHECK.match(source):
+    is_lecture = not (EXERCISE.match(cell.source) or CHECK.match(cell.source))
+    for node in parse_cell(cell.source)[0]:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and is_lecture:
             statements[node.name] = ast.unparse(node)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             for alias in node.names:

@@ -21,8 +21,8 @@ LONGEST_TEXT = 20_000  # characters of code or output that a page shows of one c
 LARGEST_PICTURE = 2 << 20
 PNG = b"\x89PNG\r\n\x1a\n"
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-# What a spreadsheet takes for a formula.
-FORMULA = re.compile(r"^\s*[=+\-@|%＝＋－＠\t\r\n]")
+# Where a spreadsheet may see a formula: at the beginning, and after what it may take for the end of a cell.
+FORMULA = re.compile(r"""(^|[,;:|\t\r\n])(?=[\s"']*[=+\-@|%＝＋－＠\t\r\n])""")
 
 PAGE = """\
 <!DOCTYPE html>
@@ -85,15 +85,15 @@ def table_row(grade: Grade, key: Key) -> list[str]:
 
 
 def disarm(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula, and that fills one line."""
-    line = "".join(letter if letter.isprintable() else "�" for letter in text)
-    return f"'{line}" if FORMULA.match(text) else line
+    """Return text in which no spreadsheet finds a formula, and that fills one line."""
+    safe = FORMULA.sub(r"\1'", text)
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in safe)
 
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return the text of a CSV file."""
+    """Return the text of a CSV file; in quotes, a cell is one whatever separates cells."""
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+    csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([header, *rows])
     return stream.getvalue()
 
 

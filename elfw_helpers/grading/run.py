@@ -1,23 +1,27 @@
-"""One submission, run as often as it takes until no cell of it ends the run."""
+"""One submission, run as often as it takes until no code of it ends the run."""
 
 from __future__ import annotations
 
 import builtins
 import threading
-import time
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from elfw_helpers.grading.compare import judge
-from elfw_helpers.grading.key import Exercise, Key
-from elfw_helpers.grading.locate import Plan, Step
+from elfw_helpers.grading.attempt import Attempt, Omitted
+from elfw_helpers.grading.key import Key
+from elfw_helpers.grading.load import Cell, Submission
+from elfw_helpers.grading.locate import Names, Plan, Step, list_own_cells, plan_submission
 from elfw_helpers.grading.released import Released
 from elfw_helpers.grading.sandbox import Sandbox
-from elfw_helpers.grading.session import Died, Session
+from elfw_helpers.grading.session import TOO_LONG, Died, Session
 from elfw_helpers.grading.verdicts import Findings
 
 SETUP_SECONDS = 120
-MOST_OWN_DEATHS = 3
+NAMES_SECONDS = 10  # to read the names of all cells
+MOST_SHOWN = 3  # names that are missing
+TRIES = 2  # a submission may take twice the seconds that its key has for all of it
 
 
 class GraderFault(Exception):
@@ -28,119 +32,161 @@ class SubmissionRun:
     """The runs of one submission.
 
     Args:
-        plan: what to run.
+        submission: what was handed in.
         key: what to ask.
         released: what students were given.
         sandbox: where.
         job: number of the job among those at the same time.
         stop: set when the batch is being interrupted.
+
+    Attributes:
+        plan: what is run of it, once it has been read.
+        findings: what that has brought.
     """
 
     def __init__(
-        self, plan: Plan, key: Key, released: Released, sandbox: Sandbox, job: int, stop: threading.Event
+        self,
+        submission: Submission,
+        key: Key,
+        released: Released,
+        sandbox: Sandbox,
+        job: int,
+        stop: threading.Event,
     ):
-        self.plan, self.key, self.sandbox, self.job, self.stop = plan, key, sandbox, job, stop
+        self.submission, self.key, self.released = submission, key, released
+        self.sandbox, self.job, self.stop = sandbox, job, stop
         self.exercises = {exercise.name: exercise for exercise in key.exercises}
-        code = released.code_for(step.cell.source for step in plan.steps)
-        self.setup = f"{code}\n{key.setup}".encode()
-        self.findings = Findings()
+        self.plan, self.findings = Plan((), {}, ()), Findings()
+        self._lecture = ""  # code of the lecture that the submission needs
+        self._missing: dict[Step, list[str]] = {}
+        self._omitted, self._left = Omitted(), TRIES * key.seconds
 
     def run(self) -> Findings:
-        """Run everything; after a cell that ended the run, everything anew without that cell.
-
-        When several exercises ended their runs, each of them is tried once more on its own: one of them may
-        have left something behind that ended the others.
+        """Run everything; after code that ended the run, everything anew without that code.
 
         Raises:
             GraderFault: the sandbox did not start, or the key's own code failed.
             Stopped: the batch is being interrupted.
         """
-        deaths, left_out = self.findings.deaths, set()
-        while (died := self._run_once(self.plan.steps, left_out)) is not None:
-            left_out.add(died)
-            if sum(not step.exercises for step in deaths) >= MOST_OWN_DEATHS:
-                left_out |= {step for step in self.plan.steps if not step.exercises}
-        fallen = [step for step in deaths if step.exercises]
-        if len(fallen) > 1:
-            for step in fallen:
-                self._run_once([step], ())
+        cells = list_own_cells(self.submission.cells, self.released)
+        names = {id(cell): Names() for cell in cells}
+        is_read, is_whole, self._omitted = False, not cells, Omitted()
+        while not is_whole:
+            if self._left <= 0:
+                self.findings.exhausted = True
+                break
+            with self._open() as session:
+                if not is_read:
+                    is_read = True
+                    survived = self._read_names(session, cells, names)
+                    self._make_plan(names)
+                    if not survived:
+                        continue
+                is_whole = self._attempt(session, self.plan.steps, self._omitted, self.findings)
+        if not cells:
+            self._make_plan(names)
         return self.findings
 
-    def _run_once(self, steps: Sequence[Step], left_out: Collection[Step]) -> Step | None:
-        """Run steps in a fresh sandbox; return the one that ended the run, or None."""
-        if all(step in left_out for step in steps):
-            return None
-        with Session(self.sandbox, self.job, self.key.memory, self.stop) as session:
-            self._set_up(session)
-            own_seconds = self.key.own_seconds
-            for step in steps:
-                if step in left_out:
-                    continue
-                if not step.exercises and own_seconds <= 0:
-                    self.findings.hurried = True
-                    continue
-                start = time.monotonic()
-                try:
-                    self._run_step(session, step)
-                    self.findings.deaths.pop(step, None)
-                except Died as error:
-                    self._bury(step, str(error))
-                    return step
-                finally:
-                    self.findings.peak = max(self.findings.peak, session.peak)
-                if not step.exercises:
-                    own_seconds -= time.monotonic() - start
-        return None
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether something should be tried once more, while no other submission runs, before it counts.
 
-    def _set_up(self, session: Session) -> None:
-        """Start, and run the key's own code."""
+        What took too long may have suffered from others. Of several exercises that fell, one may have left
+        something behind that ended the rest.
+        """
+        fallen = self._list_fallen()
+        reasons = [self.findings.deaths[step] for step in fallen]
+        return self.findings.starved or len(fallen) > 1 or TOO_LONG in reasons
+
+    def run_alone(self, job: int) -> None:
+        """Try once more what is doubtful: all when starved, and each exercise that fell without the others.
+
+        Args:
+            job: number of the job; no other runs.
+        """
+        self.job = job
+        if self.findings.starved:
+            self.findings = Findings(peak=self.findings.peak)
+            self.run()
+        for step in self._list_fallen():
+            if self._left <= 0:
+                break
+            alone, own = Findings(), [one for one in self.plan.steps if one is step or not one.exercises]
+            steps = [replace(one, asked=one.exercises) if one is step else one for one in own]
+            with self._open() as session:
+                if self._attempt(session, steps, self._omitted.of_own_cells(), alone):
+                    del self.findings.deaths[step]
+                    self.findings.answers |= alone.answers
+
+    def _list_fallen(self) -> list[Step]:
+        """Return the cells that ended a run before an exercise of theirs was there to be asked about."""
+        answers, deaths = self.findings.answers, self.findings.deaths
+        return [
+            step
+            for step, reason in deaths.items()
+            if any(reason in answers.get(name, (reason,)) for name in step.exercises)
+        ]
+
+    @contextmanager
+    def _open(self) -> Iterator[Session]:
+        """Start a session, and note what it held."""
+        with Session(self.sandbox, self.job, self.key.memory, self.stop) as session:
+            try:
+                self._ask_for_start(session, "names", [b"", b""])
+                yield session
+            finally:
+                self.findings.peak = max(self.findings.peak, session.peak)
+
+    def _ask_for_start(self, session: Session, verb: str, parts: Sequence[bytes]) -> tuple[str, Any]:
+        """Ask for what runs no code of a student.
+
+        Raises:
+            GraderFault: there is no answer.
+        """
         try:
-            kind, content = session.ask("setup", [self.setup], SETUP_SECONDS)
+            return session.ask(verb, parts, SETUP_SECONDS)
         except Died as error:
             said = session.printed.decode("utf-8", "replace").strip()[-500:]
             raise GraderFault(f"the sandbox did not start: it {error}. {said}") from None
+
+    def _read_names(self, session: Session, cells: Sequence[Cell], names: dict[int, Names]) -> bool:
+        """Ask for the names of all cells; False when one is more than the parser bears, and ends the run."""
+        wanted = " ".join(self.released.names)
+        last, before = session.used + NAMES_SECONDS, session.spent
+        try:
+            for cell in cells:
+                parts = [cell.source.encode(), wanted.encode()]
+                _, content = session.ask("names", parts, last - session.used)
+                names[id(cell)] = Names.from_answer(content)
+        except Died:
+            return False
+        finally:
+            self._left -= session.spent - before
+        return True
+
+    def _make_plan(self, names: dict[int, Names]) -> None:
+        """Make the plan, and find out what the student's code reads and nobody makes."""
+        self.plan = plan_submission(self.submission.cells, self.released, [*self.exercises], names)
+        steps = {step: names[id(step.cell)] for step in self.plan.steps}
+        self._lecture = self.released.code_for(
+            name for one in steps.values() for name in one.read | one.mentioned
+        )
+        known = set(dir(builtins)).union(*(one.made for one in steps.values()))
+        for code in (self._lecture, self.key.setup):
+            # Names of attributes are among them; to take one of these for known does no harm.
+            known.update(compile(code, "<setup>", "exec").co_names)
+        self._missing = {step: sorted(one.read - known)[:MOST_SHOWN] for step, one in steps.items()}
+
+    def _attempt(self, session: Session, steps: Sequence[Step], omitted: Omitted, findings: Findings) -> bool:
+        """Run the key's own code and then steps; say whether nothing ended the run."""
+        parts = [self.key.setup.encode(), self._lecture.encode()]
+        kind, content = self._ask_for_start(session, "setup", parts)
         if kind != "done":
             raise GraderFault(f"the key's setup failed: {content or kind}")
-
-    def _run_step(self, session: Session, step: Step) -> None:
-        """Run a cell, and ask about the exercises in it."""
-        seconds = [self.exercises[name].seconds for name in step.exercises]
-        deadline = time.monotonic() + sum(seconds or [self.key.own_seconds / 2])
-        kind, content = session.ask("cell", [step.cell.source.encode()], deadline - time.monotonic())
-        if kind == "memory":
-            raise Died("ran out of memory")
-        for name in step.exercises:
-            undefined = f"its cell does not define {name}"
-            if kind == "raised":
-                self.findings.raised[name] = _name_error(content)
-                undefined = f"its cell raised {self.findings.raised[name]}"
-            exercise = self.exercises[name]
-            self.findings.answers[name] = self._ask_probes(session, exercise, deadline, undefined)
-
-    def _ask_probes(self, session: Session, exercise: Exercise, deadline: float, undefined: str) -> list[str]:
-        """Return what is wrong with the answer to each probe: `undefined` where its name is not there."""
-        problems = []
-        for probe in exercise.probes:
-            texts = (exercise.name, probe.given, probe.call)
-            parts = [*(text.encode() for text in texts), exercise.inputs]
-            kind, content = session.ask("probe", parts, deadline - time.monotonic())
-            if kind == "memory":
-                raise Died("ran out of memory")
-            if kind == "value":
-                problems.append(judge(probe, content))
-            else:
-                problems.append(undefined if kind == "undefined" else f"raised {_name_error(content)}")
-        return problems
-
-    def _bury(self, step: Step, reason: str) -> None:
-        """Note that a step ended its run, and that its exercises have no answers."""
-        self.findings.deaths[step] = reason
-        for name in step.exercises:
-            self.findings.answers.pop(name, None)
-            self.findings.raised.pop(name, None)
-
-
-def _name_error(content: Any) -> str:
-    """Return the name of an error of Python's own; any other may say what a student is not to know."""
-    known = getattr(builtins, content, None) if isinstance(content, str) else None
-    return content if isinstance(known, type) and issubclass(known, BaseException) else "an error of its own"
+        own_seconds, before = self.key.own_seconds, session.spent
+        session.last = session.used + self._left
+        try:
+            attempt = Attempt(session, self.exercises, own_seconds, self._missing, omitted, findings)
+            return attempt.run(steps)
+        finally:
+            self._left -= session.spent - before

@@ -4,10 +4,20 @@ It knows no expected value and no points; whatever a student's code does to it, 
 Requests come on the first descriptor, answers go out by the second; what is printed goes to the third.
 """
 
+import __future__
+
+import ast
 import builtins
+import contextlib
+import functools
+import inspect
+import linecache
+import operator
 import os
 import random
+import re
 import resource
+import symtable
 import sys
 import types
 from json.encoder import encode_basestring_ascii as quote
@@ -15,8 +25,14 @@ from json.encoder import encode_basestring_ascii as quote
 __builtins__ = dict(vars(builtins))  # see encode.py
 
 from elfw_helpers.grading.encode import Encoder
-from elfw_helpers.grading.magics import compile_cell
+from elfw_helpers.grading.magics import Shell, parse_cell
 
+FEATURES = (getattr(__future__, name) for name in __future__.all_feature_names)
+FUTURE = functools.reduce(operator.or_, (feature.compiler_flag for feature in FEATURES))
+DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+MAKES_NAMES = (*DEFINES, ast.Assign, ast.AnnAssign)
+WORD = re.compile(r"[^\W\d]\w*")
+MOST_NAMES = 500  # of one cell
 KNOWN_ERRORS = {
     kind: kind.__name__
     for kind in vars(builtins).values()
@@ -67,15 +83,41 @@ class Runner:
     """The student's names, and what is done with them."""
 
     def __init__(self):
-        self.names = {"__name__": "__main__", "__builtins__": builtins}
-        self.base = {}
+        # What a cell defines belongs to the module `__main__`, where pickle and torch look for it.
+        self.main = types.ModuleType("__main__")
+        self.names = vars(self.main)
+        self.names["__builtins__"] = builtins
+        self.base, self.kept = {}, {}
         self.encoder = None
+        self.cells, self.codes, self.last = 0, [], ""
+        self.loop, self.awaits = None, False
+        self.flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         self.builtins, self.set_recursion_limit = dict(vars(builtins)), sys.setrecursionlimit
         # Functions of C: those of Python call builtins that a student may have replaced.
         self.seeds = [super(random.Random, random._inst).seed]
 
-    def set_up(self, code):
-        """Run the key's own code, and keep what must not be changed by a student's."""
+    def answer(self, verb, parts):
+        """Do what is asked; return the answer as JSON, or None."""
+        if verb == "probe":
+            return self.probe(*(part.decode() for part in parts[:3]), parts[3])
+        texts = [part.decode() for part in parts]
+        if verb == "names":
+            return read_names(texts[0], set(texts[1].split()))
+        methods = {
+            "setup": self.set_up,
+            "open": self.open_cell,
+            "statement": self.run_statement,
+            "cell": self.run_cell,
+        }
+        return methods[verb](*texts)
+
+    def set_up(self, code, lecture=""):
+        """Run the lecture's code and the key's own, and keep what must not be changed by a student's."""
+        remember_source("<lecture>", lecture)
+        for statement in ast.parse(lecture).body:
+            # One that needs a variable of the lecture's fails, and the others may do without it.
+            with contextlib.suppress(Exception):
+                exec(compile(ast.Module([statement], []), "<lecture>", "exec"), self.names)
         exec(compile(code, "<setup>", "exec"), self.names)
         self.base = {**self.names, "__builtins__": dict(vars(builtins))}
         self.encoder = Encoder()
@@ -85,6 +127,7 @@ class Runner:
             torch.set_num_threads(1)
             self.seeds.append(torch.default_generator.manual_seed)
         pretend_notebook(self.names)
+        self.shell = self.names["get_ipython"]
 
     def start_afresh(self):
         """Set the seeds, and undo what earlier code did to Python itself: it is to lose its own only."""
@@ -94,21 +137,132 @@ class Runner:
             seed(0)
 
     def run_cell(self, source):
-        """Run a cell of the submission."""
+        """Run a cell at once, as far as it goes."""
+        self.open_cell(source)
+        for place in range(len(self.codes)):
+            self.run_statement(place)
+
+    def open_cell(self, source, given=""):
+        """Take a cell to run; return what each of its statements is: "definition", "assignment" or "trial".
+
+        Args:
+            source: the cell.
+            given: a check that it was made of; then only what makes names, and is not in it, is run.
+
+        Raises:
+            SyntaxError: it is no Python.
+        """
         self.start_afresh()
-        exec(compile_cell(source), self.names)
+        self.cells += 1
+        statements, text = parse_cell(source)
+        if given:
+            known = {ast.dump(statement) for statement in parse_cell(given)[0]}
+            statements = [
+                one for one in statements if isinstance(one, MAKES_NAMES) and ast.dump(one) not in known
+            ]
+        name = f"<cell {self.cells}>"
+        remember_source(name, text)
+        self.codes = [self._compile(statement, name) for statement in statements]
+        codes = [code for code in self.codes if isinstance(code, types.CodeType)]
+        self.awaits = any(code.co_flags & inspect.CO_COROUTINE for code in codes)
+        return write_list(quote(describe_statement(statement)) for statement in statements)
+
+    def _compile(self, statement, name):
+        """Return the code of a statement, or its error; `from __future__` holds for all that follows."""
+        is_value = isinstance(statement, ast.Expr)
+        tree = ast.Expression(statement.value) if is_value else ast.Module([statement], [])
+        try:
+            code = compile(tree, name, "eval" if is_value else "exec", self.flags, dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            return error
+        self.flags |= code.co_flags & FUTURE
+        return code
+
+    def run_statement(self, place):
+        """Run one statement of the cell that was taken last."""
+        code = self.codes[int(place)]
+        if not isinstance(code, types.CodeType):
+            raise code
+        self.names["get_ipython"] = self.shell
+        value = self._run_on_loop(code) if self.awaits else eval(code, self.names)
+        # As in Jupyter, `_` is the last value, unless a student uses that name.
+        if value is not None and self.names.get("_") is self.last:
+            self.names["_"] = self.last = value
+
+    def _run_on_loop(self, code):
+        """Run a statement where an event loop runs, as it does in Jupyter; return its value."""
+        import asyncio
+
+        async def run():
+            value = eval(code, self.names)
+            return await value if code.co_flags & inspect.CO_COROUTINE else value
+
+        self.loop = self.loop or asyncio.new_event_loop()
+        return self.loop.run_until_complete(run())
 
     def probe(self, name, given, call, inputs):
         """Return the encoded value of an expression about a student's name, or None without that name."""
-        if name not in self.names:
+        if name not in self.kept and name not in self.names:
             return None
         self.start_afresh()
+        # Asked again later, it is about what the name stood for the first time.
+        self.kept.setdefault(name, self.names.get(name))
         # Not the student's own names: one of them may be called `torch`, or `sum`.
-        scope = {**self.base, name: self.names[name]}
+        scope = {**self.base, name: self.kept[name]}
         if inputs:
             scope["hidden"] = load_arrays(inputs)
         exec(compile(given, "<given>", "exec"), scope)
         return self.encoder.encode(eval(compile(call, "<probe>", "eval"), scope))
+
+
+def describe_statement(statement):
+    """Return what is lost without a statement: a "definition", an "assignment" or a mere "trial"."""
+    if isinstance(statement, DEFINES):
+        return "definition"
+    return "assignment" if isinstance(statement, MAKES_NAMES) else "trial"
+
+
+def remember_source(name, text):
+    """Keep code where `inspect` and torch.jit.script look for the source of what it defines."""
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+
+
+def read_names(source, wanted):
+    """Return the names of a cell: of functions and classes, all that it makes, reads, and mentions anyhow.
+
+    Each is a list; of the last, the wanted ones. Words in strings count, for magics have code in them, but
+    not those of docstrings, which are prose. What is no Python, or more than the parser bears, has no names.
+    """
+    try:
+        statements, text = parse_cell(source)
+        scopes = [symtable.symtable(text, "<cell>", "exec")]
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return "[[],[],[],[]]"
+    outer = scopes[0].get_symbols()
+    made = {symbol.get_name() for symbol in outer if symbol.is_assigned() or symbol.is_imported()}
+    defined = {symbol.get_name() for symbol in outer if symbol.is_namespace()}
+    read = set()
+    for scope in scopes:  # which grows
+        scopes += scope.get_children()
+        found = [symbol for symbol in scope.get_symbols() if symbol.is_global()]
+        read |= {symbol.get_name() for symbol in found if symbol.is_referenced()}
+        made |= {symbol.get_name() for symbol in found if symbol.is_assigned()}
+    mentioned = (read | words_in_strings(statements)) & wanted
+    kinds = (sorted(names)[:MOST_NAMES] for names in (defined, made, read - made, mentioned))
+    return write_list(write_list(map(quote, names)) for names in kinds)
+
+
+def words_in_strings(statements):
+    """Return the words of all strings of some code but docstrings."""
+    nodes = list(ast.walk(ast.Module(statements, [])))
+    prose = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    strings = [node for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return {word for node in strings if id(node) not in prose for word in WORD.findall(node.value)}
+
+
+def write_list(texts):
+    """Return JSON texts as the text of a list."""
+    return f"[{','.join(texts)}]"
 
 
 def load_arrays(content):
@@ -123,17 +277,14 @@ def load_arrays(content):
 
 
 def pretend_notebook(names):
-    """Offer what a cell expects of Jupyter or Colab, doing nothing or printing."""
-
-    class Shell:
-        def __getattr__(self, name):
-            return lambda *arguments, **options: None
-
-    names["display"] = lambda *values, **options: print(*values)
-    names["get_ipython"] = Shell
+    """Offer what a cell expects of Jupyter or Colab, doing no more than is harmless."""
+    shell = Shell(names)
+    names["display"] = shell.display
+    names["get_ipython"] = lambda: shell
+    names.update(In=[""], Out={}, _="")
     colab = types.ModuleType("google.colab")
     for name in ("drive", "files", "userdata", "output"):
-        setattr(colab, name, Shell())
+        setattr(colab, name, shell)
         sys.modules[f"google.colab.{name}"] = getattr(colab, name)
     sys.modules["google.colab"] = colab
 
@@ -149,6 +300,8 @@ def limit_resources(user, memory, processes):
         "CPU": 3600,  # should a container outlive its grader
         "DATA": 2 * memory,  # in between two looks of the watchdog, which knows the limit on all processes
         "FSIZE": 64 << 20,
+        "MEMLOCK": 0,
+        "MSGQUEUE": 0,
         "NOFILE": 256,
         "STACK": 64 << 20,
     }
@@ -165,18 +318,14 @@ def serve(channel, runner):
     own_process, get_process, leave = os.getpid(), os.getpid, os._exit
     while request := channel.receive():
         verb, secret, parts = request
-        kind, content = "done", '""'
         try:
-            if verb == "probe":
-                name, given, call = [part.decode() for part in parts[:3]]
-                value = runner.probe(name, given, call, parts[3])
-                kind, content = ("undefined", '""') if value is None else ("value", value)
-            else:
-                (runner.set_up if verb == "setup" else runner.run_cell)(parts[0].decode())
+            content = runner.answer(verb, parts)
+            kind = "done" if verb != "probe" else "undefined" if content is None else "value"
+            content = content or '""'
         except MemoryError:
-            kind = "memory"
+            kind, content = "memory", '""'
         except BaseException as error:
-            kind, content = "raised", quote(KNOWN_ERRORS.get(type(error), "an error of its own"))
+            kind, content = "raised", quote(KNOWN_ERRORS.get(type(error), "another error"))
             if verb == "setup":
                 content = quote(f"{type(error).__name__}: {error}"[:500])
         if get_process() != own_process:
@@ -187,4 +336,6 @@ def serve(channel, runner):
 if __name__ == "__main__":
     limit_resources(*(int(argument) for argument in sys.argv[1:]))
     sys.argv = [""]
-    serve(Channel(), Runner())
+    one = Runner()
+    sys.modules["__main__"] = one.main
+    serve(Channel(), one)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +19,11 @@ from elfw_helpers.grading.watchdog import end_tree
 from elfw_helpers.paths import data_folder, project_folder
 
 DISK = 64 << 20  # bytes of each folder that can be written to
+WRITABLE = ("/dev/shm", "/tmp")
 MOST_PROCESSES = 64
 # Users that no system hands out; each job has one of its own, for the kernel counts processes by user.
 FIRST_USER = 64000
+MOST_JOBS = 500  # of all graders on this machine
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/alternatives")
 REFUSAL = """\
 No sandbox was found, and submissions are programs that strangers wrote: nothing was run.
@@ -35,16 +40,23 @@ class Sandbox:
         name: "bubblewrap", "docker", "podman" or "unsandboxed".
         visible: files and folders that code inside can read; nothing else of this machine's is there,
             but for the system's programs.
+        is_capped: whether systemd caps what it takes besides.
     """
 
     name: str
     visible: tuple[Path, ...]
+    is_capped: bool = False
+
+    @property
+    def in_memory(self) -> tuple[str, ...]:
+        """Folders inside that can be written to, whose files are in memory; an engine counts its own."""
+        return WRITABLE if self.name == "bubblewrap" else ()
 
     def start(self, job: int, memory: int) -> subprocess.Popen[bytes]:
         """Start a runner with pipes to its three descriptors.
 
         Args:
-            job: number of the job, from 0, among those that run at the same time.
+            job: number of the job among those that run at the same time, see `claim_jobs`.
             memory: bytes that it may hold.
         """
         filter_handle = open_filter() if self.name == "bubblewrap" else None
@@ -57,12 +69,18 @@ class Sandbox:
                 bufsize=0,
                 # Ctrl-C is for the parent, which ends what it has started.
                 start_new_session=True,
-                env=None if self.name in ("docker", "podman") else environment(tempfile.gettempdir()),
+                env=None if self.name in ("docker", "podman") else self._outer_environment(),
                 pass_fds=() if filter_handle is None else (filter_handle,),
             )
         finally:
             if filter_handle is not None:
                 os.close(filter_handle)
+
+    def _outer_environment(self) -> dict[str, str]:
+        """Return the variables of what starts the runner: it stays beside it, where they could be read."""
+        bus = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS") if self.is_capped else ()
+        found = {name: os.environ[name] for name in bus if name in os.environ}
+        return environment(tempfile.gettempdir()) | found
 
     def command(self, job: int, memory: int, filter_handle: int | None = None) -> list[str]:
         """Return the command line of a runner; its arguments are those of `runner.limit_resources`."""
@@ -77,7 +95,8 @@ class Sandbox:
             str(processes),
         ]
         if self.name == "bubblewrap":
-            return [*bubblewrap_command(self.visible, filter_handle), *python]
+            cap = cap_command(memory) if self.is_capped else []
+            return [*cap, *bubblewrap_command(self.visible, filter_handle), *python]
         if self.name in ("docker", "podman"):
             return [*container_command(self.name, container_name(job), self.visible, memory), *python]
         return python
@@ -104,12 +123,32 @@ def choose_sandbox(unsandboxed: bool) -> Sandbox:
     if shutil.which("bwrap"):
         problem = _try_bubblewrap()
         if problem is None:
-            return Sandbox("bubblewrap", visible_paths())
+            return Sandbox("bubblewrap", visible_paths(), is_capped=_try_cap())
         detail = f"\nbubblewrap is here, but does not start: {problem}"
     for engine in ("docker", "podman"):
         if shutil.which(engine) and not subprocess.run([engine, "info"], capture_output=True).returncode:
             return Sandbox(engine, visible_paths())
     raise ElfwError(REFUSAL.format(detail=detail))
+
+
+@contextlib.contextmanager
+def claim_jobs(count: int) -> Iterator[list[int]]:
+    """Lend numbers of jobs that no other grader on this machine has: users and containers are named by them.
+
+    Each number is claimed by a socket of that name, which is gone with its process, however that ends.
+    """
+    numbers: list[int] = []
+    with contextlib.ExitStack() as claims:
+        for number in range(MOST_JOBS):
+            claim = claims.enter_context(socket.socket(socket.AF_UNIX))
+            with contextlib.suppress(OSError):
+                claim.bind(f"\0elfw-grading-{number}")
+                numbers.append(number)
+            if len(numbers) == count:
+                break
+        else:
+            raise ElfwError(f"--jobs {count}: no more than {len(numbers)} can run on this machine now.")
+        yield numbers
 
 
 def visible_paths() -> tuple[Path, ...]:
@@ -148,6 +187,8 @@ def environment(home: str) -> dict[str, str]:
         "MPLBACKEND": "agg",
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
+        # The runner is of the same course as the grader, whichever is installed.
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         "CUDA_VISIBLE_DEVICES": "",
         "ELFW_BUILD": f"{home}/build",
         **dict.fromkeys(threads, "1"),
@@ -171,8 +212,10 @@ def bubblewrap_command(visible: tuple[Path, ...], filter_handle: int | None) -> 
     ]
     command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else ["--unshare-user"]
     command += ["--ro-bind", "/usr", "/usr", *_system_links(), "--proc", "/proc", "--dev", "/dev"]
-    for folder in ("/dev/shm", "/tmp"):
+    for folder in WRITABLE:
         command += ["--perms", "1777", "--size", str(DISK), "--tmpfs", folder]
+    # Nobody needs a terminal, and those of all sandboxes together are limited.
+    command += ["--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts"]
     for name in SYSTEM_FILES:
         command += ["--ro-bind-try", name, name]
     # Made without being asked, the folders above would be closed to all but root.
@@ -185,6 +228,29 @@ def bubblewrap_command(visible: tuple[Path, ...], filter_handle: int | None) -> 
     for name, value in environment("/tmp").items():
         command += ["--setenv", name, value]
     return command + ([] if filter_handle is None else ["--seccomp", str(filter_handle)]) + ["--"]
+
+
+def cap_command(memory: int) -> list[str]:
+    """Return systemd's part of the command line: a control group that ends with what runs in it.
+
+    It is for what the watchdog cannot see, such as memory of the kernel, or sees too late. So it leaves room
+    above the watchdog's own limits, which say what was too much.
+
+    Args:
+        memory: bytes that the watchdog lets a submission hold.
+    """
+    whose = [] if os.geteuid() == 0 else ["--user"]
+    limits = {"MemoryMax": 2 * memory + len(WRITABLE) * DISK, "MemorySwapMax": 0}
+    limits |= {"TasksMax": 4 * MOST_PROCESSES, "CPUQuota": "100%"}
+    options = [f"--property={name}={value}" for name, value in limits.items()]
+    return ["systemd-run", *whose, "--scope", "--quiet", "--collect", "--no-ask-password", *options, "--"]
+
+
+def _try_cap() -> bool:
+    """Say whether systemd is here and caps what it is asked to."""
+    if not shutil.which("systemd-run"):
+        return False
+    return subprocess.run([*cap_command(1 << 30), "/usr/bin/true"], capture_output=True).returncode == 0
 
 
 def container_name(job: int) -> str:

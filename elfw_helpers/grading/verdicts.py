@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 
 from elfw_helpers.grading.key import Key
@@ -18,6 +19,11 @@ class Findings:
         deaths: by step, why it ended a run.
         peak: bytes.
         hurried: whether cells that the student added were left out, for those before took too long.
+        starved: whether something waited for its turn until patience ended, and is not to blame.
+        exhausted: whether a run was left out, for those before took all the time there is for a submission.
+        uncompiled: whether a cell was no Python of this version.
+        later: exercises that were asked once more at the end, and had another answer then.
+        missing: names that are not there, of cells that the student added and that raised an error.
     """
 
     answers: dict[str, list[str]] = field(default_factory=dict)
@@ -25,6 +31,11 @@ class Findings:
     deaths: dict[Step, str] = field(default_factory=dict)
     peak: int = 0
     hurried: bool = False
+    starved: bool = False
+    exhausted: bool = False
+    uncompiled: bool = False
+    later: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -52,15 +63,33 @@ def give_verdicts(key: Key, plan: Plan, findings: Findings) -> dict[str, list[Ve
     return verdicts
 
 
-def flag_findings(findings: Findings) -> list[str]:
-    """Return what is out of the ordinary about the runs."""
+def flag_findings(findings: Findings, python: str = "") -> list[str]:
+    """Return what is out of the ordinary about the runs.
+
+    Args:
+        findings: what they brought.
+        python: the version that the submission was written with, or "".
+    """
     flags = []
     for step, reason in findings.deaths.items():
         what = ", ".join(step.exercises) or "a cell of the student's own"
-        flags.append(f"{what}: {reason}")
+        is_lost = not step.exercises or any(name not in findings.answers for name in step.exercises)
+        flags.append(
+            f"{what}: {reason}" if is_lost else f"{what}: a part of its cell {reason} and was left out"
+        )
     if findings.hurried:
         flags.append("cells of the student's own took too long: not all of them were run")
-    return flags + [f"{name}: its cell raised {error}" for name, error in findings.raised.items()]
+    if findings.exhausted:
+        flags.append("took too long as a whole: not all of it was run")
+    flags += [f"{name}: its cell raised {error}" for name, error in findings.raised.items()]
+    flags += [f"{name}: needs what a cell further down makes" for name in sorted(findings.later)]
+    if findings.missing:
+        names = ", ".join(sorted(findings.missing))
+        flags.append(f"a cell of the student's own raised an error (not defined here: {names})")
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if findings.uncompiled and python and python.split(".")[:2] != here.split("."):
+        flags.append(f"a cell is no Python {here}; the notebook was written with Python {python}")
+    return flags
 
 
 def give_nothing(key: Key, problem: str) -> dict[str, list[Verdict]]:

@@ -1,4 +1,4 @@
-"""Looking at a tree of processes: what memory it holds, how many they are, and ending all of it."""
+"""Looking at a tree of processes: what time and memory it takes, how many they are, and ending all of it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,78 @@ import contextlib
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
+TICKS = os.sysconf("SC_CLK_TCK")  # a second
+# Bytes of the kernel's that are charged for an empty file with its name, and for a socket's full buffer.
+FILE_BYTES = 1536
+SOCKET_BYTES = 212_992
+RUNNING = "RD"  # states of a thread that runs, waits for a processor or for a disk
+
+
+class Clock:
+    """The time that a tree of processes has used.
+
+    It is that of the processor, of processes that have ended too, and the time in which none of them wanted
+    to run: asleep, or stopped. Time in which they only waited for their turn, or for a disk, is not theirs.
+
+    Args:
+        process: the first of the tree.
+        longest: seconds that one look can add for sleep: whoever looks may have waited for its own turn.
+
+    Attributes:
+        used: seconds, at the last look.
+    """
+
+    def __init__(self, process: int, longest: float):
+        self.used, self._process, self._longest = 0.0, process, longest
+        self._ticks, self._seen = 0, {}
+
+    def look(self, elapsed: float) -> list[int]:
+        """Bring `used` up to date, and return the processes of the tree.
+
+        Args:
+            elapsed: seconds since the last look.
+        """
+        processes = [self._process, *descendants(self._process)]
+        ticks, awake = 0, False
+        for process in processes:
+            state, start, own, reaped = _read_times(process)
+            # Two sums, for each misses some: children that live too briefly to be seen are in what their
+            # parents have reaped; those that nobody reaps have been seen.
+            self._seen[process, start] = own
+            ticks += own + reaped
+            awake = awake or state in RUNNING or _has_thread_awake(process)
+        ticks = max(ticks, sum(self._seen.values()), self._ticks)
+        if ticks > self._ticks:
+            self.used += (ticks - self._ticks) / TICKS
+            self._ticks = ticks
+        elif not awake:
+            self.used += min(elapsed, self._longest)
+        return processes
+
+
+def _read_times(process: int) -> tuple[str, int, int, int]:
+    """Return a process's state, start, and ticks of the processor: its own, and of children that it reaped.
+
+    Source: proc_pid_stat(5).
+    """
+    with contextlib.suppress(OSError):
+        # A program's name, in brackets, may hold anything.
+        fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        user, system, user_reaped, system_reaped = map(int, fields[11:15])
+        return fields[0], int(fields[19]), user + system, user_reaped + system_reaped
+    return "X", 0, 0, 0
+
+
+def _has_thread_awake(process: int) -> bool:
+    """Say whether a thread of a process runs or waits to."""
+    for stat in Path(f"/proc/{process}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            if stat.read_text(errors="replace").rpartition(")")[2].split()[0] in RUNNING:
+                return True
+    return False
 
 
 def descendants(process: int) -> list[int]:
@@ -26,22 +95,77 @@ def descendants(process: int) -> list[int]:
 
 
 def resident_memory(process: int) -> int:
-    """Return the bytes a process has in memory, shared ones in full: quick to ask, and never too little."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * PAGE
-    return 0
+    """Return the bytes a process has in memory or swapped out, shared ones in full: never too little."""
+    return resident_and_most(process)[0]
+
+
+def resident_and_most(process: int) -> tuple[int, int, int]:
+    """Return the bytes a process has in memory or swapped out, the most it ever had, and all its addresses.
+
+    The kernel's tables of its memory count: of memory that is only read, there may be nothing but them.
+    """
+    sizes = _read_sizes(process, "status", ("VmHWM", "VmRSS", "VmPTE", "VmSwap", "VmSize"))
+    beside = sizes["VmPTE"] + sizes["VmSwap"]
+    return sizes["VmRSS"] + beside, sizes["VmHWM"] + beside, sizes["VmSize"]
 
 
 def proportional_memory(process: int) -> int:
     """Return the bytes a process holds; of memory that n processes share, each is charged the n-th part.
 
-    A process that hides its memory map is charged all it has in memory.
+    Files in memory and what `shared_memory` finds are left out. A process that hides its memory map is
+    charged all it has in memory.
     """
+    sizes = _read_sizes(process, "smaps_rollup", ("Rss", "Pss", "Pss_Shmem", "Swap", "SwapPss"))
+    counted_elsewhere = sizes["Rss"] + sizes["Swap"] - sizes["Pss"] - sizes["SwapPss"] + sizes["Pss_Shmem"]
+    return max(resident_memory(process) - counted_elsewhere, 0)
+
+
+def shared_memory(process: int) -> dict[str, int]:
+    """Return the bytes of memory that a process made to be shared, by the number it goes by.
+
+    They are charged in full: what a process has dropped of it (`MADV_DONTNEED`) is in memory still.
+    """
+    sizes: dict[str, int] = {}
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) << 10
-    return resident_memory(process)
+        for line in Path(f"/proc/{process}/maps").read_text(errors="replace").splitlines():
+            if "/dev/zero" in line:
+                addresses, rights, _, _, number, *_ = line.split()
+                start, end = (int(address, 16) for address in addresses.split("-"))
+                if rights.endswith("s"):
+                    sizes[number] = sizes.get(number, 0) + end - start
+    return sizes
+
+
+def _read_sizes(process: int, file: str, names: Sequence[str]) -> dict[str, int]:
+    """Return sizes of a process in bytes, 0 where it does not show them; source: proc(5)."""
+    sizes = dict.fromkeys(names, 0)
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process}/{file}").read_text(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name in sizes:
+                sizes[name] = int(value.split()[0]) << 10
+    return sizes
+
+
+def unmapped_memory(process: int, folders: tuple[str, ...]) -> int:
+    """Return the bytes that no process shows: files in memory, empty ones too, and the buffers of sockets.
+
+    Args:
+        process: the first of its namespaces.
+        folders: where it has a file system in memory; left out while it still has that of this machine.
+    """
+    held = 0
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            inside = f"/proc/{process}/root{folder}"
+            if os.stat(inside).st_dev != os.stat(folder).st_dev:
+                files = os.statvfs(inside)
+                held += (files.f_blocks - files.f_bfree) * files.f_frsize
+                held += max(files.f_files - files.f_ffree, 0) * FILE_BYTES
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        if os.stat(f"/proc/{process}/ns/net").st_ino != os.stat("/proc/self/ns/net").st_ino:
+            held += int(Path(f"/proc/{process}/net/sockstat").read_text().split()[2]) * SOCKET_BYTES
+    return held
 
 
 def end_tree(process: subprocess.Popen[bytes]) -> None:

@@ -58,6 +58,13 @@ def dies(size: str, flag: str = "conv_output_size: ") -> Case:
     return Case(size, NOT_SIZE, "graded in part", flag)
 
 
+def costs_a_part(size: str, flag: str) -> Case:
+    """Return a case whose first exercise loses the statement that ends the run, and no more."""
+    return Case(
+        size, status="graded in part", flag=f"conv_output_size: a part of its cell {flag} and was left out"
+    )
+
+
 def in_function(code: str) -> str:
     """Return an exercise that runs some code when it is probed."""
     lines = "".join(f"    {line}\n" for line in code.splitlines())
@@ -148,6 +155,32 @@ CASES: dict[str, Case] = {
     "all in one cell": Case(cells=[code_cell("\n".join(f"# exercise: {n}\n{s}" for n, s in HONEST.items()))]),
     "own helper": Case("def conv_output_size(*numbers):\n    return helper(*numbers)",
                        before=(SIZE.replace("conv_output_size", "helper"),)),
+    "lecture's variable above": Case(
+        f"print(faces, shape)\n{SIZE}", flag="conv_output_size: its cell raised NameError (not defined here: faces, shape)",
+        before=("print(tensors)\ndef helper(x): return x",),
+    ),
+    "helper below": Case(SIZE.replace("(size +", "whole(size +"), flag="conv_output_size: needs what a cell further down makes",
+                         after=("def whole(number):\n    return int(number)",)),
+    "import below": Case(SIZE.replace("return (", "return operator.index("), flag="further down", after=("import operator",)),
+    "definition below a trial": Case("print(3)", flag="found by name", cells=[
+        marked("conv_output_size", "# below"), code_cell(SIZE), *honest_cells()[1:]]),
+    "trial below the definition": Case(cells=[honest_cells()[0], marked("conv_output_size", "print(conv_output_size(9, 3, 1, 1))"),
+                                              *honest_cells()[1:]], flag="2 cells, the last that defines it counts"),
+    "draft in comments below": Case(cells=[honest_cells()[0], marked("conv_output_size", "# def conv_output_size(): ..."),
+                                           *honest_cells()[1:]], flag="2 cells, the last that defines it counts"),
+    "solution in the check": Case(cells=[
+        released()["cells"][2], code_cell(f"# check: conv_output_size\n{SIZE}\nassert conv_output_size"), *honest_cells()[2:]],
+        flag="conv_output_size: found in a check"),
+    "magics that matter": Case(
+        "%%time\n%env ROOM=1\nfrom helper import whole\none = !echo $ROOM\n"
+        + SIZE.replace("(size +", "whole(size +").replace("+ 1", "+ int(one[0])"),
+        before=("%%writefile helper.py\nwhole = 0", "%%writefile -a helper.py\ndef whole(number):\n    return number"),
+    ),
+    "await": Case("import asyncio\nasync def work(): return 1\ntask = asyncio.create_task(work())\none = await task\n"
+                  + SIZE.replace("+ 1", "+ one")),
+    "annotations of the future": Case(SIZE.replace("size,", "size: Pixels,", 1), before=("from __future__ import annotations",)),
+    "newer Python": Case(f"{SIZE}\nexcept:", NOT_SIZE, flag="the notebook was written with Python 3.99.1",
+                         more={"metadata": {"language_info": {"name": "python", "version": "3.99.1"}}}),
     "scratch reuses the name": Case(after=("conv_output_size = conv_output_size(64, 3, 1, 1)",)),
     # Mistakes.
     "duplicate, last wrong": Case(points=NOT_SIZE, flag="2 cells, the last one counts",
@@ -170,19 +203,31 @@ CASES: dict[str, Case] = {
     "another course": Case(cells=[code_cell("print('hello')")], points=NOTHING, status="no exercise found"),
     # Ending or holding up the run.
     "infinite loop": dies(in_function("while True: pass"), "took too long"),
-    "infinite loop in the cell": dies(f"{SIZE}\nwhile True: pass", "took too long"),
+    "infinite loop in the cell": costs_a_part(f"{SIZE}\nwhile True: pass", "took too long"),
+    "infinite loop above": costs_a_part(f"while True: pass\n{SIZE}", "took too long"),
+    "slow cells above a helper": Case(
+        SIZE.replace("(size +", "whole(size +"), status="graded in part", flag="student's own: took too long",
+        before=("x = list(iter(int, 1))", "while True: pass", "def whole(number):\n    return number"),
+    ),
+    "infinite loops in added cells": Case(
+        status="graded in part", flag="student's own: took too long", after=("while True: pass", "x = list(iter(int, 1))"),
+    ),
     "swallows interrupts": dies(
         "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except BaseException:\n        pass", "took too long"
     ),
     "sleeps in added cells": Case(status="graded in part", flag="student's own: took too long",
                                   after=("import time; time.sleep(10000)",)),
     "exits": dies(in_function("os._exit(0)"), "ended its process"),
+    "two exit, a cell before a check": Case(points=(0, 0, 2), status="graded in part", flag="ended its process", cells=[
+        marked("conv_output_size", "import os\n" + in_function("os._exit(0)")), code_cell("x = 1"),
+        code_cell("# check: conv_output_size\nassert conv_output_size\nprint('well done')"),
+        *honest_cells(probability_from_loss="def probability_from_loss(loss):\n    os._exit(0)")[2:]]),
     "raises SystemExit": Case(in_function("raise SystemExit"), NOT_SIZE),
     "segfault": dies("import ctypes\nctypes.string_at(0)", "ended its process"),
     "kills its runner": dies("import os, signal\nfor p in (os.getpid(), os.getppid()): os.kill(p, 9)", "ended its"),
     "kills everybody": attack("import os\nfor p in (-1, 1):\n    try: os.kill(p, 9)\n    except OSError: pass\nworked = True", FULL),
-    "closes all descriptors": dies(f"import os\nos.closerange(0, 256)\n{SIZE}", "ended its process"),
-    "exits later": Case(f"import os, threading\nthreading.Timer(0.3, os._exit, (0,)).start()\n{SIZE}",
+    "closes all descriptors": costs_a_part(f"import os\nos.closerange(0, 256)\n{SIZE}", "ended its process"),
+    "exits later": Case(status="graded in part", flag="a part of its cell ended its process and was left out",
                         cells=honest_cells(
                             conv_output_size=f"import os, threading\nthreading.Timer(0.3, os._exit, (0,)).start()\n{SIZE}",
                             probability_from_loss=f"import time; time.sleep(.6)\n{PROBABILITY}",
@@ -326,10 +371,18 @@ BROKEN_FILES: dict[str, tuple[bytes, str]] = {
     "very deeply nested": (b"[" * 10_000_000, "nested or split up"),
     "binary": (bytes(range(256)) * 64, "not text in UTF-8"),
     "large number": (b'{"cells": [], "nbformat": ' + b"9" * 10_000 + b"}", "not JSON"),
-    "too large": (b" " * (21 << 20), "larger than 20 MB"),
+    "too large": (b" " * (65 << 20), "larger than 64 MB. Clear its outputs"),
+    "many parts": (
+        b'{"cells": [], "x": [' + b"1," * 3_000_000 + b"1]}",
+        "split up more than .* Clear its outputs",
+    ),
     "too much code": (
         json.dumps(notebook([code_cell("x" * (1 << 20) + "x")])).encode(),
         "more than 1 MB of code",
+    ),
+    "too much code in all": (
+        json.dumps(notebook([code_cell("x" * (1 << 20))] * 5)).encode(),
+        "more than 4 MB of code",
     ),
     "too many cells": (json.dumps(notebook([code_cell("x")] * 1001)).encode(), "more than 1000 cells"),
 }

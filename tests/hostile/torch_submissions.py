@@ -18,7 +18,7 @@ def training_step(network, optimizer, images, targets):
 WRONG = "def training_step(network, optimizer, images, targets):\n    return {}\n"
 # By name: the cell of training_step, the status and the points of that exercise.
 TORCH_CASES = {
-    "honest": (STEP, "graded", 5),
+    "honest": (STEP, "graded", 6),
     "lying tensor": (
         "class Lies(torch.Tensor):\n    __eq__ = __lt__ = lambda *_: True\n"
         "    def __float__(self): return 0.0\n    def __abs__(self): return 0.0\n"
@@ -36,7 +36,7 @@ TORCH_CASES = {
     "memory of torch": (
         "hogs = []\nwhile True: hogs.append(torch.ones(1 << 24))\n" + STEP,
         "graded in part",
-        0,
+        6,
     ),
     "never steps": (STEP.replace("    optimizer.step()\n", ""), "graded", 1),
     "never forgets": (STEP.replace("    optimizer.zero_grad()\n", ""), "graded", 2),
