@@ -218,6 +218,10 @@ CASES: dict[str, Case] = {
     "sleeps in added cells": Case(status="graded in part", flag="student's own: took too long",
                                   after=("import time; time.sleep(10000)",)),
     "exits": dies(in_function("os._exit(0)"), "ended its process"),
+    "two exit, a cell before a check": Case(points=(0, 0, 2), status="graded in part", flag="ended its process", cells=[
+        marked("conv_output_size", "import os\n" + in_function("os._exit(0)")), code_cell("x = 1"),
+        code_cell("# check: conv_output_size\nassert conv_output_size\nprint('well done')"),
+        *honest_cells(probability_from_loss="def probability_from_loss(loss):\n    os._exit(0)")[2:]]),
     "raises SystemExit": Case(in_function("raise SystemExit"), NOT_SIZE),
     "segfault": dies("import ctypes\nctypes.string_at(0)", "ended its process"),
     "kills its runner": dies("import os, signal\nfor p in (os.getpid(), os.getppid()): os.kill(p, 9)", "ended its"),
