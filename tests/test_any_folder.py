@@ -1,6 +1,6 @@
 """All notebooks run to their end on folders of many kinds, with words where a lesson has nothing to show.
 
-The cells of a notebook are run in this process, as a kernel would run them, on forty small faces; a
+The cells of a notebook are run in this process, as a kernel would run them, on a few small faces; a
 training lasts one epoch. Each kind of folder is a class, so that `--dist loadscope` runs two at once.
 """
 
@@ -20,7 +20,7 @@ from PIL import Image
 from torch.nn.functional import one_hot
 from traitlets.config import Config
 
-from elfw_helpers import recipes, search, training
+from elfw_helpers import plots, recipes, search, training
 from elfw_helpers.augment import augment_folder
 from elfw_helpers.images import read_mask
 from elfw_helpers.labels import ATTRIBUTES
@@ -31,7 +31,7 @@ NOTEBOOKS = list_notebooks(project_folder() / "notebooks")
 EMBEDDED = project_folder() / "data" / "rendered_faces"
 
 
-def choose_faces(hair: int = 20, spectacles: int = 10, cap: int = 10, photos: int = 2) -> dict[str, str]:
+def choose_faces(hair: int = 12, spectacles: int = 6, cap: int = 6, photos: int = 2) -> dict[str, str]:
     """Return the attributes of so many of the embedded faces, by name; so many photos of a person at most."""
     wanted = dict(zip(ATTRIBUTES, (hair, spectacles, cap), strict=True))
     chosen, taken = {}, {}
@@ -83,13 +83,13 @@ def run_cells(path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory) -> Path:
-    """The folder that notebooks write to, one for all folders of faces: an app's networks are exported once."""
+    """The folder that notebooks write to, one for all: the networks of the app are exported once."""
     return tmp_path_factory.mktemp("build")
 
 
 @pytest.fixture
-def one_epoch(monkeypatch):
-    """Training lasts one epoch and is not stored."""
+def short_cuts(monkeypatch):
+    """Training lasts one epoch and is not stored; figures are drawn and not saved."""
     fit = training.fit
 
     def fit_briefly(model, train, validation, epochs, **options):
@@ -98,6 +98,7 @@ def one_epoch(monkeypatch):
     for module in (training, search, recipes):
         monkeypatch.setattr(module, "fit", fit_briefly)
     monkeypatch.setattr(search, "run_jobs", run_jobs_here)
+    monkeypatch.setattr(plots, "save_figure", lambda figure, name: figure.canvas.draw())
 
 
 class AnyFolder:
@@ -120,7 +121,7 @@ class AnyFolder:
 
     @pytest.mark.filterwarnings("ignore")
     @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-    def test_notebook_runs_to_its_end(self, path, folder, build, one_epoch, answers, monkeypatch):
+    def test_notebook_runs_to_its_end(self, path, folder, build, short_cuts, answers, monkeypatch):
         monkeypatch.setenv("ELFW_DATA", str(folder))
         monkeypatch.setenv("ELFW_BUILD", str(build))
         monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
@@ -131,7 +132,7 @@ class AnyFolder:
 
 class TestFortyFaces(AnyFolder):
     def make(self, folder):
-        write_faces(folder, choose_faces())
+        write_faces(folder, choose_faces(hair=20, spectacles=10, cap=10))
 
 
 class TestNoMasks(AnyFolder):
@@ -148,7 +149,7 @@ class TestNoLabelsFile(AnyFolder):
 
 class TestTwoClasses(AnyFolder):
     def make(self, folder):
-        write_faces(folder, choose_faces(hair=30, spectacles=10, cap=0))
+        write_faces(folder, choose_faces(hair=18, spectacles=6, cap=0))
 
 
 class TestClassAbsentFromTest(AnyFolder):
@@ -199,7 +200,7 @@ class TestIds(AnyFolder):
 class TestAugmentedFolder(AnyFolder):
     def make(self, folder):
         write_faces(folder.with_name("source"), choose_faces())
-        augment_folder(folder.with_name("source"), folder, count=40)
+        augment_folder(folder.with_name("source"), folder, count=24)
 
 
 @pytest.mark.real_faces
