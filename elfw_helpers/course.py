@@ -219,7 +219,7 @@ def describe_runs(runs: Sequence[NotebookRun]) -> str:
 
 def _describe_failure(run: NotebookRun) -> str:
     """Say where a notebook failed, and by what; nothing of one that did not."""
-    return f"FAILED in {run.failure.where}: {run.failure.reason.strip()}" if run.failure else ""
+    return f"FAILED in {run.failure.where}: {run.failure.reason}" if run.failure else ""
 
 
 def _kernel_environment(build: Path) -> dict[str, str]:

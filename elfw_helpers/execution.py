@@ -30,13 +30,14 @@ class NotebookFailed(ElfwError):
 
     Args:
         notebook: name of its file.
-        cell, cells: the code cell it stopped in, counted from 1, of so many.
-        lines: of the error, the last one saying what is wrong.
-        seconds: from the start to the error.
+        progress: which cell it stopped in, and when.
+        reason: what is wrong, in one line.
+        lines: of the error, to be read by who has to mend it.
     """
 
-    def __init__(self, notebook: str, cell: int, cells: int, lines: Sequence[str], seconds: float):
-        self.where, self.reason, self.seconds = f"code cell {cell} of {cells}", lines[-1], seconds
+    def __init__(self, notebook: str, progress: ProgressLine, reason: str, lines: Sequence[str]):
+        self.where = f"code cell {progress.cell} of {progress.cells}"
+        self.reason, self.seconds = reason, progress.seconds
         indented = "\n".join(f"    {line}" for line in lines)
         super().__init__(f"{notebook} stopped in {self.where}:\n{indented}")
 
@@ -143,10 +144,11 @@ def execute_notebook(notebook: NotebookNode, path: Path, environment: Mapping[st
         except CellExecutionError as error:
             plain = re.sub(r"\x1b\[[0-9;]*m", "", error.traceback)
             lines = [line for line in plain.splitlines() if line.strip(" -")]
-            raise _failure(path, progress, lines[-ERROR_LINES:]) from None
+            reason = f"{error.ename}: {error.evalue}".splitlines()[0]
+            raise NotebookFailed(path.name, progress, reason, lines[-ERROR_LINES:]) from None
         except RuntimeError as error:
-            lines = [f"The kernel died, most often because the machine ran out of memory ({error})."]
-            raise _failure(path, progress, lines) from None
+            reason = f"The kernel died, most often because the machine ran out of memory ({error})."
+            raise NotebookFailed(path.name, progress, reason, [reason]) from None
     return progress.seconds
 
 
@@ -155,11 +157,6 @@ def format_duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
-
-
-def _failure(path: Path, progress: ProgressLine, lines: Sequence[str]) -> NotebookFailed:
-    """Return the error of a notebook that stopped where its progress line stands."""
-    return NotebookFailed(path.name, progress.cell, progress.cells, lines, progress.seconds)
 
 
 def _run_interruptibly(

@@ -108,7 +108,7 @@ def test_relative_folders_reach_the_kernel_absolute(project, monkeypatch):
 
 def test_failing_cell_ends_its_notebook_and_is_named_and_the_others_go_on(project, capsys):
     path = project / "notebooks" / "00_failing.ipynb"
-    write_notebook(path, "print('fine')", "", "raise ValueError('no such face')", "print('never')")
+    write_notebook(path, "print('fine')", "", "raise ValueError('no such face\\nat all')", "print('never')")
     write_notebook(project / "notebooks" / "02_drawing.ipynb", "import os\nos._exit(1)")
     assert course.run_course([]) == 1
     output, error = capsys.readouterr()
