@@ -29,11 +29,12 @@ WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
 @dataclass(frozen=True)
 class NotebookRun:
-    """One notebook, executed from its first to its last cell."""
+    """One notebook, executed to its last cell or to an error."""
 
     path: Path  # of the notebook as committed
     notebook: NotebookNode  # executed
     seconds: float  # wall clock, with the start of the kernel
+    failure: NotebookFailed | None = None
 
 
 def run_course(names: Sequence[str]) -> int:
@@ -43,7 +44,7 @@ def run_course(names: Sequence[str]) -> int:
         names: such as `02_transfer_learning` or `02`; all notebooks when there are none.
 
     Returns:
-        Exit code: 0, 1 when a cell failed, 130 when interrupted.
+        Exit code: 0, 1 when a notebook failed (the others are executed all the same), 130 when interrupted.
 
     Raises:
         ElfwError: there is no such notebook, or no such folder of faces.
@@ -56,13 +57,10 @@ def run_course(names: Sequence[str]) -> int:
         runs = run_notebooks(notebooks, build_folder())
         print("\n" + describe_runs(runs))
         write_whole(build_folder() / "results.json", encode_results(results_of(runs), data_folder().name))
-    except NotebookFailed as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("\nInterrupted. The same command again goes on with what is saved.", file=sys.stderr)
         return 130
-    return 0
+    return 1 if any(run.failure for run in runs) else 0
 
 
 def refresh_course() -> int:
@@ -114,9 +112,11 @@ def find_notebooks(names: Sequence[str]) -> list[Path]:
 def run_notebooks(notebooks: Sequence[Path], out: Path) -> list[NotebookRun]:
     """Execute notebooks in order, and leave a copy with its outputs and an HTML page of each in `out`.
 
+    Each runs on its own, so all go on after one that failed: copy and page hold what ran until there, and
+    stderr says at once what happened.
+
     Raises:
-        NotebookFailed: a cell raised an error; copy and page hold what ran until there.
-        KeyboardInterrupt: Ctrl-C; likewise.
+        KeyboardInterrupt: Ctrl-C; copy and page hold what ran until there.
     """
     if any(path.parent.resolve() == out.resolve() for path in notebooks):
         raise ElfwError(f"{out} holds the notebooks themselves. Choose another ELFW_BUILD.")
@@ -126,12 +126,13 @@ def run_notebooks(notebooks: Sequence[Path], out: Path) -> list[NotebookRun]:
         copy, page = out / path.name, out / f"{path.stem}.html"
         try:
             seconds = execute_notebook(notebook, path, _kernel_environment(out))
+            runs.append(NotebookRun(path, notebook, seconds))
         except NotebookFailed as error:
-            raise NotebookFailed(f"{error}\nTo look at what ran until there: {page} or {copy}") from None
+            print(f"{error}\nTo look at what ran until there: {page} or {copy}\n", file=sys.stderr)
+            runs.append(NotebookRun(path, notebook, error.seconds, error))
         finally:
             write_whole(copy, notebook_text(notebook))
             write_whole(page, _to_html(notebook, path))
-        runs.append(NotebookRun(path, notebook, seconds))
     return runs
 
 
@@ -183,7 +184,7 @@ def results_of(runs: Sequence[NotebookRun]) -> list[Result]:
 
 
 def describe_runs(runs: Sequence[NotebookRun]) -> str:
-    """Write the closing table: results by model, minutes by notebook, peak memory."""
+    """Write the closing table: results by model, minutes by notebook, what failed where, peak memory."""
     header = (
         "model", "notebook", "test images", "accuracy [95 %]", "majority", "balanced", "macro F1 [95 %]",
         "F1 hair", "spectacles", "cap",
@@ -201,8 +202,9 @@ def describe_runs(runs: Sequence[NotebookRun]) -> str:
         )
         for one in results_of(runs)
     ]
-    times = [(run.path.stem, format_duration(run.seconds)) for run in runs]
-    times.append(("all", format_duration(sum(run.seconds for run in runs))))
+    times = [(run.path.stem, format_duration(run.seconds), _describe_failure(run)) for run in runs]
+    times.append(("all", format_duration(sum(run.seconds for run in runs)), ""))
+    memory = _peak_memory()
     return "\n".join(
         [
             f"Results on {data_folder()}",
@@ -210,9 +212,14 @@ def describe_runs(runs: Sequence[NotebookRun]) -> str:
             *(align_columns([header, *rows]) if rows else ["  no notebook showed any"]),
             "Time (minutes:seconds)",
             *align_columns(times),
-            f"Peak memory of the largest process: {_peak_memory():.2f} GiB",
+            *([] if memory is None else [f"Peak memory of the largest process: {memory:.2f} GiB"]),
         ]
     )
+
+
+def _describe_failure(run: NotebookRun) -> str:
+    """Say where a notebook failed, and by what; nothing of one that did not."""
+    return f"FAILED in {run.failure.where}: {run.failure.reason}" if run.failure else ""
 
 
 def _kernel_environment(build: Path) -> dict[str, str]:
@@ -271,10 +278,12 @@ def _replace_figures(number: str, drawn: Path, figures: Path) -> None:
         shutil.copyfile(new, figures / new.name)
 
 
-def _peak_memory() -> float:
-    """Return the most memory, in GiB, that one of the finished child processes held."""
-    import resource  # which Windows lacks
-
+def _peak_memory() -> float | None:
+    """Return the most memory, in GiB, that one of the finished child processes held; None if nobody knows."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 2**30

@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
@@ -25,7 +26,20 @@ ERROR_LINES = 12
 
 
 class NotebookFailed(ElfwError):
-    """A notebook stopped at an error; the message names the cell and the error."""
+    """A notebook stopped at an error; the message names the cell and the error.
+
+    Args:
+        notebook: name of its file.
+        progress: which cell it stopped in, and when.
+        reason: what is wrong, in one line.
+        lines: of the error, to be read by who has to mend it.
+    """
+
+    def __init__(self, notebook: str, progress: ProgressLine, reason: str, lines: Sequence[str]):
+        self.where = f"code cell {progress.cell} of {progress.cells}"
+        self.reason, self.seconds = reason, progress.seconds
+        indented = "\n".join(f"    {line}" for line in lines)
+        super().__init__(f"{notebook} stopped in {self.where}:\n{indented}")
 
 
 class ThisEnvironmentSpecs(KernelSpecManager):
@@ -130,10 +144,11 @@ def execute_notebook(notebook: NotebookNode, path: Path, environment: Mapping[st
         except CellExecutionError as error:
             plain = re.sub(r"\x1b\[[0-9;]*m", "", error.traceback)
             lines = [line for line in plain.splitlines() if line.strip(" -")]
-            raise NotebookFailed(_describe_failure(path, progress, lines[-ERROR_LINES:])) from None
+            reason = f"{error.ename}: {error.evalue}".splitlines()[0]
+            raise NotebookFailed(path.name, progress, reason, lines[-ERROR_LINES:]) from None
         except RuntimeError as error:
-            lines = [f"The kernel died, most often because the machine ran out of memory ({error})."]
-            raise NotebookFailed(_describe_failure(path, progress, lines)) from None
+            reason = f"The kernel died, most often because the machine ran out of memory ({error})."
+            raise NotebookFailed(path.name, progress, reason, [reason]) from None
     return progress.seconds
 
 
@@ -142,12 +157,6 @@ def format_duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
-
-
-def _describe_failure(path: Path, progress: ProgressLine, lines: list[str]) -> str:
-    """Name notebook and cell above the lines of an error."""
-    where = f"{path.name} stopped in code cell {progress.cell} of {progress.cells}:"
-    return "\n".join([where, *(f"    {line}" for line in lines)])
 
 
 def _run_interruptibly(
@@ -167,14 +176,42 @@ def _run_interruptibly(
             else:
                 task.cancel()
 
-        # Called once nbclient has put in its own handler, which kills the kernel under the running cell:
-        # that looks like a crash.
-        loop.call_soon(loop.add_signal_handler, signal.SIGINT, interrupt)
-        await client.async_execute(env=dict(environment))
+        with _handle_ctrl_c(loop, interrupt):
+            await client.async_execute(env=dict(environment))
 
     try:
+        _choose_loop()
         asyncio.run(run())
     except (Exception, asyncio.CancelledError):
         if interrupts:
             raise KeyboardInterrupt from None
         raise
+
+
+@contextmanager
+def _handle_ctrl_c(loop: asyncio.AbstractEventLoop, interrupt: Callable[[], None]) -> Iterator[None]:
+    """Have Ctrl-C call `interrupt` in the loop, in place of nbclient's own handler.
+
+    That one kills the kernel under the running cell, which looks like a crash.
+    """
+    before = signal.getsignal(signal.SIGINT)
+
+    def put_in() -> None:
+        try:
+            loop.add_signal_handler(signal.SIGINT, interrupt)
+        except NotImplementedError:  # Windows: its loops know no signals
+            signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(interrupt))
+
+    # Called once nbclient has put in its own.
+    loop.call_soon(put_in)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _choose_loop() -> None:
+    """On Windows, take the kind of event loop that the kernel's sockets can be watched by."""
+    policy = getattr(asyncio, "WindowsSelectorEventLoopPolicy", None)
+    if policy is not None:
+        asyncio.set_event_loop_policy(policy())

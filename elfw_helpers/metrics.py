@@ -90,6 +90,7 @@ def score(
     support = matrix.sum(1)
     correct, total = int(matrix.trace()), int(matrix.sum())
     class_f1 = f1_by_class(matrix)
+    macro_f1 = float(np.nanmean(class_f1))
     return Scores(
         correct=correct,
         total=total,
@@ -97,8 +98,8 @@ def score(
         accuracy_interval=wilson_interval(correct, total),
         balanced_accuracy=float((matrix.diagonal()[support > 0] / support[support > 0]).mean()),
         majority_baseline=float(support[support.argmax() if majority is None else majority] / total),
-        macro_f1=float(np.nanmean(class_f1)),
-        macro_f1_interval=bootstrap_macro_f1(matrix, seed),
+        macro_f1=macro_f1,
+        macro_f1_interval=hold_value(macro_f1, bootstrap_macro_f1(matrix, seed)),
         class_f1=tuple(class_f1.tolist()),
     )
 
@@ -125,7 +126,21 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     margin = z * (share * (1 - share) / total + z**2 / (4 * total**2)) ** 0.5
     low, high = ((centre + side * margin) / (1 + z**2 / total) for side in (-1, 1))
     # At 0 and at all the formula gives exactly 0 and 1, up to rounding.
-    return max(0.0, low), min(1.0, high)
+    return hold_value(share, (max(0.0, low), min(1.0, high)))
+
+
+def hold_value(value: float, interval: tuple[float, float]) -> tuple[float, float]:
+    """Return the interval, widened where it does not hold the value itself.
+
+    Rounding puts an end beside the value that it equals; and what draws of few images give may lie to one
+    side of the value: a draw without the only image of a class has one class fewer in its mean.
+
+    Args:
+        value: measured; NaN leaves the interval as it is.
+        interval: (low, high).
+    """
+    low, high = interval
+    return (value if value < low else low), (value if value > high else high)
 
 
 def confusion_matrix(targets: ClassIndices, predictions: ClassIndices, classes: int) -> np.ndarray:
@@ -264,8 +279,9 @@ def calibration_curve(
     confusion_matrix(targets, predictions, probabilities.shape[1])
     answers = pd.DataFrame({"confidence": probabilities.max(1), "right": predictions == np.asarray(targets)})
     groups = answers.groupby(pd.cut(answers["confidence"], np.linspace(0, 1, bins + 1)), observed=True)
-    curve = groups.agg(confidence=("confidence", "mean"), accuracy=("right", "mean"))
+    curve = groups.agg(confidence=("confidence", "mean"))
     counts = groups["right"].agg(["sum", "size"])
+    curve["accuracy"] = counts["sum"] / counts["size"]
     intervals = [wilson_interval(correct, total) for correct, total in counts.to_numpy().tolist()]
     curve["low"], curve["high"] = zip(*intervals, strict=True)
     curve["images"] = counts["size"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from elfw_helpers.labels import PIXEL_CLASSES
-from elfw_helpers.metrics import RESAMPLES, confusion_matrix, iou_by_class
+from elfw_helpers.metrics import RESAMPLES, confusion_matrix, hold_value, iou_by_class
 
 Masks = Tensor | np.ndarray
 Interval = tuple[float, float]
@@ -123,18 +123,19 @@ def score_matrices(
     class_iou = iou_without(matrix, ignore)
     support, hits = matrix.sum(1), matrix.diagonal()
     shown = support > 0
+    mean_iou = float(np.nanmean(class_iou))
     class_intervals, mean_interval = bootstrap_iou(matrices, ignore, seed)
     return SegmentationScores(
         images=len(matrices),
         pixel_accuracy=float(hits.sum() / support.sum()),
         mean_accuracy=float((hits[shown] / support[shown]).mean()),
-        mean_iou=float(np.nanmean(class_iou)),
-        mean_iou_interval=mean_interval,
+        mean_iou=mean_iou,
+        mean_iou_interval=hold_value(mean_iou, mean_interval),
         frequency_weighted_iou=float(np.average(class_iou[shown], weights=support[shown])),
         # F1 counts the hits twice: 2 TP / (2 TP + FP + FN).
         mean_f1=float(np.nanmean(2 * class_iou / (1 + class_iou))),
         class_iou=tuple(class_iou.tolist()),
-        class_iou_intervals=class_intervals,
+        class_iou_intervals=tuple(map(hold_value, class_iou.tolist(), class_intervals)),
     )
 
 
@@ -212,7 +213,7 @@ def compare_matrices(
     before[invented & np.isnan(before)] = after[invented & np.isnan(after)] = 1
     differences = after - before
     rows = {
-        name: (values[0], *percentile_interval(values[1:]))
+        name: (values[0], *hold_value(values[0], percentile_interval(values[1:])))
         for name, values in zip((*PIXEL_CLASSES, "mean"), (*differences.T, means), strict=True)
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])

@@ -37,13 +37,14 @@ def show_metrics(title: str | None = None, *, atol: Tolerance, **metrics: Any) -
             interval, and whole numbers are exact; a mapping from names to numbers holds for the names in
             it, and all others are exact.
         metrics: ints, floats (NaN too), strings, booleans or (low, high) pairs; numpy's and torch's
-            scalars are welcome.
+            scalars are welcome. Without any, words say so: a folder may have nothing to measure.
 
     Raises:
         ElfwError: a value of another kind, or a tolerance that fits no metric.
     """
     if not metrics:
-        raise ElfwError("show_metrics was given no metric. Add one, for instance accuracy=0.93.")
+        print(f"{title or 'Metrics'}: nothing was measured")
+        return
     values = {name: [_plain_value(name, value)] for name, value in metrics.items()}
     payload = _make_payload(title, None, values, atol)
     _display(payload, _format_metrics(payload))

@@ -116,6 +116,10 @@ def cut_by_person(
     if len(set(persons)) < parts:
         fix = "Add photos of more people, or write train.txt, validation.txt and test.txt by hand"
         raise DataError(root, f"{len(set(persons))} persons cannot be cut into {parts} parts by person", fix)
+    most = int(torch.bincount(attributes).max())
+    if most < parts:
+        fix = "Add photos, or write train.txt, validation.txt and test.txt by hand"
+        raise DataError(root, f"at most {most} images of a class cannot be cut into {parts} parts", fix)
     # The seed renumbers the persons, which decides between equals. scikit-learn's own shuffling spoiled the
     # sizes and the class shares before its release 1.8.
     _, groups = np.unique(persons, return_inverse=True)

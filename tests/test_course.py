@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -104,16 +106,56 @@ def test_relative_folders_reach_the_kernel_absolute(project, monkeypatch):
     assert copy.cells[1].outputs[0].text == expected + "\n"
 
 
-def test_failing_cell_stops_the_run_and_is_named(project, capsys):
-    path = project / "notebooks" / "01_results.ipynb"
-    write_notebook(path, "print('fine')", "", "raise ValueError('no such face')", "print('never')")
+def test_failing_cell_ends_its_notebook_and_is_named_and_the_others_go_on(project, capsys):
+    path = project / "notebooks" / "00_failing.ipynb"
+    write_notebook(path, "print('fine')", "", "raise ValueError('no such face\\nat all')", "print('never')")
+    write_notebook(project / "notebooks" / "02_drawing.ipynb", "import os\nos._exit(1)")
     assert course.run_course([]) == 1
-    error = capsys.readouterr().err
-    assert "01_results.ipynb stopped in code cell 2 of 3:" in error
-    assert "ValueError: no such face" in error
-    assert str(project / "build" / "01_results.html") in error
-    assert "no such face" in (project / "build" / "01_results.html").read_text()
-    assert not (project / "build" / "02_drawing.ipynb").exists()
+    output, error = capsys.readouterr()
+    assert "00_failing.ipynb stopped in code cell 2 of 3:" in error
+    assert "    ValueError: no such face" in error
+    assert str(project / "build" / "00_failing.html") in error
+    assert "no such face" in (project / "build" / "00_failing.html").read_text()
+    rows = [" ".join(re.sub(r"\d:\d\d", "TIME", line).split()) for line in output.splitlines()]
+    times = rows[rows.index("Time (minutes:seconds)") + 1 :]
+    assert times[0] == "00_failing TIME FAILED in code cell 2 of 3: ValueError: no such face"
+    assert times[1] == "01_results TIME"
+    assert times[2].startswith("02_drawing TIME FAILED in code cell 1 of 1: The kernel died")
+    assert [one.title for one in read_results(project / "build" / "results.json")[1]] == ["mini network"]
+
+
+def test_run_on_windows_has_no_signals_of_the_loop_and_no_peak_memory(project, monkeypatch, capsys):
+    def refuse(*_):
+        raise NotImplementedError
+
+    chosen = []
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", refuse)
+    monkeypatch.setattr(asyncio, "WindowsSelectorEventLoopPolicy", lambda: "it", raising=False)
+    monkeypatch.setattr(asyncio, "set_event_loop_policy", chosen.append)
+    monkeypatch.setitem(sys.modules, "resource", None)
+    before = signal.getsignal(signal.SIGINT)
+    assert course.run_course(["01"]) == 0
+    output, error = capsys.readouterr()
+    assert "Traceback" not in error and "Exception" not in error
+    assert "mini network" in output and "Peak memory" not in output
+    assert read_results(project / "build" / "results.json")[1]
+    assert signal.getsignal(signal.SIGINT) == before and chosen == ["it"]
+
+
+def test_ctrl_c_reaches_the_loop_where_it_knows_no_signals(monkeypatch):
+    def refuse(*_):
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", refuse)
+
+    async def wait_for_ctrl_c() -> bool:
+        pressed = asyncio.Event()
+        with execution._handle_ctrl_c(asyncio.get_running_loop(), pressed.set):
+            await asyncio.sleep(0)
+            signal.raise_signal(signal.SIGINT)
+            return await asyncio.wait_for(pressed.wait(), 10)
+
+    assert asyncio.run(wait_for_ctrl_c())
 
 
 def test_kernel_that_dies_is_said_so(project, capsys):

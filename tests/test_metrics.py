@@ -16,6 +16,7 @@ from elfw_helpers.metrics import (
     confusion_matrix,
     expected_calibration_error,
     f1_by_class,
+    hold_value,
     iou_by_class,
     mcnemar_test,
     score,
@@ -53,6 +54,50 @@ def test_wilson_interval_agrees_with_scipy(correct, total):
 def test_wilson_interval_widens_with_confidence_and_stays_inside():
     assert wilson_interval(5, 10, 0.99)[0] < wilson_interval(5, 10, 0.95)[0]
     assert all(0 <= end <= 1 for total in range(1, 300) for end in wilson_interval(total, total))
+
+
+def test_wilson_interval_holds_its_value_exactly():
+    counts = [(correct, total) for total in range(1, 120) for correct in range(total + 1)]
+    for correct, total in [*counts, *((total, total) for total in range(120, 3000))]:
+        low, high = wilson_interval(correct, total)
+        assert 0 <= low <= correct / total <= high <= 1, (correct, total)
+
+
+def test_interval_is_widened_only_where_it_does_not_hold_its_value():
+    assert hold_value(0.5, (0.4, 0.6)) == (0.4, 0.6)
+    assert hold_value(0.3, (0.4, 0.6)) == (0.3, 0.6)
+    assert hold_value(0.7, (0.4, 0.6)) == (0.4, 0.7)
+    assert hold_value(math.nan, (0.4, 0.6)) == (0.4, 0.6)
+    assert all(math.isnan(end) for end in hold_value(0.5, (math.nan, math.nan)))
+
+
+@pytest.mark.parametrize(
+    ("targets", "predictions"),
+    [
+        ([0], [0]),
+        ([0], [1]),
+        ([0, 1, 2], [0, 1, 2]),
+        ([0] * 9, [0] * 9),
+        ([0] * 9, [1] * 9),
+        # Half of the draws lack the one cap, and their mean of F1 the 0 of its class.
+        ([0] * 30 + [2], [0] * 31),
+    ],
+)
+def test_intervals_of_scores_hold_their_values(targets, predictions):
+    scores = score(targets, predictions)
+    for value, (low, high) in (
+        (scores.accuracy, scores.accuracy_interval),
+        (scores.macro_f1, scores.macro_f1_interval),
+    ):
+        assert 0 <= low <= value <= high <= 1
+
+
+def test_calibration_intervals_hold_the_accuracy_of_every_bin_of_any_size():
+    for total in range(1, 60):
+        for correct in (0, total // 3, total - 1, total):
+            targets = [0] * correct + [1] * (total - correct)
+            curve = calibration_curve(targets, np.tile([1.0, 0.0, 0.0], (total, 1)))
+            assert (curve["low"] <= curve["accuracy"]).all() and (curve["accuracy"] <= curve["high"]).all()
 
 
 @pytest.mark.parametrize(("correct", "total"), [(0, 0), (3, 2), (-1, 2)])

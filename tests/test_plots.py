@@ -223,3 +223,86 @@ def test_ratio_study_runs_its_line_through_the_means():
     axes = plots.draw_ratio_study(table, ["hair"], "noise").axes[0]
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.2, 0.6])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1"]
+
+
+def frame_of(value: float, epochs: int = 2) -> pd.DataFrame:
+    """Return a history of so many epochs, all alike."""
+    names = [f"{part}_{kind}" for part in ("train", "validation") for kind in ("loss", "accuracy")]
+    return pd.DataFrame({name: [value] * epochs for name in names}, index=range(1, epochs + 1))
+
+
+def grid_of(losses: list[float]) -> pd.DataFrame:
+    """Return the table of a grid search over two learning rates."""
+    table = pd.DataFrame({"lr": [1e-4, 1e-3], "momentum": 0.9, "weight_decay": 1e-4})
+    return table.assign(best_validation_loss=losses)
+
+
+def all_alike(targets: list[int]) -> pd.DataFrame:
+    """Return the calibration curve of a model that is certain of class 0."""
+    return calibration_curve(targets, np.tile([1.0, 0.0, 0.0], (len(targets), 1)))
+
+
+NAN = float("nan")
+BLANK = torch.zeros_like(MASKS)
+DEGENERATE = {
+    "one epoch": lambda: plots.draw_loss_curves(frame_of(0.5, 1), 0),
+    "no validation": lambda: plots.draw_loss_curves(frame_of(NAN), None),
+    "one epoch beside others": lambda: plots.compare_losses({"a": frame_of(0.5, 1), "b": frame_of(NAN)}),
+    "a loss of 0, on a log axis": lambda: plots.draw_overfit_curves({"one": {"a": [0.0, 0.0]}}, 0.001),
+    "a loss that is lost": lambda: plots.draw_overfit_curves(
+        {"one": {"a": [NAN, NAN], "b": [1, np.inf]}}, 0.1
+    ),
+    "all runs failed": lambda: plots.draw_grid(grid_of([NAN, NAN])),
+    "all runs alike": lambda: plots.draw_grid(grid_of([0.5, 0.5])),
+    "seeds failed": lambda: plots.draw_seed_spread(
+        pd.DataFrame({"setting": ["a"], "best_validation_loss": [NAN]})
+    ),
+    "no image of a split": lambda: plots.draw_class_counts(
+        pd.DataFrame({"test": [0, 0, 0]}, index=list("abc"))
+    ),
+    "nothing to confuse": lambda: plots.draw_confusion({"a": np.zeros((3, 3), int)}),
+    "certain and right": lambda: plots.draw_calibration({"a": all_alike([0] * 228)}),
+    "certain and wrong": lambda: plots.draw_calibration({"a": all_alike([1] * 30)}),
+    "an accuracy of 1": lambda: plots.draw_intervals(
+        pd.DataFrame(
+            {"accuracy": [1.0], "low": [np.nextafter(1, 2)], "high": [1.0], "baseline": [None]}, ["a"]
+        )
+    ),
+    "background alone": lambda: plots.draw_class_iou({"a": score_masks(BLANK, BLANK)}, "nothing"),
+    "six networks": lambda: plots.draw_class_iou(
+        {str(i): score_masks(MASKS, MASKS) for i in range(6)}, "many"
+    ),
+    "masks without a class": lambda: plots.draw_overlays(IMAGES, {"truth": BLANK}),
+    "no gain": lambda: plots.draw_gains({"a": (0.0, 0.0, 0.0), "b": (NAN, NAN, NAN)}, "none"),
+    "a class that is nowhere": lambda: plots.draw_ratio_study(
+        pd.DataFrame({"ratio": [0, 1], "seed": 0, "cap": NAN}), ["cap"], "none"
+    ),
+    "one image for two models": lambda: plots.draw_paired_answers(
+        {"a": np.array([True]), "b": np.array([True])}
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("draw", DEGENERATE.values(), ids=DEGENERATE)
+def test_degenerate_data_is_drawn_without_error_or_warning(draw, tmp_path):
+    draw().savefig(tmp_path / "figure.png", dpi=20, bbox_inches="tight")
+
+
+EMPTY = {
+    "show_faces": lambda: plots.show_faces(IMAGES[:0], None, []),
+    "draw_overlays": lambda: plots.draw_overlays(IMAGES[:0], {"truth": MASKS[:0]}),
+    "draw_grad_cam": lambda: plots.draw_grad_cam(IMAGES[:0], torch.zeros(0, 16, 16), []),
+    "draw_geometry": lambda: plots.draw_geometry([], []),
+    "draw_gains": lambda: plots.draw_gains({}, "none"),
+    "draw_intervals": lambda: plots.draw_intervals(pd.DataFrame(columns=["accuracy", "low", "high"])),
+    "draw_calibration": lambda: plots.draw_calibration({}),
+    "compare_losses": lambda: plots.compare_losses({}),
+    "draw_grid": lambda: plots.draw_grid(grid_of([0.5, 0.5])[:0]),
+}
+
+
+@pytest.mark.parametrize("draw", EMPTY.values(), ids=EMPTY)
+def test_a_figure_without_data_is_words(draw):
+    (text,) = draw().axes[0].texts
+    assert text.get_text().startswith(("no ", "nothing "))

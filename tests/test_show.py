@@ -82,12 +82,16 @@ def test_a_mapping_leaves_all_others_exact(displayed):
         (0.1, {"losses": [0.1, 0.2, 0.3]}, r"\(low, high\) pair"),
         (0.1, {"pair": ("a", "b")}, r"\(low, high\) pair"),
         (0.1, {"model": object()}, "cannot be checked"),
-        (0.1, {}, "no metric"),
     ],
 )
 def test_what_cannot_be_checked_is_refused(atol, metrics, message):
     with pytest.raises(ElfwError, match=message):
         show_metrics(atol=atol, **metrics)
+
+
+def test_without_any_metric_words_say_so(displayed, capsys):
+    show_metrics("Linear head", atol=0.1)
+    assert capsys.readouterr().out == "Linear head: nothing was measured\n" and not displayed
 
 
 def test_within_tolerance_nothing_differs(displayed):

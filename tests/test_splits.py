@@ -125,3 +125,9 @@ def test_class_without_a_test_image_warns_and_says_what_to_do(folder):
     (folder / "elfw_set_00.txt").write_text("Some_Person00_0001\nSome_Person01_0001\n")
     with pytest.warns(SplitWarning, match="no cap in the test split.*Add images of cap.*another seed"):
         FaceFolder(folder).split()
+
+
+def test_too_few_images_of_every_class_are_refused_with_advice(tmp_path):
+    attributes = torch.tensor([0] * 6 + [1] * 2 + [2] * 2)
+    with pytest.raises(DataError, match="at most 6 images of a class cannot be cut into 10 parts.*by hand"):
+        draw_split(tmp_path, attributes, [f"Person_{number}" for number in range(10)])

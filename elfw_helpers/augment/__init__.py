@@ -7,7 +7,7 @@ training.
 """
 
 from elfw_helpers.augment.blending import put_object
-from elfw_helpers.augment.copies import Origin, augment_faces
+from elfw_helpers.augment.copies import Origin, augment_faces, find_wearers
 from elfw_helpers.augment.folder import augment_folder, read_augmented, read_origins, select_for_training
 from elfw_helpers.augment.objects import OBJECT_SEEDS, OBJECTS, FaceObject, is_held_out, render_object
 from elfw_helpers.augment.placing import FaceGeometry, PlacingError, locate_face
@@ -24,6 +24,7 @@ __all__ = [
     "augment_folder",
     "change_colours",
     "draw_movements",
+    "find_wearers",
     "is_held_out",
     "locate_face",
     "move_faces",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import cycle
+from itertools import cycle, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +13,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from elfw_helpers.augment.blending import put_object
-from elfw_helpers.augment.objects import OBJECT_SEEDS, OBJECTS, check_kind, is_held_out, render_object
+from elfw_helpers.augment.objects import (
+    OBJECT_SEEDS,
+    OBJECTS,
+    FaceObject,
+    check_kind,
+    is_held_out,
+    render_object,
+)
 from elfw_helpers.augment.placing import PlacingError
-from elfw_helpers.datasets import FaceTensors
+from elfw_helpers.datasets import FaceFolder, FaceTensors
 from elfw_helpers.labels import attribute_from_mask
 from elfw_helpers.origins import Origin
 from elfw_helpers.rendering.face import check_seed
@@ -122,6 +129,30 @@ def augment_faces(
     if not copies:
         raise ValueError(f"none of the {len(chosen)} faces can wear {' or '.join(kinds)}")
     return stack_copies(copies), [copy.origin for copy in copies]
+
+
+def find_wearers(faces: FaceFolder, chosen: Sequence[int] | Tensor, count: int) -> list[int]:
+    """Return the first of some faces, at most `count`, that an object of every kind can be put on.
+
+    Args:
+        faces: a folder with masks.
+        chosen: indices of the faces.
+        count: so many, or fewer where there are no more.
+    """
+    trial = [render_object(kind, seed=0) for kind in OBJECTS]
+    wearers = (index for index in torch.as_tensor(chosen).tolist() if _can_wear(faces, index, trial))
+    return list(islice(wearers, count))
+
+
+def _can_wear(faces: FaceFolder, index: int, objects: Sequence[FaceObject]) -> bool:
+    """Say whether each of some objects can be put on a face."""
+    image, mask = faces.read(index)
+    try:
+        for face_object in objects:
+            put_object(np.asarray(image), mask, face_object)
+    except PlacingError:
+        return False
+    return True
 
 
 def stack_copies(copies: Sequence[Copy]) -> FaceTensors:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from elfw_helpers.augment import FaceGeometry
 from elfw_helpers.plots.segmentation import blend_mask
-from elfw_helpers.plots.style import COLOURS
+from elfw_helpers.plots.style import COLOURS, words_if_empty
 
 # How far beyond the eyes the line through them is drawn, and how far down the nose, in eye distances.
 REACH, NOSE = 1.0, 1.1
@@ -21,6 +21,7 @@ PANELS_A_ROW = 3
 BESIDE = 0.03  # ratio from one seed's dots to the next one's
 
 
+@words_if_empty("no face to show")
 def draw_geometry(faces: Sequence[tuple[Image.Image, np.ndarray]], found: Sequence[FaceGeometry]) -> Figure:
     """Draw where the labels say that eyes and nose are, on the masks above and on the faces below.
 
@@ -48,6 +49,7 @@ def draw_geometry(faces: Sequence[tuple[Image.Image, np.ndarray]], found: Sequen
     return figure
 
 
+@words_if_empty("no class to compare")
 def draw_gains(gains: Mapping[str, tuple[float, float, float]], title: str) -> Figure:
     """Draw by how much each class's IoU changed, with its interval; the line is no change.
 
@@ -75,6 +77,7 @@ def draw_gains(gains: Mapping[str, tuple[float, float, float]], title: str) -> F
     return figure
 
 
+@words_if_empty("nothing was measured")
 def draw_ratio_study(table: pd.DataFrame, classes: Sequence[str], title: str) -> Figure:
     """Draw the IoU of some classes by the ratio of augmented faces: a dot a seed, a line through the means.
 

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from elfw_helpers.labels import ATTRIBUTES
 from elfw_helpers.metrics import confusion_matrix
-from elfw_helpers.plots.style import COLOURS
+from elfw_helpers.plots.style import COLOURS, draw_words, error_lengths, words_if_empty
 
 
+@words_if_empty("nothing was measured")
 def draw_confusion(matrices: Mapping[str, np.ndarray]) -> Figure:
     """Draw confusion matrices side by side, coloured by the share of the true class.
 
@@ -49,21 +50,19 @@ def draw_mistakes(images: Tensor, targets: Tensor, probabilities: Tensor, most: 
     sure, predicted = probabilities.max(1)
     wrong = (predicted != targets).nonzero().flatten()
     wrong = wrong[sure[wrong].argsort(descending=True, stable=True)][:most]
-    figure, panels = plt.subplots(
-        1, max(len(wrong), 1), figsize=(1.7 * max(len(wrong), 1), 2.5), squeeze=False
-    )
-    for axes, index in zip(panels[0], wrong.tolist(), strict=False):
+    if not len(wrong):
+        return draw_words("no mistakes")
+    figure, panels = plt.subplots(1, len(wrong), figsize=(1.7 * len(wrong), 2.5), squeeze=False)
+    for axes, index in zip(panels[0], wrong.tolist(), strict=True):
         axes.imshow(images[index].numpy())
         said, truth = ATTRIBUTES[predicted[index]], ATTRIBUTES[targets[index]]
         axes.set_title(f"said {said}\n{sure[index]:.0%} sure\nis {truth}", fontsize=9, weight="normal")
-    if not len(wrong):
-        panels[0, 0].text(0.5, 0.5, "no mistakes", ha="center", va="center")
-    for axes in panels[0]:
         axes.set_axis_off()
     figure.tight_layout(pad=0.4)
     return figure
 
 
+@words_if_empty("nothing was measured")
 def draw_intervals(rows: pd.DataFrame, title: str = "Accuracy with its 95 % interval") -> Figure:
     """Draw accuracies as points with their intervals, one a line, first on top.
 
@@ -74,7 +73,7 @@ def draw_intervals(rows: pd.DataFrame, title: str = "Accuracy with its 95 % inte
     figure, axes = plt.subplots(figsize=(8, 0.55 * len(rows) + 1.3))
     places = np.arange(len(rows))[::-1]
     accuracy = 100 * rows["accuracy"]
-    spread = [accuracy - 100 * rows["low"], 100 * rows["high"] - accuracy]
+    spread = error_lengths(accuracy, 100 * rows["low"], 100 * rows["high"])
     axes.errorbar(
         accuracy, places, xerr=spread, fmt="o", color=COLOURS[0], capsize=4, label="accuracy, 95 % interval"
     )
@@ -98,6 +97,7 @@ def _label_numbers(axes: Axes, values: pd.Series, places: np.ndarray) -> None:
         )
 
 
+@words_if_empty("nothing was measured")
 def draw_calibration(curves: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw accuracy against confidence, a panel a model, above the number of images in each bin.
 
@@ -111,7 +111,7 @@ def draw_calibration(curves: Mapping[str, pd.DataFrame]) -> Figure:
     lowest = min(curve.index.left.min() for curve in curves.values())
     for (above, below), (title, curve) in zip(panels.T, curves.items(), strict=True):
         above.plot((0, 1), (0, 1), color="0.4", linestyle="--", linewidth=1, label="as sure as right")
-        spread = (curve["accuracy"] - curve["low"], curve["high"] - curve["accuracy"])
+        spread = error_lengths(curve["accuracy"], curve["low"], curve["high"])
         above.errorbar(
             curve["confidence"], curve["accuracy"], spread, fmt="o", color=COLOURS[0], capsize=3,
             label="accuracy, 95 % interval",
@@ -133,6 +133,7 @@ def draw_calibration(curves: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+@words_if_empty("no image to show")
 def draw_grad_cam(images: Tensor, maps: Tensor, titles: Sequence[str]) -> Figure:
     """Draw faces in a row, and below them the same faces with the map of the evidence over them.
 

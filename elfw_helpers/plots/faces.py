@@ -15,9 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from elfw_helpers.labels import PALETTE, PIXEL_CLASSES, decode_colours, encode_colours
-from elfw_helpers.plots.style import COLOURS
+from elfw_helpers.plots.style import COLOURS, words_if_empty
 
 
+@words_if_empty("no face to show")
 def show_faces(images: Tensor, masks: Tensor | None, titles: Sequence[str]) -> Figure:
     """Draw faces in a row, their masks below them, and a legend of the mask's colours.
 
@@ -26,8 +27,7 @@ def show_faces(images: Tensor, masks: Tensor | None, titles: Sequence[str]) -> F
         masks: uint8 [N, H, W] class ids, or None to leave that row out.
         titles: N titles.
     """
-    rows = 1 if masks is None else 2
-    count = len(images)
+    rows, count = 1 if masks is None else 2, len(images)
     figure, axes = plt.subplots(rows, count, figsize=(1.6 * count, 1.75 * rows + 0.5), squeeze=False)
     for column in range(count):
         axes[0, column].imshow(images[column].numpy())

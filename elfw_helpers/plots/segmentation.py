@@ -13,7 +13,7 @@ from matplotlib.patches import FancyBboxPatch, Patch
 from torch import Tensor
 
 from elfw_helpers.labels import PALETTE, PIXEL_CLASSES
-from elfw_helpers.plots.style import COLOURS
+from elfw_helpers.plots.style import COLOURS, draw_words, error_lengths, words_if_empty
 from elfw_helpers.segmentation_metrics import SegmentationScores
 
 OPACITY = 0.55
@@ -78,6 +78,7 @@ def _draw_arrow(axes: Axes, start: tuple, end: tuple, colour: str, label: str) -
     axes.text(middle[0] + 0.12 * side, middle[1] - 0.05, label, ha=align, va="center", color="0.25")
 
 
+@words_if_empty("nothing was measured")
 def draw_class_iou(scores: Mapping[str, SegmentationScores], title: str) -> Figure:
     """Draw the IoU of each class with its 95 % interval, for one network or several side by side.
 
@@ -89,15 +90,17 @@ def draw_class_iou(scores: Mapping[str, SegmentationScores], title: str) -> Figu
     """
     table = np.array([score.class_iou for score in scores.values()])
     shown = np.flatnonzero(~np.isnan(table).all(0))
+    if not len(shown):
+        return draw_words("no class to score")
     figure, axes = plt.subplots(figsize=(9, 3.8), layout="constrained")
     step = 0.8 / len(scores)
     for number, (name, score) in enumerate(scores.items()):
         values = np.array([score.class_iou[c] for c in shown])
         ends = np.array([score.class_iou_intervals[c] for c in shown])
         places = np.arange(len(shown)) + (number - (len(scores) - 1) / 2) * step
-        errors = np.clip(np.stack([values - ends[:, 0], ends[:, 1] - values]), 0, None)
-        style = {"fmt": MARKERS[number], "color": COLOURS[number], "capsize": 3}
-        axes.errorbar(places, values, errors, label=name, **style)
+        look = number % len(MARKERS)
+        style = {"fmt": MARKERS[look], "color": COLOURS[look], "capsize": 3}
+        axes.errorbar(places, values, error_lengths(values, *ends.T), label=name, **style)
     axes.set_xticks(range(len(shown)), [PIXEL_CLASSES[c] for c in shown])
     axes.set(title=title, ylabel="IoU, 95 % interval", ylim=(-0.02, 1.02), xlim=(-0.5, len(shown) - 0.5))
     axes.grid(False, axis="x")
@@ -107,6 +110,7 @@ def draw_class_iou(scores: Mapping[str, SegmentationScores], title: str) -> Figu
     return figure
 
 
+@words_if_empty("no face to show")
 def draw_overlays(
     images: Tensor, masks: Mapping[str, Tensor], titles: Sequence[str] = (), legend: bool = True
 ) -> Figure:
@@ -134,8 +138,8 @@ def draw_overlays(
             spine.set_visible(False)
     figure.tight_layout(pad=0.3)
     if legend:
-        present = np.unique(np.concatenate([mask.numpy().ravel() for mask in masks.values()]))
-        _add_legend(figure, [int(label) for label in present if label])
+        present = {label for mask in masks.values() for label in mask.unique().tolist()}
+        _add_legend(figure, sorted(present - {0}))
     return figure
 
 

@@ -8,9 +8,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from elfw_helpers.plots.style import COLOURS
+from elfw_helpers.plots.style import COLOURS, words_if_empty
 
 STYLES = ("-", "--", "-.", ":", (0, (4, 1, 1, 1, 1, 1)))
 SMALLEST_LOSS = 1e-6
@@ -27,9 +28,7 @@ def draw_loss_curves(history: pd.DataFrame, best_epoch: int | None = None, title
     figure, (loss, accuracy) = plt.subplots(1, 2, figsize=(10, 3.4))
     for axes, kind, label in ((loss, "loss", "cross-entropy (nats)"), (accuracy, "accuracy", "accuracy (%)")):
         scale = 100 if kind == "accuracy" else 1
-        axes.plot(history.index, scale * history[f"train_{kind}"], color=COLOURS[0], label="training")
-        validation = scale * history[f"validation_{kind}"]
-        axes.plot(history.index, validation, color=COLOURS[1], linestyle="--", label="validation")
+        _draw_history(axes, scale * history[[f"train_{kind}", f"validation_{kind}"]])
         if best_epoch is not None:
             axes.axvline(best_epoch + 1, color="0.5", linewidth=1, linestyle=":", label="weights kept")
         axes.set(xlabel="epoch", ylabel=label)
@@ -42,6 +41,15 @@ def draw_loss_curves(history: pd.DataFrame, best_epoch: int | None = None, title
     return figure
 
 
+def _draw_history(axes: Axes, columns: pd.DataFrame) -> None:
+    """Draw the columns for training and validation over the epochs."""
+    # A line through one epoch cannot be seen.
+    marker = "o" if len(columns) == 1 else ""
+    for name, label, colour, style in zip(columns, ("training", "validation"), COLOURS, STYLES, strict=False):
+        axes.plot(columns.index, columns[name], style, color=colour, label=label, marker=marker)
+
+
+@words_if_empty("nothing was trained")
 def compare_losses(histories: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw training and validation loss of several runs, a panel each, on one scale.
 
@@ -51,8 +59,7 @@ def compare_losses(histories: Mapping[str, pd.DataFrame]) -> Figure:
     count = len(histories)
     figure, panels = plt.subplots(1, count, figsize=(3.6 * count, 3.4), sharey=True, squeeze=False)
     for axes, (name, history) in zip(panels[0], histories.items(), strict=True):
-        axes.plot(history.index, history["train_loss"], color=COLOURS[0], label="training")
-        axes.plot(history.index, history["validation_loss"], "--", color=COLOURS[1], label="validation")
+        _draw_history(axes, history[["train_loss", "validation_loss"]])
         axes.set(title=name, xlabel="epoch")
     panels[0, 0].set(ylabel="cross-entropy (nats)", ylim=(0, None))
     panels[0, -1].legend(frameon=False)
@@ -61,6 +68,7 @@ def compare_losses(histories: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+@words_if_empty("nothing was trained")
 def draw_overfit_curves(panels: Mapping[str, Mapping[str, Sequence[float]]], target: float) -> Figure:
     """Draw the loss on a few samples, step by step, on a logarithmic axis, with the target it must cross.
 
@@ -92,6 +100,7 @@ def draw_overfit_curves(panels: Mapping[str, Mapping[str, Sequence[float]]], tar
     return figure
 
 
+@words_if_empty("nothing was trained")
 def draw_grid(table: pd.DataFrame, value: str = "best_validation_loss") -> Figure:
     """Draw a grid search as a heat map: learning rate by momentum, one panel a weight decay.
 
@@ -104,7 +113,7 @@ def draw_grid(table: pd.DataFrame, value: str = "best_validation_loss") -> Figur
         1, len(decays), figsize=(3.3 * len(decays), 2.9), sharey=True, squeeze=False
     )
     limits = {"vmin": table[value].min(), "vmax": table[value].max()}
-    best = table[value].idxmin()
+    best = table[value].idxmin() if table[value].notna().any() else None
     for axes, decay in zip(panels[0], decays, strict=True):
         runs = table[table["weight_decay"] == decay]
         cells = runs.pivot(index="momentum", columns="lr", values=value)
@@ -130,6 +139,7 @@ def draw_grid(table: pd.DataFrame, value: str = "best_validation_loss") -> Figur
     return figure
 
 
+@words_if_empty("nothing was trained")
 def draw_seed_spread(table: pd.DataFrame) -> Figure:
     """Draw what each setting reached with each seed, a point a seed and a line at their mean.
 
@@ -151,6 +161,7 @@ def draw_seed_spread(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@words_if_empty("nothing was trained")
 def draw_search_cost(rows: pd.DataFrame) -> Figure:
     """Draw how many epochs each search trained for, with the loss it reached written beside.
 
