@@ -173,6 +173,8 @@ def results(arguments: argparse.Namespace) -> int:
 
 def grade(arguments: argparse.Namespace) -> int:
     """Grade a folder of submitted notebooks; exit code 1 when the grader failed on some."""
+    if not sys.platform.startswith("linux"):
+        raise ElfwError("grading needs Linux, whose sandbox it uses. On Windows: WSL, or a virtual machine")
     from elfw_helpers.grading.batch import grade_folder
 
     return grade_folder(

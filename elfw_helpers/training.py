@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from elfw_helpers.batches import Batches
 from elfw_helpers.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from elfw_helpers.device import best_device as best_device  # for those who train
 from elfw_helpers.errors import TrainingError
 from elfw_helpers.losses import Loss
 from elfw_helpers.memory import Part, Portions
@@ -284,11 +285,6 @@ def predict(model: nn.Module, batches: Batches, keep: Callable[[Tensor], Tensor]
     for inputs, targets in batches:
         kept += portions.run(lambda parts: [keep(model(part)).cpu() for part, _ in parts], inputs, targets)
     return torch.cat(kept)
-
-
-def best_device() -> str:
-    """Return "cuda" where a GPU can be used, else "cpu"."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def fingerprint_run(model: nn.Module, train: Batches, validation: Batches | None, settings: list) -> str:
