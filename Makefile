@@ -11,12 +11,13 @@ NOTEBOOKS := notebooks/[0-9][0-9]_*.ipynb
 run: $(INSTALLED) ## execute the notebooks on the embedded faces (or ELFW_DATA=FOLDER make run) into build/
 	@$(BIN)/elfw run
 
-# Both halves run even if the first fails. The tests are about the embedded faces, so ELFW_DATA is not theirs.
-test: $(INSTALLED) ## run the unit tests, and compare the notebooks with a fresh run of them
+# Both halves run even if the first fails; the last lines say what was not tested, and the command that changes
+# that. The tests are about the embedded faces, so ELFW_DATA is not theirs.
+test: $(INSTALLED) ## compare the notebooks with a fresh run of them, and run the unit tests
 	@rm -rf build/test && mkdir -p build/test
 	@unset ELFW_DATA; export ELFW_BUILD="$$PWD/build/test"; status=0; \
-	$(BIN)/python -m pytest -n 2 --dist loadscope || status=1; \
 	$(BIN)/python -m pytest --nbval --nbval-current-env $(NOTEBOOKS) || status=1; \
+	$(BIN)/python -m pytest -n 2 --dist loadscope -rs || status=1; \
 	exit $$status
 
 # Kernels work in notebooks/, so a relative ELFW_DATA or ELFW_BUILD is made absolute here.

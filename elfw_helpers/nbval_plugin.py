@@ -59,12 +59,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     if not isinstance(item, IPyNbCell):
         return (yield)
     _watch_kernel(item)
-    _keep_history(item)
-    replies = _keep_replies(item)
+    reply = _run_as_jupyter(item)
     result = yield
     # Only now: the cells that follow need this one to have run.
     may_raise = item.options["check_exception"]
-    complaint = None if may_raise else find_silent_stop(replies)
+    complaint = None if may_raise else find_silent_stop(reply)
     complaint = complaint or find_stale_state(item.cell, _expected_count(item), may_raise)
     if complaint:
         raise NbCellError(item.cell_num, complaint, item.cell.source)
@@ -88,15 +87,14 @@ def compare_metrics(stored: list[NotebookNode], now: list[NotebookNode]) -> list
     return [line for old, new in pairs for line in compare_payloads(old, new)]
 
 
-def find_silent_stop(replies: list[dict]) -> str | None:
+def find_silent_stop(reply: dict) -> str | None:
     """Say what stopped a cell without an error among its outputs, such as a magic that does not exist.
 
     Args:
-        replies: contents of the kernel's messages that end a cell.
+        reply: the kernel's, once the cell has ended.
     """
-    for reply in replies:
-        if reply.get("status") == "error":
-            return f"This cell stopped before its end: {reply['ename']}: {reply['evalue']}"
+    if reply.get("status") == "error":
+        return f"This cell stopped before its end: {reply['ename']}: {reply['evalue']}"
     return None
 
 
@@ -165,26 +163,24 @@ def _watch_kernel(item: IPyNbCell) -> None:
     kernel.await_reply = await_reply
 
 
-def _keep_history(item: IPyNbCell) -> None:
-    """Have cells run as in Jupyter, in the history: there IPython looks whether `;` at the end hides a value."""
-    kernel = item.parent.kernel
+def _run_as_jupyter(item: IPyNbCell) -> dict:
+    """Have a cell run in the history, where IPython looks whether a `;` at its end hides the value.
+
+    Returns:
+        what will hold the kernel's reply, which nbval drops.
+    """
+    kernel, reply, sent = item.parent.kernel, {}, []
+    receive = type(kernel).get_message
 
     def execute_cell_input(source: str, allow_stdin: bool) -> str:
-        return kernel.kc.execute(source, allow_stdin=allow_stdin, stop_on_error=False)
-
-    kernel.execute_cell_input = execute_cell_input
-
-
-def _keep_replies(item: IPyNbCell) -> list[dict]:
-    """Return the list into which the kernel's replies to this cell will go; nbval itself drops them."""
-    kernel, replies = item.parent.kernel, []
-    receive = type(kernel).get_message
+        sent.append(kernel.kc.execute(source, allow_stdin=allow_stdin, stop_on_error=False))
+        return sent[-1]
 
     def get_message(stream: str, timeout: float | None = None) -> dict:
         message = receive(kernel, stream, timeout)
-        if message["msg_type"] == "execute_reply":
-            replies.append(message["content"])
+        if message["msg_type"] == "execute_reply" and message["parent_header"].get("msg_id") in sent:
+            reply.update(message["content"])
         return message
 
-    kernel.get_message = get_message
-    return replies
+    kernel.execute_cell_input, kernel.get_message = execute_cell_input, get_message
+    return reply

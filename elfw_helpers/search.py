@@ -92,7 +92,7 @@ def search_settings(
             index = pending[place]
             write_atomically(files[index], json.dumps({**settings[index], **result}, indent=1).encode())
             bar.update()
-    return pd.DataFrame([json.loads(file.read_text()) for file in files])
+    return pd.DataFrame([json.loads(file.read_text(encoding="utf-8")) for file in files])
 
 
 def expand_grid(grid: Mapping[str, Sequence[float]]) -> list[Setting]:

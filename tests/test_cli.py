@@ -1,5 +1,7 @@
 """The commands: what they print, and their exit codes. What they do is tested where it is written."""
 
+import sys
+
 import pytest
 
 from elfw_helpers import __version__
@@ -27,7 +29,19 @@ def test_numbers_that_make_no_sense_are_refused_before_anything_is_written(tmp_p
 
 
 def test_folder_with_other_content_is_left_alone(tmp_path, capsys):
-    (tmp_path / "thesis.txt").write_text("mine")
+    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
     assert main(["render", "--count", "4", "--out", str(tmp_path)]) == 1
     assert "elfw: " in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("system", ["win32", "darwin"])
+def test_grading_says_that_it_needs_linux_and_loads_nothing_that_only_linux_has(monkeypatch, capsys, system):
+    monkeypatch.setattr(sys, "platform", system)
+    for module in ("resource", "fcntl", "pwd", "elfw_helpers.grading.batch"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert main(["grade", "03", "submissions", "--out", "grades"]) == 1
+    assert capsys.readouterr().err.startswith("elfw: grading needs Linux")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "grade" in capsys.readouterr().out

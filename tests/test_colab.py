@@ -1,9 +1,9 @@
 """The notebooks on Google Colab, played here: their first cell fetches the course and installs it.
 
-Colab is a virtual environment on Python 3.12 or newer with Colab's own IPython, ipykernel, jupyter_client, pip
-and what they need, numpy, protobuf and Gradio. Of everything else that Colab has, pip sees the name and the
-version and no content; two stubs are imported, `google.colab` and a `torch` without GPU. GitHub is a bare
-repository of the working tree as it is now.
+Colab is a virtual environment on Python 3.12 or 3.13 with Colab's own pip, IPython, ipykernel, jupyter_client
+and all that they need, numpy, protobuf, and Gradio without what it needs. Of everything else that Colab has,
+pip sees the name and the version, and there is no content. Two stubs are imported: `google.colab`, and a
+`torch` without GPU. GitHub is a bare repository of the working tree as it is now.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ for name, source in json.load(sys.stdin):
         print(name, error)
 """
 
-pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
+pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="Colab is not played without git: install it")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def find_python() -> str:
         found = shutil.which(name, path=path)
         if found and not subprocess.run([found, "-c", "import ensurepip"], capture_output=True).returncode:
             return found
-    pytest.skip(f"none of {', '.join(PYTHONS)} is here")
+    pytest.skip(f"Colab is not played without {' or '.join(PYTHONS)}: pyenv install 3.13")
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,8 @@ def colab(tmp_path_factory: pytest.TempPathFactory) -> Colab:
     try:
         machine.install("--retries=0", f"pip=={freeze['pip']}")
     except subprocess.CalledProcessError as error:
-        pytest.skip(f"no registry of packages can be reached: {error.stderr.strip().splitlines()[-1]}")
+        said = error.stderr.strip().splitlines()[-1]
+        pytest.skip(f"Colab is not played offline: python -m pip download pip has to work ({said})")
     machine.install(f"--constraint={FREEZE}", *REAL)
     machine.install("--no-deps", f"gradio=={freeze['gradio']}")
     packages = next((place / "venv" / "lib").glob("python*/site-packages"))

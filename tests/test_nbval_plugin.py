@@ -80,8 +80,8 @@ CELLS = {
     "timed, kept quiet": ("%%capture\nprint(1);", [], [], None),
     "the value before": ("2\n", [new_output("execute_result", {"text/plain": "2"})], [], None),
     "its underscore": ("_ - 1", RESULT, [], None),
-    "unknown magic": ("%matplotlb inline\nassert False", [], [], "UsageError: Line magic function `%matplotlb`"),
-    "unknown magic, as stored": ("%nope", store_text("UsageError: ...", "stderr"), [], "stopped before its end"),
+    "unknown magic": ("%matplotlb inline\nassert False", [], [], "UsageError: Line magic"),
+    "unknown magic, as stored": ("%nope", store_text("UsageError", "stderr"), [], "before its end"),
     "unknown magic in the middle": ("y = 1\n%nope 1\ny = 2", [], [], "`%nope` not found"),
     "unknown magic that is assigned": ("y = %nope 1", [], [], "`%nope` not found"),
     "unknown magic, outputs ignored": ("%nope", [], ["nbval-ignore-output"], "`%nope` not found"),
@@ -105,7 +105,8 @@ def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "elfw_helpers.nbval_plugin", "--nbval", "--color=no"]
     command += ["--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}", "--junitxml=report.xml"]
-    return subprocess.run([*command, *arguments], cwd=folder, capture_output=True, encoding="utf-8", check=False)
+    options = {"capture_output": True, "encoding": "utf-8", "check": False}
+    return subprocess.run([*command, *arguments], cwd=folder, **options)
 
 
 def read_verdicts(folder: Path) -> dict[str, list[Verdict]]:

@@ -136,7 +136,7 @@ def write_folder(out: Path, source: Path, copies: Iterable[Copy], count: int) ->
         (out / "labels" / f"{name}.png").write_bytes(encode_mask(copy.mask))
         lines.append(f"{name} {ATTRIBUTES[attribute_from_mask(copy.mask)]}\n")
         entries[name] = copy.origin._asdict()
-    (out / "labels.txt").write_text("".join(sorted(lines)))
+    (out / "labels.txt").write_text("".join(sorted(lines)), encoding="utf-8")
     manifest = {"version": VERSION, "source": source.name, "faces": dict(sorted(entries.items()))}
     write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())
 
@@ -158,7 +158,7 @@ def read_origins(folder: str | Path) -> dict[str, Origin]:
     file = Path(folder) / MANIFEST
     fix = "Write the folder with `elfw augment`: without a manifest nothing keeps test faces out of training"
     try:
-        manifest = json.loads(file.read_text())
+        manifest = json.loads(file.read_text(encoding="utf-8"))
         if manifest["version"] != VERSION:
             raise ValueError(f"version {manifest['version']!r}, not {VERSION}")
         origins = {name: Origin(**entry) for name, entry in manifest["faces"].items()}
