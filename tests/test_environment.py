@@ -74,7 +74,8 @@ def find_imports(sources: Iterable[str]) -> set[str]:
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add(node.module)
-    return {name for name in found if name.partition(".")[0] not in sys.stdlib_module_names}
+    # Python 3.10 has no tomllib, and is not asked for it.
+    return {name for name in found if name.partition(".")[0] not in {*sys.stdlib_module_names, "tomllib"}}
 
 
 def read_sources(folder: str) -> list[str]:
