@@ -6,18 +6,24 @@ INSTALLED := .venv/installed
 NOTEBOOKS := notebooks/[0-9][0-9]_*.ipynb
 
 .DEFAULT_GOAL := help
-.PHONY: run test lab refresh clean help
+.PHONY: run test lowest lab refresh clean help
 
 run: $(INSTALLED) ## execute the notebooks on the embedded faces (or ELFW_DATA=FOLDER make run) into build/
 	@$(BIN)/elfw run
 
-# Both halves run even if the first fails. The tests are about the embedded faces, so ELFW_DATA is not theirs.
-test: $(INSTALLED) ## run the unit tests, and compare the notebooks with a fresh run of them
+# Both halves run even if the first fails; the last lines say what was not tested, and the command that changes
+# that. The tests are about the embedded faces, so ELFW_DATA is not theirs.
+test: $(INSTALLED) ## compare the notebooks with a fresh run of them, and run the unit tests
 	@rm -rf build/test && mkdir -p build/test
 	@unset ELFW_DATA; export ELFW_BUILD="$$PWD/build/test"; status=0; \
-	$(BIN)/python -m pytest -n 2 --dist loadscope || status=1; \
 	$(BIN)/python -m pytest --nbval --nbval-current-env $(NOTEBOOKS) || status=1; \
+	$(BIN)/python -m pytest -n 2 --dist loadscope -rs || status=1; \
 	exit $$status
+
+lowest: ## run the unit tests with the oldest packages that pyproject.toml allows (needs uv)
+	uv venv --quiet --clear --python 3.10 build/lowest
+	uv pip install --quiet --python build/lowest --resolution lowest-direct -e '.[dev]'
+	@unset ELFW_DATA; ELFW_BUILD="$$PWD/build/test" build/lowest/bin/python -m pytest -n 2 --dist loadscope -rs
 
 # Kernels work in notebooks/, so a relative ELFW_DATA or ELFW_BUILD is made absolute here.
 lab: $(INSTALLED) ## open the notebooks in JupyterLab

@@ -31,11 +31,11 @@ from tqdm import tqdm
 
 from elfw_helpers import rendering
 from elfw_helpers.datasets import FaceTensors
+from elfw_helpers.device import best_device
 from elfw_helpers.files import write_atomically
 from elfw_helpers.labels import EYEWEAR, HAIR, PIXEL_CLASSES, SKIN, WEARABLE, attribute_from_mask
 from elfw_helpers.metrics import iou_by_class, score
 from elfw_helpers.rendering import render_face
-from elfw_helpers.training import best_device
 from elfw_helpers.workers import run_jobs
 
 SEEDS = (0, 1, 2)

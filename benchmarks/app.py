@@ -61,7 +61,7 @@ def measure_load(visitors: int, seconds: float) -> None:
 def serve() -> Iterator[tuple[str, int]]:
     """Run `elfw app`, and give its address and its process."""
     command = [sys.executable, "-u", "-m", "elfw_helpers.cli", "app", "--port", "7999"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8")
     try:
         url = next(line.split()[1] for line in process.stdout if line.startswith("Open "))
         yield url, process.pid
@@ -86,7 +86,7 @@ def visit(url: str, face: Path, stop: float, times: list[float], errors: list[st
 
 def resident_megabytes(process: int) -> float:
     """Return how much memory a process holds (Linux)."""
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    pages = int(Path(f"/proc/{process}/statm").read_text(encoding="utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 

@@ -39,6 +39,7 @@ from elfw_helpers import recipes
 from elfw_helpers.augment import augment_faces
 from elfw_helpers.batches import Batches
 from elfw_helpers.datasets import FaceTensors
+from elfw_helpers.device import best_device
 from elfw_helpers.files import write_atomically
 from elfw_helpers.labels import (
     BEARD,
@@ -60,7 +61,7 @@ from elfw_helpers.segmentation_metrics import (
     score_matrices,
 )
 from elfw_helpers.trained import TrainedModel, load_model
-from elfw_helpers.training import best_device, fit, predict_masks
+from elfw_helpers.training import fit, predict_masks
 from elfw_helpers.workers import run_jobs
 
 SEEDS = (0, 1, 2)

@@ -27,7 +27,7 @@ def store_result(file: Path, result: dict) -> None:
 
 def read_result(file: Path) -> dict:
     """Return a stored result."""
-    return json.loads(file.read_text())
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def format_spread(values: Sequence[float], sign: bool = False) -> str:

@@ -86,7 +86,7 @@ def load_checkpoint(
     if not (folder / PROGRESS).exists():
         return history
     try:
-        progress = json.loads((folder / PROGRESS).read_text())
+        progress = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
         # A bare name: a path in a tampered file must not lead out of the folder.
         content = (folder / Path(progress["tensors"]).name).read_bytes()
         if hashlib.sha256(content).hexdigest() != progress["sha256"]:

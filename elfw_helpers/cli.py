@@ -89,9 +89,9 @@ def pretrain(arguments: argparse.Namespace) -> int:
 
 def predict(arguments: argparse.Namespace) -> int:
     """Write what a trained model says of photos; exit code 1 when some failed, 2 when none could be begun."""
+    from elfw_helpers.device import best_device
     from elfw_helpers.photos import predict_into
     from elfw_helpers.trained import load_model
-    from elfw_helpers.training import best_device
 
     try:
         model = load_model(arguments.model or DEFAULT_MODELS[arguments.task], best_device())
@@ -178,6 +178,8 @@ def results(arguments: argparse.Namespace) -> int:
 
 def grade(arguments: argparse.Namespace) -> int:
     """Grade a folder of submitted notebooks; exit code 1 when the grader failed on some."""
+    if not sys.platform.startswith("linux"):
+        raise ElfwError("grading needs Linux, whose sandbox it uses. On Windows: WSL, or a virtual machine")
     from elfw_helpers.grading.batch import grade_folder
 
     return grade_folder(

@@ -8,9 +8,12 @@ import sys
 import joblib
 import torch
 
-from elfw_helpers.training import best_device
-
 GPU_ADVICE = "No GPU: the CPU will do. To get one: Runtime -> Change runtime type -> GPU, then start again."
+
+
+def best_device() -> str:
+    """Return "cuda" where a GPU can be used, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def choose_device() -> str:

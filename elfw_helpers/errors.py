@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 
@@ -35,3 +36,16 @@ class WeightsError(ElfwError, RuntimeError):
 
 class TrainingError(ElfwError, RuntimeError):
     """Training cannot go on, or a checkpoint does not belong to the run that asks for it."""
+
+
+class MissingPackage(ElfwError, ImportError):
+    """A package is not installed that only some of the course's commands need."""
+
+
+def require_deployment(*packages: str) -> None:
+    """Import packages of the extra `deploy`, or raise MissingPackage with the command that installs them."""
+    try:
+        for package in packages:
+            import_module(package)
+    except ImportError as error:
+        raise MissingPackage(f'{error}. To deploy, do: pip install "elfw-helpers[deploy]"') from None

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from elfw_helpers.errors import WeightsError
+from elfw_helpers.errors import MissingPackage, WeightsError, require_deployment
 from elfw_helpers.files import require_writable_file, write_atomically
 from elfw_helpers.fingerprints import fingerprint
 from elfw_helpers.paths import build_folder
@@ -60,6 +60,7 @@ def export_model(model: TrainedModel, file: str | Path, replace: bool = False) -
 
 def encode_onnx(model: TrainedModel) -> bytes:
     """Return a trained network as the content of an ONNX file, its weights and its card inside."""
+    require_deployment("onnx", "onnxscript")
     network = copy.deepcopy(model.network).cpu().eval()
     # Two images: an exporter that sees one takes the batch for a constant 1.
     example = (torch.zeros(2, 3, model.card.size, model.card.size),)
@@ -139,6 +140,7 @@ def open_session(content: bytes | str | Path, threads: int = 1):
     Raises:
         WeightsError: there is no such file, or it is no ONNX that can be run.
     """
+    require_deployment("onnxruntime")
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
@@ -184,13 +186,12 @@ def speed_up(model: TrainedModel) -> TrainedModel:
 
     The export, some seconds, is kept in the build folder until weights, the network's code or torch change.
     """
-    try:
-        import onnxruntime  # noqa: F401
-    except ImportError:
-        return model
     file = build_folder() / "onnx" / f"{model.name}.onnx"
-    if not is_export_of(model, file):
-        export_model(model, file, replace=True)
+    try:
+        if not is_export_of(model, file):
+            export_model(model, file, replace=True)
+    except MissingPackage:
+        return model
     return replace(model, network=OnnxNetwork(model.network, file.read_bytes()))
 
 

@@ -2,7 +2,8 @@
 
 Loaded by `-p elfw_helpers.nbval_plugin` (pyproject.toml). It works on nbval's own objects through pytest's
 hooks: nbval 0.11 asks a notebook's `skip_compare` what not to compare and a cell's `compare_outputs` whether
-stored and fresh outputs agree; its kernel's `execute_cell_input` sends a cell, `await_reply` waits for it.
+stored and fresh outputs agree; its kernel's `execute_cell_input` sends a cell, `await_reply` waits for it and
+`get_message` receives it.
 """
 
 from __future__ import annotations
@@ -54,14 +55,16 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a cell whose kernel died, and one that passes but was not stored as a run from top to bottom."""
+    """Fail a cell whose kernel died, one that stopped, and one not stored as a run from top to bottom."""
     if not isinstance(item, IPyNbCell):
         return (yield)
     _watch_kernel(item)
-    _respect_semicolon(item)
+    reply = _run_as_jupyter(item)
     result = yield
     # Only now: the cells that follow need this one to have run.
-    complaint = find_stale_state(item.cell, _expected_count(item), item.options["check_exception"])
+    may_raise = item.options["check_exception"]
+    complaint = None if may_raise else find_silent_stop(reply)
+    complaint = complaint or find_stale_state(item.cell, _expected_count(item), may_raise)
     if complaint:
         raise NbCellError(item.cell_num, complaint, item.cell.source)
     return result
@@ -82,6 +85,17 @@ def compare_metrics(stored: list[NotebookNode], now: list[NotebookNode]) -> list
         return [f"Metrics differ in number: {len(before)} stored, {len(after)} now ({titles})"]
     pairs = zip(before, after, strict=True)
     return [line for old, new in pairs for line in compare_payloads(old, new)]
+
+
+def find_silent_stop(reply: dict) -> str | None:
+    """Say what stopped a cell without an error among its outputs, such as a magic that does not exist.
+
+    Args:
+        reply: the kernel's, once the cell has ended.
+    """
+    if reply.get("status") == "error":
+        return f"This cell stopped before its end: {reply['ename']}: {reply['evalue']}"
+    return None
 
 
 def find_stale_state(cell: NotebookNode, expected_count: int | None, may_raise: bool) -> str | None:
@@ -149,13 +163,24 @@ def _watch_kernel(item: IPyNbCell) -> None:
     kernel.await_reply = await_reply
 
 
-def _respect_semicolon(item: IPyNbCell) -> None:
-    """Let `;` at the end hide a value: IPython looks for it in the history, which nbval leaves out."""
-    kernel = item.parent.kernel
-    send = type(kernel).execute_cell_input
+def _run_as_jupyter(item: IPyNbCell) -> dict:
+    """Have a cell run in the history, where IPython looks whether a `;` at its end hides the value.
+
+    Returns:
+        what will hold the kernel's reply, which nbval drops.
+    """
+    kernel, reply, sent = item.parent.kernel, {}, []
+    receive = type(kernel).get_message
 
     def execute_cell_input(source: str, allow_stdin: bool) -> str:
-        quiet = source + "\npass" if source.rstrip().endswith(";") else source
-        return send(kernel, quiet, allow_stdin=allow_stdin)
+        sent.append(kernel.kc.execute(source, allow_stdin=allow_stdin, stop_on_error=False))
+        return sent[-1]
 
-    kernel.execute_cell_input = execute_cell_input
+    def get_message(stream: str, timeout: float | None = None) -> dict:
+        message = receive(kernel, stream, timeout)
+        if message["msg_type"] == "execute_reply" and message["parent_header"].get("msg_id") in sent:
+            reply.update(message["content"])
+        return message
+
+    kernel.execute_cell_input, kernel.get_message = execute_cell_input, get_message
+    return reply

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from elfw_helpers.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from elfw_helpers.datasets import FaceFolder
+from elfw_helpers.device import best_device
 from elfw_helpers.errors import TrainingError, WeightsError
 from elfw_helpers.face_tasks import (
     ANGLES,
@@ -35,7 +36,7 @@ from elfw_helpers.labels import ATTRIBUTES, PIXEL_CLASSES
 from elfw_helpers.modes import exact_arithmetic, memory_advice
 from elfw_helpers.rendering import render_folder
 from elfw_helpers.rendering.manifest import read_manifest, read_parameters
-from elfw_helpers.training import best_device, keep_freed_memory
+from elfw_helpers.training import keep_freed_memory
 from elfw_helpers.weights import load_rendered, store_weights
 
 # Not the seed of the embedded set: nobody is in both.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from elfw_helpers.augment import shake_faces
 from elfw_helpers.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, channel_statistics
 from elfw_helpers.datasets import FaceFolder
+from elfw_helpers.device import best_device
 from elfw_helpers.errors import WeightsError
 from elfw_helpers.labels import ATTRIBUTES, EYEWEAR, PIXEL_CLASSES, WEARABLE
 from elfw_helpers.models import resnet18
@@ -23,7 +24,7 @@ from elfw_helpers.pretraining import PRETRAINING_SEED, RENDER_SIZE
 from elfw_helpers.recipes import fall_along_cosine
 from elfw_helpers.rendering import render_folder
 from elfw_helpers.trained import NETWORKS, ModelCard, store_model
-from elfw_helpers.training import best_device, fit
+from elfw_helpers.training import fit
 from elfw_helpers.transfer import extract_features
 
 # How many photos of life show eyewear and headwear: the share of CelebA's 202,599 photos by its list of

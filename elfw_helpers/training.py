@@ -297,9 +297,6 @@ def predict(model: nn.Module, batches: Batches, keep: Callable[[Tensor], Tensor]
         return torch.cat([keep(model(inputs)).cpu() for inputs, _ in batches])
 
 
-def best_device() -> str:
-    """Return "cuda" where a GPU can be used, else "cpu"."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @functools.cache

@@ -19,5 +19,5 @@ def has_sandbox() -> bool:
 
 SANDBOXED = has_sandbox()
 needs_sandbox = pytest.mark.skipif(
-    not SANDBOXED, reason="no sandbox here, and hostile code is not run without: sudo apt install bubblewrap"
+    not SANDBOXED, reason="the sandbox is not tested without bubblewrap: sudo apt install bubblewrap"
 )

@@ -156,6 +156,8 @@ def test_pages_forbid_what_comes_from_elsewhere_and_offer_the_two_apps(client):
     assert set(client.get("gradio_api/info").json()["named_endpoints"]) == {"/attributes", "/segmentation"}
     config = client.get("config").json()
     assert not config["analytics_enabled"] and "googleapis" not in page.text
+    # Gradio would keep what visitors send in their browser.
+    assert config["run_history"] is False
 
 
 def test_a_full_queue_says_busy():

@@ -5,13 +5,12 @@ import shutil
 
 import pytest
 from app_models import make_models
+from axe_playwright_python import sync_playwright as axe
 from conftest import paint_face
 from PIL import Image
+from playwright import sync_api as playwright
 
 from elfw_helpers.apps.serve import start_app
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Nothing of the browser's own goes over the network; its camera is a drawn one.
@@ -38,7 +37,7 @@ def app():
 def browser():
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not found:
-        pytest.skip("there is no Chromium (Debian and Ubuntu: apt install chromium)")
+        pytest.skip("the apps are not tested in a browser without Chromium: sudo apt install chromium")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, headless=True, args=FLAGS)
         yield browser

@@ -32,7 +32,7 @@ def test_numbers_that_make_no_sense_are_refused_before_anything_is_written(tmp_p
 
 
 def test_folder_with_other_content_is_left_alone(tmp_path, capsys):
-    (tmp_path / "thesis.txt").write_text("mine")
+    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
     assert main(["render", "--count", "4", "--out", str(tmp_path)]) == 1
     assert "elfw: " in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
@@ -122,3 +122,15 @@ def test_output_that_goes_nowhere_ends_the_command_without_a_traceback(unbuffere
 def test_a_name_that_no_terminal_can_show_does_no_harm():
     done = run_printing("Jos\udce9.jpg", subprocess.PIPE)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "Jos\\udce9.jpg", "")
+
+
+@pytest.mark.parametrize("system", ["win32", "darwin"])
+def test_grading_says_that_it_needs_linux_and_loads_nothing_that_only_linux_has(monkeypatch, capsys, system):
+    monkeypatch.setattr(sys, "platform", system)
+    for module in ("resource", "fcntl", "pwd", "elfw_helpers.grading.batch"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert main(["grade", "03", "submissions", "--out", "grades"]) == 1
+    assert capsys.readouterr().err.startswith("elfw: grading needs Linux")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "grade" in capsys.readouterr().out

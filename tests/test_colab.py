@@ -1,17 +1,18 @@
-"""A notebook alone on Google Colab, played offline: its first cell fetches the course and installs it.
+"""The notebooks on Google Colab, played here: their first cell fetches the course and installs it.
 
-Colab is a fresh virtual environment that sees our packages as its own, but for elfw_helpers, and imports
-`google.colab` at the start. GitHub is a bare repository of the working tree as it is now.
+Colab is a virtual environment on Python 3.12 or 3.13 with Colab's own pip, IPython, ipykernel, jupyter_client
+and all that they need, numpy, protobuf, and Gradio without what it needs. Of everything else that Colab has,
+pip sees the name and the version, and there is no content. Two stubs are imported: `google.colab`, and a
+`torch` without GPU. GitHub is a bare repository of the working tree as it is now.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
-import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,119 +27,202 @@ from elfw_helpers.device import GPU_ADVICE
 from elfw_helpers.paths import project_folder
 
 ROOT = project_folder()
-# Instead of the notebook's lessons: what they all begin with.
-LOAD_FACES = """
-from elfw_helpers.datasets import FaceFolder
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("**/[0-9][0-9]_*.ipynb"))
+FREEZE = Path(__file__).parent / "data" / "colab_freeze.txt"
+# Colab's own, and another on which its IPython parses no better; its numpy has no wheels for newer ones.
+PYTHONS = ("python3.13", "python3.12")
+# Really there, with all that they need.
+REAL = ("ipython", "ipykernel", "jupyter_client", "jupyter_core", "numpy", "protobuf")
+# What the first cell and `elfw_helpers.device` ask of it.
+TORCH = '__version__ = "2.11.0+cu128"\n\nclass cuda:\n    is_available = staticmethod(lambda: False)\n'
+LOOK_AROUND = """
 from elfw_helpers.paths import data_folder
-print(len(FaceFolder(data_folder())), "faces in", data_folder(), "on", device)
+print(len(list((data_folder() / "faces").iterdir())), "faces in", data_folder(), "on", device)
+"""
+COMPILE = """
+import json, sys
+from IPython.core.inputtransformer2 import TransformerManager
+for name, source in json.load(sys.stdin):
+    try:
+        compile(TransformerManager().transform_cell(source), name, "exec")
+    except SyntaxError as error:
+        print(name, error)
 """
 
-pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
+pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="Colab is not played without git: install it")
 
 
 @dataclass(frozen=True)
 class Colab:
     """A stand-in for Colab's machine."""
 
-    folder: Path  # where notebooks work, empty
     python: Path  # the interpreter
-    packages: Path  # what is installed with pip goes here; Colab's own packages lie elsewhere
+    environment: dict[str, str]  # variables, for all that runs on it
 
-    def environment(self, github: Path) -> dict[str, str]:
-        """Return the environment variables under which the folder `github` answers for GitHub."""
-        ours = ("ELFW_", "GIT_", "PYTHON")
-        return {
-            **{name: value for name, value in os.environ.items() if not name.startswith(ours)},
-            "CUDA_VISIBLE_DEVICES": "",
+    def ask(self, *command: str | Path, **options) -> str:
+        """Run the interpreter, and return what it printed."""
+        run = {"env": self.environment, "capture_output": True, "encoding": "utf-8", "check": True}
+        return subprocess.run([self.python, *command], **run, **options).stdout
+
+    def install(self, *arguments: str | Path) -> str:
+        """Install something as a user of Colab would."""
+        return self.ask("-m", "pip", "install", "--quiet", *arguments)
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of every package that pip finds."""
+        listed = json.loads(self.ask("-m", "pip", "list", "--format=json"))
+        return {normalise(package["name"]): package["version"] for package in listed}
+
+    def run_cells(self, folder: Path, github: Path, *sources: str) -> str:
+        """Run cells in a new kernel that works in `folder`; return all that was printed."""
+        notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
+        address = {
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": f"url.{github.as_uri()}.insteadOf",
             "GIT_CONFIG_VALUE_0": f"https://github.com/{stored_repository(ROOT)}",
-            # pip must not look for setuptools on the net; its spelling of "no build isolation" is 0.
-            "PIP_NO_BUILD_ISOLATION": "0",
-            "PIP_NO_INDEX": "1",
         }
-
-    def run(self, github: Path) -> str:
-        """Run the first cell of notebook 03, load the faces, and return all that was printed."""
-        lesson = nbformat.read(ROOT / "notebooks" / "03_overfit_one_sample.ipynb", as_version=4)
-        setup = next(cell for cell in lesson.cells if cell.cell_type == "code")
-        notebook = new_notebook(cells=[new_code_cell(source) for source in (setup.source, LOAD_FACES)])
-        resources = {"metadata": {"path": str(self.folder)}}
-        NotebookClient(notebook, timeout=120, kernel_name="colab", resources=resources).execute(
-            env=self.environment(github)
-        )
+        resources = {"metadata": {"path": str(folder)}}
+        client = NotebookClient(notebook, timeout=300, kernel_name="colab", resources=resources)
+        client.execute(env=self.environment | address)
         return "".join(output.get("text", "") for cell in notebook.cells for output in cell.outputs)
 
 
-@pytest.fixture
-def colab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Colab:
+def normalise(name: str) -> str:
+    """Return a package's name as pip compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def read_freeze() -> dict[str, str]:
+    """Return the versions of all packages that Colab has."""
+    lines = FREEZE.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
+
+
+def find_python() -> str:
+    """Return an interpreter for which Colab's IPython is too old, or skip."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    # First: on the path, pyenv puts programs that find no Python unless one is chosen.
+    path = os.pathsep.join([*map(str, pyenv.glob("versions/*/bin")), os.environ["PATH"]])
+    for name in PYTHONS:
+        found = shutil.which(name, path=path)
+        if found and not subprocess.run([found, "-c", "import ensurepip"], capture_output=True).returncode:
+            return found
+    pytest.skip(f"Colab is not played without {' or '.join(PYTHONS)}: pyenv install 3.13")
+
+
+@pytest.fixture(scope="module")
+def colab(tmp_path_factory: pytest.TempPathFactory) -> Colab:
     """A Colab on which nothing of the course is installed."""
-    venv = tmp_path / "venv"
-    # Without pip: Colab brings its own, as one of its packages.
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
-    packages = next((venv / "lib").glob("python*/site-packages"))
-    own = tmp_path / "own"
-    (own / "google" / "colab").mkdir(parents=True)
-    (own / "google" / "colab" / "__init__.py").touch()
-    installed = Path(sysconfig.get_path("purelib"))
-    # `google` is a folder that packages share: Colab's own lies in it beside them.
-    for entry in (*installed.iterdir(), *installed.glob("google/*")):
-        if "elfw_helpers" not in entry.name and entry.name != "google":
-            (own / entry.relative_to(installed)).symlink_to(entry)
-    (packages / "colab.pth").write_text(f"{own}\nimport google.colab\n")
-    write_kernel(tmp_path / "jupyter" / "kernels" / "colab", venv / "bin" / "python")
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-    (tmp_path / "content").mkdir()
-    return Colab(tmp_path / "content", venv / "bin" / "python", packages)
+    place = tmp_path_factory.mktemp("colab")
+    subprocess.run([find_python(), "-m", "venv", place / "venv"], check=True)
+    machine = Colab(place / "venv" / "bin" / "python", make_environment(place))
+    freeze = read_freeze()
+    try:
+        machine.install("--retries=0", f"pip=={freeze['pip']}")
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip().splitlines()[-1]
+        pytest.skip(f"Colab is not played offline: python -m pip download pip has to work ({said})")
+    machine.install(f"--constraint={FREEZE}", *REAL)
+    machine.install("--no-deps", f"gradio=={freeze['gradio']}")
+    packages = next((place / "venv" / "lib").glob("python*/site-packages"))
+    there = machine.versions()
+    for name, version in freeze.items():
+        if normalise(name) not in there:
+            write_file(
+                packages / f"{name.replace('-', '_')}-{version}.dist-info" / "METADATA",
+                f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+            )
+    write_file(packages / "google" / "colab" / "__init__.py", "")
+    write_file(packages / "colab.pth", "import google.colab\n")
+    write_file(packages / "torch" / "__init__.py", TORCH)
+    start = [str(machine.python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel = {"argv": start, "display_name": "Colab", "language": "python"}
+    write_file(place / "jupyter" / "kernels" / "colab" / "kernel.json", json.dumps(kernel))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(place / "jupyter"))
+        yield machine
 
 
-def write_kernel(folder: Path, python: Path) -> None:
-    """Tell Jupyter how to start a kernel of this interpreter."""
-    start = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    folder.mkdir(parents=True)
-    specification = {"argv": start, "display_name": "Colab", "language": "python"}
-    (folder / "kernel.json").write_text(json.dumps(specification))
+def make_environment(place: Path) -> dict[str, str]:
+    """Return the environment variables of a machine that knows nothing of this one's Python."""
+    ours = ("ELFW_", "GIT_", "PYTHON", "VIRTUAL_ENV")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return own | {"CUDA_VISIBLE_DEVICES": "", "IPYTHONDIR": str(place / "ipython")}
 
 
-@pytest.fixture
-def github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def write_file(path: Path, text: str) -> None:
+    """Write a file, and the folders that lead to it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def github(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bare repository that holds the working tree as it is now, committed or not."""
-    bare = tmp_path / "github"
+    bare = tmp_path_factory.mktemp("github")
     # Under a git hook they name the repository itself, whose index must stay as it is.
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     git = ["git", "-c", "core.compression=0", "-c", "user.name=Test", "-c", "user.email=test@example.org"]
     git += ["--git-dir", str(bare), "--work-tree", str(ROOT)]
-    subprocess.run(["git", "init", "--quiet", "--bare", bare], check=True)
-    subprocess.run([*git, "add", "--all"], check=True, cwd=ROOT)
-    commit = [*git, "commit", "--quiet", "--no-verify", "--no-gpg-sign", "--message", "As it is now"]
-    subprocess.run(commit, check=True, cwd=ROOT)
+    commit = ["commit", "--quiet", "--no-verify", "--no-gpg-sign", "--message", "As it is now"]
+    subprocess.run(["git", "init", "--quiet", "--bare", bare], check=True, env=environment)
+    for command in (["add", "--all"], commit):
+        subprocess.run([*git, *command], check=True, cwd=ROOT, env=environment)
     return bare
 
 
-def test_first_cell_fetches_and_installs_the_course_and_leaves_colabs_packages(colab, github):
-    missing = [colab.python, "-c", "import google.colab, numpy; import elfw_helpers"]
-    environment = colab.environment(github)
-    before = subprocess.run(missing, cwd=colab.folder, env=environment, capture_output=True, text=True)
-    assert "No module named 'elfw_helpers'" in before.stderr
+def read_codes(path: Path) -> list[str]:
+    """Return the code cells of a notebook."""
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell.source for cell in cells if cell.cell_type == "code"]
 
-    printed = colab.run(github)
 
-    clone = colab.folder / "elfw-course"
-    assert f"2280 faces in {clone / 'data' / 'rendered_faces'} on cpu\n" in printed
+def setup_cells() -> list[str]:
+    """Return the first code cells of all notebooks, each text once."""
+    return sorted({read_codes(path)[0] for path in NOTEBOOKS})
+
+
+@pytest.mark.parametrize("setup", setup_cells(), ids=lambda setup: "deploy" * ("deploy" in setup) or "plain")
+def test_first_cell_fetches_and_installs_the_course_and_moves_nothing_of_colabs(
+    colab, github, tmp_path, setup
+):
+    before = colab.versions()
+    printed = colab.run_cells(tmp_path, github, setup, LOOK_AROUND)
+    after = colab.versions()
+
+    assert f"2280 faces in {tmp_path / 'elfw-course' / 'data' / 'rendered_faces'} on cpu\n" in printed
     assert GPU_ADVICE in printed and "Runtime -> Change runtime type -> GPU" in GPU_ADVICE
     assert "ERROR" not in printed
-    installed = {path.name for path in colab.packages.iterdir()}
-    assert any(name.startswith("elfw_helpers-") for name in installed)
-    assert not any(name.startswith(("torch", "numpy")) for name in installed)
+    assert {name: after.get(name) for name in before} == before
+    new = after.keys() - before.keys()
+    assert "onnxruntime" in new if "deploy" in setup else new == {"elfw-helpers"}
+    colab.ask("-m", "pip", "uninstall", "--quiet", "--yes", *new)
+
+
+def test_pip_would_change_no_package_that_colab_has(colab, tmp_path):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "elfw_helpers", tmp_path / "elfw_helpers")
+    report = tmp_path / "report.json"
+    colab.install("--dry-run", f"--report={report}", f"{tmp_path}[deploy]")
+    chosen = json.loads(report.read_text(encoding="utf-8"))["install"]
+    names = {normalise(package["metadata"]["name"]) for package in chosen}
+    assert {"elfw-helpers", "onnx"} <= names
+    assert names & {normalise(name) for name in read_freeze()} == set()
 
 
 def test_clone_that_fails_says_why_and_what_to_do(colab, tmp_path):
     with pytest.raises(CellExecutionError) as stopped:
-        colab.run(tmp_path / "nowhere")
+        colab.run_cells(tmp_path, tmp_path / "nowhere", setup_cells()[0])
     assert stopped.value.ename == "ConnectionError"
     said = stopped.value.evalue
     assert "could not be fetched" in said
     assert f"fatal: '{tmp_path / 'nowhere'}' does not appear to be a git repository" in said
     assert "Check the connection and run this cell again" in said and "Tell your instructor" in said
-    assert list(colab.folder.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_colabs_ipython_can_parse_every_cell(colab):
+    cells = [(path.stem, code) for path in NOTEBOOKS for code in read_codes(path)]
+    assert colab.ask("-c", COMPILE, input=json.dumps(cells)) == ""
+    assert "bad" in colab.ask("-c", COMPILE, input=json.dumps([("bad", "if 1:\n    git = !ls")]))

@@ -70,6 +70,25 @@ CELLS = {
     "other stdout": ("print('new')", store_text("old\n"), [], "Cell outputs differ"),
     "other result": ("2", RESULT, [], "Cell outputs differ"),
     "value kept quiet": ("2;", [], [], None),
+    "value kept quiet, with a comment": ("2;  # two", [], [], None),
+    "semicolon in a comment": ("1  # one; done;", RESULT, [], None),
+    "semicolon that ends a text": ('x = """one;\ntwo;"""\nx[0] == "o" and 1', RESULT, [], None),
+    "text of a semicolon": ("';'", [new_output("execute_result", {"text/plain": "';'"})], [], None),
+    "semicolon of another language": ("%%bash\necho hi;", store_text("hi\n"), [], None),
+    "semicolon of another language, wrong": ("%%bash\necho hi;", store_text("ho\n"), [], "differ"),
+    "semicolon of a command": ("!echo hi;", store_text("hi\r\n"), [], None),
+    "timed, kept quiet": ("%%capture\nprint(1);", [], [], None),
+    "the value before": ("2\n", [new_output("execute_result", {"text/plain": "2"})], [], None),
+    "its underscore": ("_ - 1", RESULT, [], None),
+    "unknown magic": ("%matplotlb inline\nassert False", [], [], "UsageError: Line magic"),
+    "unknown magic, as stored": ("%nope", store_text("UsageError", "stderr"), [], "before its end"),
+    "unknown magic in the middle": ("y = 1\n%nope 1\ny = 2", [], [], "`%nope` not found"),
+    "unknown magic that is assigned": ("y = %nope 1", [], [], "`%nope` not found"),
+    "unknown magic, outputs ignored": ("%nope", [], ["nbval-ignore-output"], "`%nope` not found"),
+    "unknown magic, meant": ("%nope", [], ["raises-exception"], None),
+    "unknown cell magic": ("%%nope\nx", [], [], "UsageError: Cell magic `%%nope` not found"),
+    "wrong use of a magic": ("%timeit -q", [], [], None),
+    "a known magic": ("%matplotlib inline\n1", RESULT, [], None),
     "other stdout, ignored": ("print('new')", store_text("old\n"), ["nbval-ignore-output"], None),
     "stored error": ("pass", RAISED, ["nbval-ignore-output"], "The stored outputs hold an error"),
     "stored error, meant": ("raise ValueError('x')", RAISED, ["raises-exception"], None),
@@ -83,10 +102,11 @@ def write_notebook(path: Path, cells: list) -> None:
 
 def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run pytest on the notebooks of a folder as the project does."""
-    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "elfw_helpers.nbval_plugin", "--nbval", "--color=no"]
     command += ["--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}", "--junitxml=report.xml"]
-    return subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    options = {"capture_output": True, "encoding": "utf-8", "check": False}
+    return subprocess.run([*command, *arguments], cwd=folder, **options)
 
 
 def read_verdicts(folder: Path) -> dict[str, list[Verdict]]:

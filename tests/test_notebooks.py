@@ -44,9 +44,19 @@ def test_begins_with_title_badge_question_goals_and_time(notebook):
         assert part in opening
 
 
-def test_setup_cell_is_the_same_everywhere(notebook):
-    first = nbformat.read(NOTEBOOKS[0], as_version=4)
-    assert code_of(notebook)[0] == code_of(first)[0]
+def test_setup_cell_is_the_same_everywhere_but_for_what_deploying_needs(notebook):
+    setup, plain = code_of(notebook)[0], code_of(nbformat.read(NOTEBOOKS[0], as_version=4))[0]
+    if notebook.path.name == "06_deployment.ipynb":
+        plain = plain.replace("./elfw-course\n", '"./elfw-course[deploy]"\n')
+    assert setup == plain
+    assert "run this cell" in setup.splitlines()[0]
+
+
+@pytest.mark.parametrize("path", sorted((project_folder() / "notebooks").rglob("*.ipynb")), ids=str)
+def test_no_cell_assigns_what_a_command_prints(path):
+    # The IPython that Colab has cannot parse that on Python 3.12 or newer.
+    for cell in nbformat.read(path, as_version=4).cells:
+        assert not re.search(r"=\s*!", cell.source.replace("!=", "")), cell.source
 
 
 def test_says_what_the_report_said_and_closes_with_takeaways_and_exercises(notebook):
@@ -78,7 +88,7 @@ def test_shows_a_figure_and_checked_metrics(notebook):
 
 def test_cells_are_short(notebook):
     longest = max(code_of(notebook), key=lambda code: code.count("\n"))
-    assert longest.count("\n") < 18, longest
+    assert longest.count("\n") <= 18, longest
 
 
 def test_no_output_names_a_folder_of_the_machine_it_ran_on(notebook):

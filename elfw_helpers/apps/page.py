@@ -52,6 +52,22 @@ TELL_WHICH = """element.addEventListener("click", (event) => {
 # In the browser: what is shown of an answer changes without asking the server again.
 SHOW_MODEL = "(name) => { document.getElementById('attributes-answer').dataset.model = name; }"
 SHOW_OPACITY = "(percent) => { document.body.style.setProperty('--opacity', percent / 100); }"
+# Gradio says nothing when a visitor, or the browser, refuses the camera.
+EXPLAIN_CAMERA = """() => {
+    const media = navigator.mediaDevices;
+    if (!media) return;
+    const ask = media.getUserMedia.bind(media);
+    const notes = () => document.querySelectorAll(".camera");
+    const say = (text) => notes().forEach((note) => { note.textContent = text; });
+    media.getUserMedia = (wish) => ask(wish).then(
+        (stream) => { say(""); return stream; },
+        (error) => {
+            say(error.name === "NotAllowedError"
+                ? "The camera stays off, as you or your browser decided. A file or an example works as well."
+                : "No camera can be used here. A file or an example works as well.");
+            throw error;
+        });
+}"""
 
 
 def build_app(apps: tuple[str, ...], models: dict[str, TrainedModel]) -> gradio.Blocks:
@@ -66,6 +82,8 @@ def build_app(apps: tuple[str, ...], models: dict[str, TrainedModel]) -> gradio.
                 for name in apps:
                     with gradio.Tab(name.capitalize(), id=name):
                         builders[name](models)
+        # Not by `launch(js=...)`, which Gradio 6.24 passes over.
+        blocks.load(None, js=EXPLAIN_CAMERA, api_visibility="private")
     return blocks
 
 

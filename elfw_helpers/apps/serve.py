@@ -22,22 +22,6 @@ LOCAL_HOST = "127.0.0.1"
 PASSWORD = "ELFW_APP_AUTH"
 # One photo is answered at a time, and so many wait; the rest are told to try again.
 QUEUE = 64
-# Gradio says nothing when a visitor, or the browser, refuses the camera.
-EXPLAIN_CAMERA = """() => {
-    const media = navigator.mediaDevices;
-    if (!media) return;
-    const ask = media.getUserMedia.bind(media);
-    const notes = () => document.querySelectorAll(".camera");
-    const say = (text) => notes().forEach((note) => { note.textContent = text; });
-    media.getUserMedia = (wish) => ask(wish).then(
-        (stream) => { say(""); return stream; },
-        (error) => {
-            say(error.name === "NotAllowedError"
-                ? "The camera stays off, as you or your browser decided. A file or an example works as well."
-                : "No camera can be used here. A file or an example works as well.");
-            throw error;
-        });
-}"""
 
 
 @dataclass
@@ -160,7 +144,6 @@ def launch(
             mcp_server=False,
             theme=make_theme(),
             css=read_style(),
-            js=EXPLAIN_CAMERA,
         )
     except OSError as error:
         raise ElfwError(

@@ -16,7 +16,7 @@ from elfw_helpers.paths import project_folder
 
 try:
     import tomllib
-except ModuleNotFoundError:  # Python 3.10, where JupyterLab brings its predecessor
+except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 MEASURES = ("accuracy", "mean_iou")

@@ -48,7 +48,7 @@ def read_manifest(folder: str | Path) -> dict:
     """
     file = Path(folder) / MANIFEST
     try:
-        return json.loads(file.read_text())
+        return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         fix = "Folders made by `elfw render` have one"
         raise DataError(file, f"no manifest of rendered faces ({error})", fix) from error
