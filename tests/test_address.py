@@ -109,12 +109,12 @@ def test_other_repositories_are_left_alone():
     ],
 )
 def test_pyproject_without_an_address_is_named(tmp_path, table, found):
-    (tmp_path / "pyproject.toml").write_text(table)
+    (tmp_path / "pyproject.toml").write_text(table, encoding="utf-8")
     with pytest.raises(ElfwError, match=found):
         stored_repository(tmp_path)
 
 
 def test_address_is_found_below_other_lines_of_its_table(tmp_path):
     table = '[project.urls]\nhomepage = "https://o.org"\n\nrepository = "https://github.com/o/n"\n[tool]\n'
-    (tmp_path / "pyproject.toml").write_text(table)
+    (tmp_path / "pyproject.toml").write_text(table, encoding="utf-8")
     assert stored_repository(tmp_path) == "o/n"

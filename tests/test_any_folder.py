@@ -35,7 +35,7 @@ def choose_faces(hair: int = 12, spectacles: int = 6, cap: int = 6, photos: int 
     """Return the attributes of so many of the embedded faces, by name; so many photos of a person at most."""
     wanted = dict(zip(ATTRIBUTES, (hair, spectacles, cap), strict=True))
     chosen, taken = {}, {}
-    for line in (EMBEDDED / "labels.txt").read_text().splitlines():
+    for line in (EMBEDDED / "labels.txt").read_text(encoding="utf-8").splitlines():
         name, attribute = line.split()
         person = name[:-5]
         if wanted[attribute] and taken.get(person, 0) < photos:
@@ -61,14 +61,16 @@ def write_faces(
 
 def write_labels(folder: Path, chosen: dict[str, str]) -> None:
     """Write labels.txt."""
-    (folder / "labels.txt").write_text("".join(f"{name} {attribute}\n" for name, attribute in chosen.items()))
+    (folder / "labels.txt").write_text(
+        "".join(f"{name} {attribute}\n" for name, attribute in chosen.items()), encoding="utf-8"
+    )
 
 
 def write_split(folder: Path, names: Sequence[str], test: int) -> None:
     """Write the frozen lists: the first names for the test, four for validation, the rest for training."""
     parts = {"test": names[:test], "validation": names[test : test + 4], "train": names[test + 4 :]}
     for split, part in parts.items():
-        (folder / f"{split}.txt").write_text("\n".join(part))
+        (folder / f"{split}.txt").write_text("\n".join(part), encoding="utf-8")
 
 
 def run_jobs_here(function, shared, jobs, *_):

@@ -389,7 +389,7 @@ def make_uploads(count: int = 200) -> list[tuple[str, bytes]]:
 
 def resident_megabytes() -> float:
     """Return how much memory this process holds."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 

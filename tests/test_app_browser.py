@@ -113,7 +113,7 @@ def test_an_upload_is_answered_and_the_networks_take_turns(visit, face):
 
 
 def test_a_bad_upload_is_explained_and_the_next_one_answered(visit, face, tmp_path):
-    (tmp_path / "bad.jpg").write_text("not a picture")
+    (tmp_path / "bad.jpg").write_text("not a picture", encoding="utf-8")
     visitor = visit()
     visitor.send(tmp_path / "bad.jpg")
     assert visitor.answer() == "This photo gives no answer"

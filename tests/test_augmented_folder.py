@@ -68,7 +68,7 @@ def test_the_folder_is_sound_and_the_manifest_names_source_and_object(source, au
         assert origin.source in sources and origin.object in ("eyewear", "hand")
         assert 0 <= origin.object_seed < FEW
         assert faces.layout.listed[name] == attribute_from_mask(faces.read(index)[1])
-    manifest = json.loads((augmented / "manifest.json").read_text())
+    manifest = json.loads((augmented / "manifest.json").read_text(encoding="utf-8"))
     assert (manifest["version"], manifest["source"]) == (1, source.name)
 
 
@@ -159,7 +159,9 @@ def test_copies_of_photos_with_unknown_persons_stay_with_their_photo(folder, tmp
 
 def test_persons_that_a_list_names_go_with_the_copies(folder, tmp_path):
     names = FaceFolder(folder).names
-    (folder / "persons.txt").write_text("".join(f"{name} twin {i // 4}\n" for i, name in enumerate(names)))
+    (folder / "persons.txt").write_text(
+        "".join(f"{name} twin {i // 4}\n" for i, name in enumerate(names)), encoding="utf-8"
+    )
     faces = FaceFolder(augment_folder(folder, tmp_path / "out", ("hand",), count=30).folder)
     place = {name: f"twin {i // 4}" for i, name in enumerate(names)}
     assert faces.persons == [place[source_of(name)] for name in faces.names]
@@ -188,7 +190,7 @@ def test_a_copy_and_its_source_s_person_in_two_frozen_splits_is_a_problem(
     other = "test" if copy_in == "train" else "train"
     lists[other] = [*lists[other], *same]
     for split, names in lists.items():
-        (merged / f"{split}.txt").write_text("\n".join(names))
+        (merged / f"{split}.txt").write_text("\n".join(names), encoding="utf-8")
     (merged / "manifest.json").write_bytes((augmented / "manifest.json").read_bytes())
     leaks = [str(problem) for problem in check_folder(merged).problems if "test" in problem.found]
     assert any(person in leak and copy in leak for leak in leaks)
@@ -200,7 +202,7 @@ def test_a_copied_folder_without_its_manifest_still_splits_by_source_and_is_a_su
     assert shared_sources(faces, faces.split()) == (set(), set())
     (suspect,) = check_folder(augmented).suspects
     assert "named like an augmented copy" in suspect.found and "(and 59 more" in suspect.found
-    (augmented / "manifest.json").write_text("{")
+    (augmented / "manifest.json").write_text("{", encoding="utf-8")
     with pytest.raises(DataError, match="manifest.json: no manifest of augmented faces"):
         FaceFolder(augmented)
 
@@ -225,7 +227,7 @@ def test_a_face_that_the_manifest_does_not_know_is_an_error(source, augmented):
     for kind, ending in (("faces", "jpg"), ("labels", "png")):
         file = next((augmented / kind).glob(f"*-hand-*.{ending}"))
         (augmented / kind / f"smuggled.{ending}").write_bytes(file.read_bytes())
-    with (augmented / "labels.txt").open("a") as labels:
+    with (augmented / "labels.txt").open("a", encoding="utf-8") as labels:
         labels.write("smuggled hair\n")
     with pytest.raises(DataError, match="smuggled"):
         read_augmented(augmented, training_names(source), size=32)
@@ -247,7 +249,7 @@ def test_a_face_that_the_manifest_does_not_know_is_an_error(source, augmented):
 )
 def test_a_damaged_manifest_is_an_error_that_names_it(augmented, damage):
     file = augmented / "manifest.json"
-    file.write_text(damage(json.loads(file.read_text())))
+    file.write_text(damage(json.loads(file.read_text(encoding="utf-8"))), encoding="utf-8")
     with pytest.raises(DataError, match="manifest.json"):
         read_origins(augmented)
 
@@ -269,7 +271,7 @@ def test_nothing_is_overwritten_unasked(source, augmented, tmp_path):
     assert len(read_origins(augmented)) == 3
     # What this command did not write is never replaced.
     (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "manifest.json").write_text("mine")
+    (tmp_path / "thesis" / "manifest.json").write_text("mine", encoding="utf-8")
     for out in (tmp_path / "thesis", source):
         kept = snapshot(out)
         with pytest.raises(DataError):
@@ -300,7 +302,9 @@ def test_faces_without_masks_are_refused(source, tmp_path):
     for file in list((source / "faces").iterdir())[:2]:
         (tmp_path / "bare" / "faces" / file.name).write_bytes(file.read_bytes())
     names = [path.stem for path in (tmp_path / "bare" / "faces").iterdir()]
-    (tmp_path / "bare" / "labels.txt").write_text("".join(f"{name} hair\n" for name in names))
+    (tmp_path / "bare" / "labels.txt").write_text(
+        "".join(f"{name} hair\n" for name in names), encoding="utf-8"
+    )
     with pytest.raises(DataError, match="no masks"):
         augment_folder(tmp_path / "bare", tmp_path / "out", count=2)
     faces = FaceFolder(tmp_path / "bare").preload(32)

@@ -39,7 +39,9 @@ def fails(folder, file, found, line=None):
 def write_labels(folder, *lines):
     """Write labels.txt for every face of the folder, then the given lines."""
     names = sorted(path.stem for path in (folder / "faces").iterdir())
-    (folder / "labels.txt").write_text("\n".join([f"{name} hair" for name in names] + list(lines)) + "\n")
+    (folder / "labels.txt").write_text(
+        "\n".join([f"{name} hair" for name in names] + list(lines)) + "\n", encoding="utf-8"
+    )
     return len(names)
 
 
@@ -72,7 +74,7 @@ def test_truncated_jpeg(folder):
 
 
 def test_text_named_jpg(folder):
-    (folder / "faces" / f"{FIRST}.png").write_text("not a picture")
+    (folder / "faces" / f"{FIRST}.png").write_text("not a picture", encoding="utf-8")
     fails(folder, f"{FIRST}.png", "cannot be read as an image")
 
 
@@ -117,8 +119,8 @@ def test_mask_of_another_size(folder):
 
 def test_unknown_attribute(folder):
     lines = write_labels(folder)
-    text = (folder / "labels.txt").read_text().replace(f"{FIRST} hair", f"{FIRST} hat")
-    (folder / "labels.txt").write_text(text)
+    text = (folder / "labels.txt").read_text(encoding="utf-8").replace(f"{FIRST} hair", f"{FIRST} hat")
+    (folder / "labels.txt").write_text(text, encoding="utf-8")
     assert lines == 60
     error = fails(folder, "labels.txt", "unknown attribute 'hat'", line=1)
     assert "1 hair, 2 spectacles, 3 cap" in error.fix
@@ -163,24 +165,24 @@ def test_two_files_of_one_name(folder):
 
 
 def test_one_split_list_missing(folder):
-    (folder / "train.txt").write_text(f"{FIRST}\n")
+    (folder / "train.txt").write_text(f"{FIRST}\n", encoding="utf-8")
     fails(folder, "validation.txt", "missing beside the other split lists")
 
 
 def test_name_in_two_splits(folder):
     for split in ("train", "validation", "test"):
-        (folder / f"{split}.txt").write_text(f"{FIRST}\n")
+        (folder / f"{split}.txt").write_text(f"{FIRST}\n", encoding="utf-8")
     fails(folder, "validation.txt", "listed already in train.txt", line=1)
 
 
 def test_name_in_no_split(folder):
     for number, split in enumerate(("train", "validation", "test")):
-        (folder / f"{split}.txt").write_text(f"Some_Person{number:02d}_0001\n")
+        (folder / f"{split}.txt").write_text(f"Some_Person{number:02d}_0001\n", encoding="utf-8")
     fails(folder, "Some_Person00_0002.png", "in none of train.txt, validation.txt, test.txt")
 
 
 def test_empty_split_list(folder):
-    (folder / "elfw_set_00.txt").write_text("\n")
+    (folder / "elfw_set_00.txt").write_text("\n", encoding="utf-8")
     fails(folder, "elfw_set_00.txt", "lists no image")
 
 

@@ -33,7 +33,7 @@ def test_a_sound_folder_has_no_problems(folder, capsys):
 def test_all_problems_are_told_at_once(folder, capsys):
     names = FaceFolder(folder).names
     (folder / "labels" / f"{names[0]}.png").unlink()
-    (folder / "faces" / f"{names[1]}.png").write_text("no picture")
+    (folder / "faces" / f"{names[1]}.png").write_text("no picture", encoding="utf-8")
     colours = np.array(Image.open(folder / "labels" / f"{names[2]}.png"))
     colours[0, 0] = (1, 2, 3)
     Image.fromarray(colours).save(folder / "labels" / f"{names[2]}.png")
@@ -49,7 +49,7 @@ def test_all_problems_are_told_at_once(folder, capsys):
 def test_the_same_photo_in_two_splits_and_one_person_in_two_splits(folder):
     names = FaceFolder(folder).names
     for split, chosen in (("train", names[2:]), ("validation", names[:1]), ("test", names[1:2])):
-        (folder / f"{split}.txt").write_text("\n".join(chosen))
+        (folder / f"{split}.txt").write_text("\n".join(chosen), encoding="utf-8")
     (folder / "faces" / f"{names[1]}.png").write_bytes((folder / "faces" / f"{names[0]}.png").read_bytes())
     found = problems_of(folder)
     assert f"the same picture as {names[0]}.png (one in validation, one in test)" in found
@@ -58,7 +58,7 @@ def test_the_same_photo_in_two_splits_and_one_person_in_two_splits(folder):
 
 def test_labels_that_contradict_their_masks_are_suspects_not_problems(folder):
     names = FaceFolder(folder).names
-    (folder / "labels.txt").write_text("".join(f"{name} hair\n" for name in names))
+    (folder / "labels.txt").write_text("".join(f"{name} hair\n" for name in names), encoding="utf-8")
     audit = check_folder(folder)
     assert not audit.problems
     assert any("labelled otherwise than its mask" in str(suspect) for suspect in audit.suspects)

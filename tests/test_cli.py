@@ -41,7 +41,7 @@ def test_folder_with_other_content_is_left_alone(tmp_path, capsys):
 @pytest.fixture
 def blocked(tmp_path):
     """A file where folders are asked for."""
-    (tmp_path / "notes").write_text("mine")
+    (tmp_path / "notes").write_text("mine", encoding="utf-8")
     return tmp_path / "notes"
 
 
@@ -69,7 +69,7 @@ def test_a_place_that_cannot_be_written_is_one_line_before_any_work(
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path / "build"))
     assert main(command.format(blocked).split()) in (1, 2)
     assert says_one_line(capsys, "elfw", blocked, ". ")
-    assert blocked.read_text() == "mine"
+    assert blocked.read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.parametrize("command", [["run"], ["run", "03"], ["pretrain"]])
@@ -112,7 +112,7 @@ def test_output_that_goes_nowhere_ends_the_command_without_a_traceback(unbuffere
     left = run_printing("all is well", writer, PYTHONUNBUFFERED=unbuffered)
     os.close(writer)
     assert (left.returncode, left.stderr) == (1, "")
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         stopped = run_printing("all is well", full, PYTHONUNBUFFERED=unbuffered)
     assert stopped.returncode == 1
     assert stopped.stderr.startswith("elfw: the output: No space left on device. The disk is full")

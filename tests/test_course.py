@@ -46,12 +46,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_notebook(tmp_path / "notebooks" / "02_drawing.ipynb", DRAWING)
     (tmp_path / "data" / "rendered_faces").mkdir(parents=True)
     (tmp_path / "benchmarks").mkdir()
-    (tmp_path / "benchmarks" / "course_on_photos.json").write_text('{"data": "photos", "results": []}')
-    (tmp_path / "README.md").write_text(f"{BEGIN}\n{END}\n")
+    (tmp_path / "benchmarks" / "course_on_photos.json").write_text(
+        '{"data": "photos", "results": []}', encoding="utf-8"
+    )
+    (tmp_path / "README.md").write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
     false_kernel = tmp_path / "jupyter" / "kernels" / "python3"
     false_kernel.mkdir(parents=True)
     kernel = {"argv": ["/bin/false"], "display_name": "Another", "language": "python"}
-    (false_kernel / "kernel.json").write_text(json.dumps(kernel))
+    (false_kernel / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path / "build"))
     monkeypatch.delenv("ELFW_DATA", raising=False)
@@ -81,7 +83,7 @@ def test_run_leaves_copies_pages_and_a_table_and_touches_no_notebook(project, ca
     assert not (project / "figures").exists()
     copy = nbformat.read(project / "build" / "01_results.ipynb", as_version=4)
     assert [cell.execution_count for cell in copy.cells[1:]] == [1, None, 2]
-    assert "data:image/png;base64" in (project / "build" / "02_drawing.html").read_text()
+    assert "data:image/png;base64" in (project / "build" / "02_drawing.html").read_text(encoding="utf-8")
     assert (project / "build" / "figures" / "02_new.png").is_file()
     output = capsys.readouterr().out
     rows = [" ".join(line.split()) for line in output.splitlines()]
@@ -115,7 +117,7 @@ def test_failing_cell_ends_its_notebook_and_is_named_and_the_others_go_on(projec
     assert "00_failing.ipynb stopped in code cell 2 of 3:" in error
     assert "    ValueError: no such face" in error
     assert str(project / "build" / "00_failing.html") in error
-    assert "no such face" in (project / "build" / "00_failing.html").read_text()
+    assert "no such face" in (project / "build" / "00_failing.html").read_text(encoding="utf-8")
     rows = [" ".join(re.sub(r"\d:\d\d", "TIME", line).split()) for line in output.splitlines()]
     times = rows[rows.index("Time (minutes:seconds)") + 1 :]
     assert times[0] == "00_failing TIME FAILED in code cell 2 of 3: ValueError: no such face"
@@ -174,7 +176,7 @@ def test_interrupt_stops_the_kernel_and_says_how_to_go_on(project):
     )
     environment = {**os.environ, "ELFW_DATA": str(project)}
     process = subprocess.Popen(
-        [sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE, encoding="utf-8"
     )
     deadline = time.monotonic() + 30
     while not (project / "started").is_file() and time.monotonic() < deadline:
@@ -185,7 +187,7 @@ def test_interrupt_stops_the_kernel_and_says_how_to_go_on(project):
     assert process.returncode == 130, error
     assert "The same command again goes on" in error
     with pytest.raises(ProcessLookupError):
-        os.kill(int((project / "started").read_text()), 0)
+        os.kill(int((project / "started").read_text(encoding="utf-8")), 0)
 
 
 def test_missing_faces_are_said_before_any_notebook_runs(project, monkeypatch):
@@ -219,16 +221,16 @@ def test_refresh_replaces_notebooks_and_figures_and_is_stable(project):
     figures = project / "figures"
     figures.mkdir()
     for name in ("02_old.png", "07_other.png", "sheet.jpg"):
-        (figures / name).write_text(name)
+        (figures / name).write_text(name, encoding="utf-8")
     (project / "build").mkdir()
     assert course.refresh_course() == 0
     first = read_all(project / "notebooks")
     assert set(read_all(figures)) == {"02_new.png", "07_other.png", "sheet.jpg"}
     assert list((project / "build").iterdir()) == []
     assert {"student/01_results.ipynb", "student/02_drawing.ipynb"} < first.keys()
-    assert (
-        "| mini network | 228 rendered faces | 0.900 [0.850, 0.950] |" in (project / "README.md").read_text()
-    )
+    assert "| mini network | 228 rendered faces | 0.900 [0.850, 0.950] |" in (
+        project / "README.md"
+    ).read_text(encoding="utf-8")
     assert course.refresh_course() == 0
     assert read_all(project / "notebooks") == first
     text = first["02_drawing.ipynb"].decode()

@@ -40,7 +40,7 @@ def test_faces_are_read_by_as_many_threads_as_this_process_may_use(monkeypatch):
 
 def test_labels_file_wins_over_the_masks(folder):
     names = FaceFolder(folder).names
-    (folder / "labels.txt").write_text("".join(f"{name}.png 3\n" for name in names))
+    (folder / "labels.txt").write_text("".join(f"{name}.png 3\n" for name in names), encoding="utf-8")
     faces = FaceFolder(folder)
     assert faces.attributes.tolist() == [2] * 60
     assert faces.preload(16).attributes.tolist() == [2] * 60
@@ -73,7 +73,7 @@ def test_folder_of_images_and_labels_only_as_the_report_has_it(tmp_path, monkeyp
     for index, attribute in enumerate((0, 1, 2, 0)):
         Image.fromarray(paint_face(attribute, index)[0]).save(root / f"photo {index}.jpg")
         lines.append(f"photo {index}.jpg {(attribute + 1, ATTRIBUTES[attribute])[index % 2]}")
-    (root / "labels.txt").write_text("\n".join(lines))
+    (root / "labels.txt").write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     transform = transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor()])
     dataset = CustomDataset(root="Annotated Data", labels_file="labels.txt", transform=transform)
@@ -87,8 +87,8 @@ def test_official_release_is_found_one_folder_down_with_its_held_out_list(tmp_pa
     for person in range(40):
         write_face(basic, f"Some_Person{person}_0001", person % 3, person)
     held_out = {"Some_Person3_0001", "Some_Person4_0001", "Some_Person5_0001"}
-    (basic / "elfw_set_00.txt").write_text("\n".join(held_out))
-    (basic / "elfw_set_01.txt").write_text("Some_Person7_0001\n")
+    (basic / "elfw_set_00.txt").write_text("\n".join(held_out), encoding="utf-8")
+    (basic / "elfw_set_01.txt").write_text("Some_Person7_0001\n", encoding="utf-8")
     faces = FaceFolder(tmp_path)
     assert {faces.names[i] for i in faces.split().test} == held_out
     with (

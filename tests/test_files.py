@@ -74,19 +74,19 @@ def test_a_folder_that_cannot_be_written_into_is_refused_by_name(tmp_path, monke
 
 
 def test_a_file_in_a_folders_place_is_refused(tmp_path):
-    (tmp_path / "notes").write_text("mine")
+    (tmp_path / "notes").write_text("mine", encoding="utf-8")
     for folder in (tmp_path / "notes", tmp_path / "notes" / "below"):
         with pytest.raises(DataError, match="A file stands where a folder is needed") as caught:
             require_writable(folder)
         assert caught.value.file == folder
     with pytest.raises(DataError, match="Choose a shorter name"):
         require_writable(tmp_path / ("n" * 300))
-    assert (tmp_path / "notes").read_text() == "mine"
+    assert (tmp_path / "notes").read_text(encoding="utf-8") == "mine"
 
 
 def test_an_error_names_the_file_it_is_about(tmp_path):
     try:
-        (tmp_path / "gone.txt").read_text()
+        (tmp_path / "gone.txt").read_text(encoding="utf-8")
     except OSError as error:
         explained = explain_error(error)
     assert explained.file == tmp_path / "gone.txt" and "moved or deleted" in explained.fix

@@ -111,7 +111,9 @@ def test_another_process_gives_the_same_names():
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
         "PYTHONHASHSEED": "1",
     }
-    printed = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    printed = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, encoding="utf-8"
+    )
     assert printed.stdout.strip() == f"{fingerprint(fit)} {name_all(run_notebook())}", printed.stderr
 
 
@@ -200,7 +202,7 @@ def test_what_cannot_be_looked_into_is_refused(hidden):
 
 def test_code_that_may_read_anything_is_refused():
     with pytest.raises(FingerprintError, match=r"calls open\(\)"):
-        fingerprint(lambda: open("strength.txt"))  # noqa: SIM115
+        fingerprint(lambda: open("strength.txt", encoding="utf-8"))  # noqa: SIM115
 
 
 def test_a_run_that_cannot_be_named_is_trained_and_not_stored(tmp_path):

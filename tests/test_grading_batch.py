@@ -46,7 +46,7 @@ def folder(tmp_path) -> Path:
 def write(path: Path, **sources: str) -> None:
     """Write a submission in which some exercises are not honest."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(notebook(honest_cells(**sources))))
+    path.write_text(json.dumps(notebook(honest_cells(**sources))), encoding="utf-8")
 
 
 def grade(folder: Path, *more: str) -> int:
@@ -75,9 +75,12 @@ def test_each_submission_has_a_row_a_page_and_a_line_in_the_log(folder, capsys):
     assert [row["total"] for row in rows.values()] == ["7", "5", "4"]
     assert rows["bob/03"]["conv_output_size"] == "1" and rows["bob/03"]["of"] == "7"
     assert rows["cy/03"]["flags"] == "conv_output_size: its cell does not define it"
-    page = (folder.parent / "out" / "feedback" / "bob" / "03.ipynb.html").read_text()
+    page = (folder.parent / "out" / "feedback" / "bob" / "03.ipynb.html").read_text(encoding="utf-8")
     assert "5 of 7" in page and "not the expected value" in page and "return 48" in page
-    log = [json.loads(line) for line in (folder.parent / "out" / "log.jsonl").read_text().splitlines()]
+    log = [
+        json.loads(line)
+        for line in (folder.parent / "out" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     for kind in ("started", "verdicts"):
         assert sorted(entry["student"] for entry in log if kind in entry) == list(rows)
     assert [kind in log[0] for kind in ("started", "verdicts")] == [True, False], "named before it runs"
@@ -92,12 +95,12 @@ def test_what_is_graded_is_not_run_again_unless_it_has_changed(folder, monkeypat
     assert "3 of them were graded before" in capsys.readouterr().out
     write(folder / "bob" / "03.ipynb")
     (folder.parent / "out" / "feedback" / "ann" / "03.ipynb.html").unlink()
-    with (folder.parent / "out" / "log.jsonl").open("a") as stream:
+    with (folder.parent / "out" / "log.jsonl").open("a", encoding="utf-8") as stream:
         stream.write('{"student": "cy/03", "dig')  # as when the machine was switched off
     assert grade(folder) == 0
     assert (len(runs), read_rows(folder)["bob/03"]["total"]) == (2, "7")
     key = folder.parent / "key.toml"
-    key.write_text(key.read_text().replace("expect = 48", "expect = 49"))
+    key.write_text(key.read_text(encoding="utf-8").replace("expect = 48", "expect = 49"), encoding="utf-8")
     assert grade(folder) == 0
     assert (len(runs), read_rows(folder)["ann/03"]["total"]) == (5, "6")
 
@@ -133,7 +136,7 @@ def test_a_fault_of_the_grader_leaves_the_score_blank_and_is_tried_again(folder,
     assert row["status"] == "grader fault: RuntimeError: out of order"
     assert (row["total"], row["conv_output_size"]) == ("", "")
     assert read_rows(folder)["ann/03"]["total"] == "7"
-    page = (folder.parent / "out" / "feedback" / "bob" / "03.ipynb.html").read_text()
+    page = (folder.parent / "out" / "feedback" / "bob" / "03.ipynb.html").read_text(encoding="utf-8")
     assert "no fault of yours" in page and "out of order" not in page
     monkeypatch.setattr(SubmissionRun, "run", original)
     assert grade(folder) == 0
@@ -146,7 +149,10 @@ def test_a_fault_of_the_grader_leaves_the_score_blank_and_is_tried_again(folder,
 )
 def test_a_setup_that_fails_is_a_fault_of_the_grader(folder, capsys, setup, found):
     key = folder.parent / "key.toml"
-    key.write_text(key.read_text().replace('setup = "import math"', f'setup = "{setup}"'))
+    key.write_text(
+        key.read_text(encoding="utf-8").replace('setup = "import math"', f'setup = "{setup}"'),
+        encoding="utf-8",
+    )
     assert grade(folder) == 1
     assert all(found in row["status"] and row["total"] == "" for row in read_rows(folder).values())
     assert found in capsys.readouterr().out
@@ -167,7 +173,9 @@ def test_odd_files_end_no_batch(folder):
     rows = read_rows(folder)
     assert set(rows) == {disarm(name) for name in expected}
     assert {rows[disarm(name)]["total"] for name, (status, _) in expected.items() if "un" in status} == {"0"}
-    pages = [page.read_text() for page in (folder.parent / "out" / "feedback").rglob("*.html")]
+    pages = [
+        page.read_text(encoding="utf-8") for page in (folder.parent / "out" / "feedback").rglob("*.html")
+    ]
     assert any("Please hand in the .ipynb once more" in page for page in pages)
 
 
@@ -176,9 +184,9 @@ def test_page_shows_the_student_s_own_outputs_as_text_and_pictures_only(folder):
     submission = json.loads(json.dumps(SCRIPTED))
     data = {"image/png": picture, "text/html": "<b>bold</b>"}
     submission["cells"][0]["outputs"].append({"output_type": "display_data", "data": data})
-    (folder / "dan.ipynb").write_text(json.dumps(submission))
+    (folder / "dan.ipynb").write_text(json.dumps(submission), encoding="utf-8")
     assert grade(folder) == 0
-    page = (folder.parent / "out" / "feedback" / "dan.ipynb.html").read_text()
+    page = (folder.parent / "out" / "feedback" / "dan.ipynb.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)" in page and "<script" not in page and "bold" not in page
     assert page.count("<img") == 1 and picture in page
 
@@ -186,14 +194,17 @@ def test_page_shows_the_student_s_own_outputs_as_text_and_pictures_only(folder):
 def test_written_answers_are_shown_to_be_read_by_a_person(folder):
     key = folder.parent / "key.toml"
     key.write_text(
-        key.read_text().replace('setup = "import math"', 'setup = "import math"\nwritten = ["Why?"]')
+        key.read_text(encoding="utf-8").replace(
+            'setup = "import math"', 'setup = "import math"\nwritten = ["Why?"]'
+        ),
+        encoding="utf-8",
     )
     path = folder / "ann" / "03.ipynb"
-    submission = json.loads(path.read_text())
+    submission = json.loads(path.read_text(encoding="utf-8"))
     submission["cells"].append({"cell_type": "markdown", "metadata": {}, "source": "Because <b>."})
-    path.write_text(json.dumps(submission))
+    path.write_text(json.dumps(submission), encoding="utf-8")
     assert grade(folder) == 0
-    page = (folder.parent / "out" / "feedback" / "ann" / "03.ipynb.html").read_text()
+    page = (folder.parent / "out" / "feedback" / "ann" / "03.ipynb.html").read_text(encoding="utf-8")
     assert "Read by a person" in page and "Why?" in page and "Because &lt;b&gt;." in page
     assert "A course" not in page
 
@@ -228,7 +239,7 @@ def test_grades_of_another_folder_are_not_written_over(folder, capsys):
 
 def test_files_of_other_kinds_are_counted(folder, capsys):
     (folder / "dan").mkdir()
-    (folder / "dan" / "report.pdf").write_text("PDF")
+    (folder / "dan" / "report.pdf").write_text("PDF", encoding="utf-8")
     assert grade(folder) == 0
     assert "Not looked at: 1 file whose name does not end in .ipynb" in capsys.readouterr().out
 
@@ -252,5 +263,5 @@ def test_formulas_are_disarmed(text):
 def test_the_parent_stays_small():
     code = "import sys, elfw_helpers.grading.batch\n"
     code += "print(sorted({'torch', 'numpy', 'nbformat'} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert found.stdout.strip() == "[]"

@@ -69,7 +69,7 @@ def test_the_example_of_the_readme_works_as_it_is_written(tmp_path):
     given = student_version(solution, "09_segmentation.ipynb")
     folder = tmp_path / "submissions"
     folder.mkdir()
-    (tmp_path / "key.toml").write_text(key)
+    (tmp_path / "key.toml").write_text(key, encoding="utf-8")
     for path, one in (
         ("09_segmentation", given),
         ("submissions/student", given),

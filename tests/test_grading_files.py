@@ -60,7 +60,7 @@ def test_what_is_no_notebook_says_what_it_is(tmp_path, name):
 
 
 def test_links_folders_and_pipes_are_not_opened(tmp_path):
-    (tmp_path / "target").write_text("{}")
+    (tmp_path / "target").write_text("{}", encoding="utf-8")
     (tmp_path / "link").symlink_to(tmp_path / "target")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     os.mkfifo(tmp_path / "pipe")
@@ -85,7 +85,9 @@ def test_a_notebook_full_of_charts_is_read(tmp_path):
     numbers = {"output_type": "display_data", "data": {"application/x": list(range(1000)) * 500}}
     cells = [code_cell("x = 1\r\ny = 2\r", outputs=[picture] * 80 + [numbers])] * 2
     path = tmp_path / "charts.ipynb"
-    path.write_text(json.dumps(notebook(cells, metadata={"language_info": {"version": "3.12.1"}})))
+    path.write_text(
+        json.dumps(notebook(cells, metadata={"language_info": {"version": "3.12.1"}})), encoding="utf-8"
+    )
     assert path.stat().st_size > 40 << 20
     submission = parse_notebook(read_bytes(path))
     assert [cell.source for cell in submission.cells] == ["x = 1\ny = 2\n"] * 2
@@ -213,7 +215,7 @@ def test_the_lecture_s_imports_and_functions_come_along_when_they_are_mentioned(
         code_cell("def outer(x):\n    return inner(x)\n\ndef inner(x):\n    return m.exp(x)"),
         marked("wanted", "def wanted():\n    raise NotImplementedError"),
     ]
-    (tmp_path / "given.ipynb").write_text(json.dumps(notebook(cells)))
+    (tmp_path / "given.ipynb").write_text(json.dumps(notebook(cells)), encoding="utf-8")
     given = Released(tmp_path / "given.ipynb")
 
     def code_for(source: str) -> list[str]:
@@ -243,7 +245,7 @@ def test_a_key_in_json_says_the_same(tmp_path):
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no TOML reader of its own")
     key = write_key(tmp_path)
     copy = tmp_path / "key.json"
-    copy.write_text(json.dumps(tomllib.loads(key.read_text())))
+    copy.write_text(json.dumps(tomllib.loads(key.read_text(encoding="utf-8"))), encoding="utf-8")
     assert read_key(copy).exercises == read_key(key).exercises
     assert read_key(key).points == 7
 
@@ -273,7 +275,10 @@ def test_a_key_in_json_says_the_same(tmp_path):
 )
 def test_what_is_wrong_with_a_key_is_named(tmp_path, old, new, found):
     key = write_key(tmp_path)
-    key.write_text(key.read_text().replace(old, new, -1 if old == "exercises.count_runs" else 1))
+    key.write_text(
+        key.read_text(encoding="utf-8").replace(old, new, -1 if old == "exercises.count_runs" else 1),
+        encoding="utf-8",
+    )
     with pytest.raises(DataError, match=f"key.toml.*{found}"):
         read_key(key)
 
@@ -282,6 +287,6 @@ def test_a_change_of_key_notebook_or_truth_changes_the_digest(tmp_path):
     key = write_key(tmp_path)
     before = read_key(key).digest
     given = Path(tmp_path / "course.ipynb")
-    given.write_text(given.read_text().replace("A course", "The course"))
+    given.write_text(given.read_text(encoding="utf-8").replace("A course", "The course"), encoding="utf-8")
     assert read_key(key).digest != before
-    assert PROBABILITY not in given.read_text()
+    assert PROBABILITY not in given.read_text(encoding="utf-8")

@@ -43,7 +43,7 @@ def state_of_machine() -> tuple[set[str], str, set[str]]:
         with contextlib.suppress(OSError):
             if b"elfw-hostile-daemon" in process.read_bytes():
                 commands.add(process.parent.name)
-    mounts = Path("/proc/self/mountinfo").read_text()
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
     return commands, mounts, {name for name in os.listdir("/tmp") if name.isdigit()}
 
 

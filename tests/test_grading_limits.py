@@ -43,7 +43,7 @@ def graded(tmp_path_factory) -> tuple[dict[str, dict[str, str]], str]:
     assert grade_folder(str(key), folder, root / "out", jobs=2) == 0
     with (root / "out" / "grades.csv").open(encoding="utf-8", newline="") as stream:
         rows = {row["student"]: row for row in csv.DictReader(stream)}
-    return rows, (root / "out" / "log.jsonl").read_text()
+    return rows, (root / "out" / "log.jsonl").read_text(encoding="utf-8")
 
 
 @needs_sandbox
@@ -152,7 +152,7 @@ def watch(code: str, until: float) -> tuple[Clock, float]:
             time.sleep(0.05)
             clock.look(time.monotonic() - elapsed)
             elapsed = time.monotonic()
-        with open(f"/proc/{process.pid}/stat") as stream:
+        with open(f"/proc/{process.pid}/stat", encoding="utf-8") as stream:
             fields = stream.read().rpartition(")")[2].split()
         return clock, sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
     finally:
@@ -202,8 +202,8 @@ def test_memory_between_two_looks_is_seen():
 def folder(tmp_path):
     """A key of tiny limits, and a folder for submissions."""
     key = write_key(tmp_path)
-    text = key.read_text().replace("own_seconds = 4", "own_seconds = 0.4")
-    key.write_text(text.replace("seconds = 3", "seconds = 0.2"))
+    text = key.read_text(encoding="utf-8").replace("own_seconds = 4", "own_seconds = 0.4")
+    key.write_text(text.replace("seconds = 3", "seconds = 0.2"), encoding="utf-8")
     (tmp_path / "submissions").mkdir()
     return tmp_path / "submissions"
 
@@ -230,7 +230,7 @@ def test_a_submission_takes_at_most_what_its_key_allows(folder, monkeypatch):
     monkeypatch.setattr(Session, "ask", note)
     loops = [marked(name, f"def {name}(*values):\n    while True: pass") for name in HONEST]
     own = [{**loops[0], "source": f"import time\nx{place} = time.sleep(.1)"} for place in range(3)]
-    (folder / "ann.ipynb").write_text(json.dumps(notebook([*own, *loops])))
+    (folder / "ann.ipynb").write_text(json.dumps(notebook([*own, *loops])), encoding="utf-8")
     row = grade(folder)["ann"]
     assert row["total"] == "0" and TOO_LONG in row["flags"]
     allowed = read_key(folder.parent / "key.toml").seconds
@@ -242,7 +242,7 @@ def test_a_submission_takes_at_most_what_its_key_allows(folder, monkeypatch):
 def test_what_took_too_long_is_tried_once_more_alone(folder, monkeypatch):
     """Runs that pretend: the first time, every second one takes too long."""
     for name in range(8):
-        (folder / f"{name}.ipynb").write_text(json.dumps(notebook(honest_cells())))
+        (folder / f"{name}.ipynb").write_text(json.dumps(notebook(honest_cells())), encoding="utf-8")
     running, alone, lock, run = set(), [], threading.Lock(), SubmissionRun.run
     doubtful = iter([False, True] * 4)
 
@@ -283,7 +283,9 @@ def test_an_exercise_that_was_only_unlucky_gets_its_points(folder, monkeypatch, 
 
     monkeypatch.setattr(Session, "ask", ask_or_die)
     helper = {**marked("", ""), "source": HONEST["conv_output_size"].replace("conv_output_size", "helper")}
-    (folder / "ann.ipynb").write_text(json.dumps(notebook([helper, *honest_cells(conv_output_size=size)])))
+    (folder / "ann.ipynb").write_text(
+        json.dumps(notebook([helper, *honest_cells(conv_output_size=size)])), encoding="utf-8"
+    )
     row = grade(folder)["ann"]
     assert (row["status"], row["total"], row["flags"]) == ("graded", "7", "")
 
@@ -302,7 +304,7 @@ def test_a_cell_that_was_starved_is_run_again(folder, monkeypatch):
     monkeypatch.setattr(Session, "ask", ask_or_starve)
     helper = {**marked("", ""), "source": HONEST["conv_output_size"].replace("conv_output_size", "helper")}
     cells = honest_cells(conv_output_size="def conv_output_size(*numbers):\n    return helper(*numbers)")
-    (folder / "ann.ipynb").write_text(json.dumps(notebook([helper, *cells])))
+    (folder / "ann.ipynb").write_text(json.dumps(notebook([helper, *cells])), encoding="utf-8")
     row = grade(folder)["ann"]
     assert (row["status"], row["total"]) == ("graded", "7")
     assert next(unlucky, None) is None
@@ -320,17 +322,18 @@ def test_two_graders_on_one_machine_use_different_users():
 def test_systemd_caps_what_it_can(tmp_path, monkeypatch):
     script, log = tmp_path / "systemd-run", tmp_path / "calls"
     script.write_text(
-        f'#!/bin/sh\necho "$@" >> {log}\nwhile [ "$1" != -- ]; do shift; done; shift; exec "$@"\n'
+        f'#!/bin/sh\necho "$@" >> {log}\nwhile [ "$1" != -- ]; do shift; done; shift; exec "$@"\n',
+        encoding="utf-8",
     )
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(sandbox, "_try_bubblewrap", lambda: None)
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: f"/usr/bin/{name}")
     capped = choose_sandbox(unsandboxed=False)
-    assert capped.is_capped and "--scope" in log.read_text()
+    assert capped.is_capped and "--scope" in log.read_text(encoding="utf-8")
     command = capped.command(0, 100 << 20)
     assert command[0] == "systemd-run" and command.index("--") < command.index("bwrap")
     limits = [option for option in command if option.startswith("--property=")]
     assert [name.split("=")[1] for name in limits] == ["MemoryMax", "MemorySwapMax", "TasksMax", "CPUQuota"]
-    script.write_text("#!/bin/sh\nexit 1\n")
+    script.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     assert not choose_sandbox(unsandboxed=False).is_capped, "no systemd runs here: on without"

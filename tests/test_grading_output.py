@@ -34,7 +34,7 @@ def folder(tmp_path) -> Path:
 def write(path: Path) -> None:
     """Write an honest submission."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(notebook(honest_cells())))
+    path.write_text(json.dumps(notebook(honest_cells())), encoding="utf-8")
 
 
 def grade(folder: Path, out: Path | None = None) -> int:
@@ -79,7 +79,7 @@ def test_pages_never_meet_on_any_disk(names, tmp_path):
     for page in pages.values():
         assert page.suffix == ".html" and not page.is_absolute() and ".." not in page.parts
         (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / page).write_text("written")
+        (tmp_path / page).write_text("written", encoding="utf-8")
 
 
 def test_pages_that_are_in_nobody_s_way_are_named_as_their_submissions():
@@ -107,7 +107,7 @@ def test_submissions_whose_pages_would_meet_are_graded(folder):
     write(folder / "col.ipynb")
     write(folder / "col.ipynb.html" / "dan.ipynb")
     assert grade(folder) == 0
-    rows = read_rows((folder.parent / "out" / "grades.csv").read_text())
+    rows = read_rows((folder.parent / "out" / "grades.csv").read_text(encoding="utf-8"))
     assert [row["total"] for row in rows.values()] == ["7"] * 4
     assert len(list((folder.parent / "out" / "feedback").rglob("*.html"))) == 5, "four pages, one folder"
 
@@ -133,7 +133,7 @@ def test_no_spreadsheet_finds_a_formula(name, separator):
 def test_every_cell_is_quoted(folder):
     write(folder / "a;=1+1;b.ipynb")
     assert grade(folder) == 0
-    for line in (folder.parent / "out" / "grades.csv").read_text().splitlines():
+    for line in (folder.parent / "out" / "grades.csv").read_text(encoding="utf-8").splitlines():
         assert re.fullmatch(r'"([^"]|"")*"(,"([^"]|"")*")*', line)
     assert disarm("ann_1=2") == "ann_1=2" and disarm("Ann - 3") == "Ann - 3"
 
@@ -163,7 +163,7 @@ def test_a_log_that_cannot_be_written_loses_no_grade(folder, capsys, monkeypatch
     assert grade(folder) == 1
     said = capsys.readouterr().out
     assert len(re.findall(r"log\.jsonl: cannot be written \(No space left on device\)", said)) == 1
-    rows = read_rows((folder.parent / "out" / "grades.csv").read_text())
+    rows = read_rows((folder.parent / "out" / "grades.csv").read_text(encoding="utf-8"))
     assert [row["total"] for row in rows.values()] == ["7", "7"]
 
 
@@ -199,7 +199,7 @@ def test_a_line_cut_by_a_crash_does_not_take_the_next_one_with_it(folder):
     log.write_bytes(log.read_bytes() + b'{"student": "bob/03", "di')
     write(folder / "cy.ipynb")
     assert grade(folder) == 0
-    lines = log.read_text().splitlines()
+    lines = log.read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[-1])["row"][0] == "cy"
 
 
@@ -234,13 +234,16 @@ def test_a_subfolder_that_cannot_be_read_has_its_row(folder, capsys, monkeypatch
     with monkeypatch.context() as patch:
         refuse_folder(patch, folder / "bob")
         assert grade(folder) == 1
-    rows = read_rows((folder.parent / "out" / "grades.csv").read_text())
+    rows = read_rows((folder.parent / "out" / "grades.csv").read_text(encoding="utf-8"))
     assert list(rows) == ["ann/03", "bob"]
     assert rows["bob"]["status"] == "grader fault: it cannot be read (Permission denied)"
     assert rows["bob"]["total"] == "" and rows["ann/03"]["total"] == "7"
     assert "bob: grader fault" in capsys.readouterr().out
     assert grade(folder) == 0
-    assert list(read_rows((folder.parent / "out" / "grades.csv").read_text())) == ["ann/03", "bob/03"]
+    assert list(read_rows((folder.parent / "out" / "grades.csv").read_text(encoding="utf-8"))) == [
+        "ann/03",
+        "bob/03",
+    ]
 
 
 def test_a_folder_of_submissions_that_cannot_be_read_is_named(folder, capsys, monkeypatch):
@@ -260,7 +263,7 @@ def test_a_submission_that_cannot_be_read_has_its_row(folder, monkeypatch):
 
     monkeypatch.setattr(batch, "read_bytes", refuse)
     assert grade(folder) == 1
-    row = read_rows((folder.parent / "out" / "grades.csv").read_text())["bob/03"]
+    row = read_rows((folder.parent / "out" / "grades.csv").read_text(encoding="utf-8"))["bob/03"]
     assert (row["status"], row["total"]) == ("grader fault: it cannot be read (Permission denied)", "")
 
 
@@ -268,7 +271,7 @@ def test_a_submission_is_named_when_it_starts(folder, monkeypatch):
     seen, original = [], batch.SubmissionRun.run
 
     def look(self):
-        log = (folder.parent / "out" / "log.jsonl").read_text().splitlines()
+        log = (folder.parent / "out" / "log.jsonl").read_text(encoding="utf-8").splitlines()
         seen.append(json.loads(log[-1]))
         return original(self)
 
@@ -279,7 +282,7 @@ def test_a_submission_is_named_when_it_starts(folder, monkeypatch):
 
 
 def test_what_is_passed_over_is_counted(folder, capsys):
-    (folder / "notes.txt").write_text("")
+    (folder / "notes.txt").write_text("", encoding="utf-8")
     (folder / "again").symlink_to(folder / "ann")
     assert grade(folder) == 0
     said = capsys.readouterr().out

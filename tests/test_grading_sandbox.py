@@ -35,7 +35,7 @@ esac
 
 def install(folder: Path, name: str, script: str) -> None:
     """Write an executable script."""
-    (folder / name).write_text(script)
+    (folder / name).write_text(script, encoding="utf-8")
     (folder / name).chmod(0o755)
 
 
@@ -57,7 +57,7 @@ def submissions(tmp_path) -> Path:
     write_key(tmp_path)
     folder = tmp_path / "submissions"
     folder.mkdir()
-    (folder / "ann.ipynb").write_text(json.dumps(notebook(honest_cells())))
+    (folder / "ann.ipynb").write_text(json.dumps(notebook(honest_cells())), encoding="utf-8")
     return folder
 
 
@@ -96,8 +96,8 @@ def test_an_engine_that_does_not_run_is_passed_over(programs):
 def test_a_container_is_told_all_its_limits(programs, submissions, tmp_path):
     install(programs, "docker", ENGINE.format(log=tmp_path / "calls"))
     assert grade(submissions) == 0
-    assert '"7","7","3","2","2"' in (tmp_path / "out" / "grades.csv").read_text()
-    calls = (tmp_path / "calls").read_text().splitlines()
+    assert '"7","7","3","2","2"' in (tmp_path / "out" / "grades.csv").read_text(encoding="utf-8")
+    calls = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
     assert [call.split()[0] for call in calls] == ["info", "image", "import", "run", "rm"]
     for option in (
         "--network=none",
@@ -185,9 +185,9 @@ def test_memory_is_what_a_process_holds():
 @needs_sandbox
 def test_nothing_survives_a_grader_that_is_killed(submissions):
     cells = honest_cells(conv_output_size="import os\nos.fork()\nwhile True: pass")
-    (submissions / "ann.ipynb").write_text(json.dumps(notebook(cells)))
+    (submissions / "ann.ipynb").write_text(json.dumps(notebook(cells)), encoding="utf-8")
     key = submissions.parent / "key.toml"
-    key.write_text(key.read_text().replace("seconds = 3", "seconds = 300"))
+    key.write_text(key.read_text(encoding="utf-8").replace("seconds = 3", "seconds = 300"), encoding="utf-8")
     command = [sys.executable, "-m", "elfw_helpers.cli", "grade", str(key), str(submissions), "--out"]
     grader = subprocess.Popen([*command, str(submissions.parent / "out")], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
@@ -204,6 +204,6 @@ def test_nothing_survives_a_grader_that_is_killed(submissions):
 def is_alive(process: int) -> bool:
     """Say whether a process runs; one that is only waiting for its exit code to be read does not."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False

@@ -102,6 +102,6 @@ def test_two_files_of_one_name_in_two_unicode_forms(small):
 
 
 def test_a_first_line_that_is_no_header_is_not_passed_over(small):
-    (small / "elfw_set_00.txt").write_text("nobody\nplain\n")
+    (small / "elfw_set_00.txt").write_text("nobody\nplain\n", encoding="utf-8")
     with pytest.raises(DataError, match="'nobody' is not among the images"):
         FaceFolder(small)

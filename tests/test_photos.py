@@ -78,7 +78,7 @@ def test_segmenting_writes_mask_overlay_and_json(tmp_path, capsys):
     assert (mask == predict_mask(load_model("unet"), Image.open(photo).convert("RGB"))).all()
     with Image.open(out / "ann_overlay.jpg") as overlay:
         assert overlay.size == (48, 40)
-    answer = json.loads((out / "ann.json").read_text())
+    answer = json.loads((out / "ann.json").read_text(encoding="utf-8"))
     fractions = answer.pop("class_fractions")
     assert fractions == pytest.approx(class_fractions(mask), abs=1e-6)
     assert answer == {
@@ -96,7 +96,7 @@ def test_attributes_come_with_their_probabilities(tmp_path):
     photo, out = save_face(tmp_path / "in" / "ann.png"), tmp_path / "out"
     assert run(photo, "--task", "attribute", "--out", out) == 0
     assert names(out) == ["ann.json"]
-    answer = json.loads((out / "ann.json").read_text())
+    answer = json.loads((out / "ann.json").read_text(encoding="utf-8"))
     assert (answer["model"], answer["task"]) == ("mini_network", "attribute")
     assert list(answer["probabilities"]) == list(ATTRIBUTES)
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
@@ -128,7 +128,7 @@ def test_photos_of_every_kind(tmp_path, capsys):
     assert run(folder, moving, "--out", out) == 0
     remark = "moving.gif holds several pictures: only the first is looked at"
     assert capsys.readouterr().err == f"elfw: {moving}: {remark}\n"
-    answers = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
+    answers = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in out.glob("*.json")}
     assert len(answers) == 14
     assert {name: answer["remarks"] for name, answer in answers.items() if answer["remarks"]} == {
         "moving": [remark]
@@ -143,7 +143,7 @@ def test_one_bad_photo_never_stops_the_rest(tmp_path, capsys):
     folder, out = tmp_path / "in", tmp_path / "out"
     for name in ("a.png", "z.png"):
         save_face(folder / name)
-    (folder / "broken.jpg").write_text("no picture")
+    (folder / "broken.jpg").write_text("no picture", encoding="utf-8")
     Image.new("RGB", (1, 5000)).save(folder / "thin.png")
     assert run(folder, tmp_path / "nowhere.jpg", "--out", out) == 1
     output, errors = capsys.readouterr()
@@ -188,7 +188,7 @@ def test_a_second_photo_of_the_same_name_is_refused(tmp_path, capsys):
     assert run(first, second, "--out", out) == 1
     errors = capsys.readouterr().err
     assert f"{second}: has the same name as {first}" in errors and "elfw: 1 photo failed" in errors
-    assert json.loads((out / "ann.json").read_text())["photo"] == "ann.png"
+    assert json.loads((out / "ann.json").read_text(encoding="utf-8"))["photo"] == "ann.png"
     assert len(names(out)) == 3
 
 
@@ -204,24 +204,24 @@ def test_outputs_are_kept_unless_replaced(tmp_path, capsys):
     photo, other, out = save_face(tmp_path / "ann.png"), save_face(tmp_path / "bob.png"), tmp_path / "out"
     run(photo, "--out", out)
     for suffix in SEGMENTED:
-        (out / f"ann{suffix}").write_text("mine")
+        (out / f"ann{suffix}").write_text("mine", encoding="utf-8")
     assert run(photo, other, "--out", out) == 0
     output, errors = capsys.readouterr()
     assert f"1 photo with outputs in {out} already: kept as they are; --replace makes them again" in errors
     assert output.endswith(f"1 photo predicted into {out}\n")
-    assert {(out / f"ann{suffix}").read_text() for suffix in SEGMENTED} == {"mine"}
+    assert {(out / f"ann{suffix}").read_text(encoding="utf-8") for suffix in SEGMENTED} == {"mine"}
     assert run(photo, "--out", out, "--replace") == 0
-    assert json.loads((out / "ann.json").read_text())["photo"] == "ann.png"
+    assert json.loads((out / "ann.json").read_text(encoding="utf-8"))["photo"] == "ann.png"
     read_mask(out / "ann_mask.png")
 
 
 def test_part_of_the_outputs_is_not_overwritten_either(tmp_path, capsys):
     photo, out = save_face(tmp_path / "ann.png"), tmp_path / "out"
     run(photo, "--out", out, "--task", "attribute")
-    before = (out / "ann.json").read_text()
+    before = (out / "ann.json").read_text(encoding="utf-8")
     assert run(photo, "--out", out) == 1
     assert f"{out / 'ann.json'}: is there already, but not all that belongs" in capsys.readouterr().err
-    assert names(out) == ["ann.json"] and (out / "ann.json").read_text() == before
+    assert names(out) == ["ann.json"] and (out / "ann.json").read_text(encoding="utf-8") == before
 
 
 def test_photos_are_not_written_among(tmp_path, capsys):
@@ -290,12 +290,12 @@ def test_what_cannot_be_begun_is_refused(tmp_path, monkeypatch, capsys, argument
     monkeypatch.chdir(tmp_path)
     save_face(Path("ann.png"))
     Path("empty").mkdir()
-    Path("notes.txt").write_text("mine")
+    Path("notes.txt").write_text("mine", encoding="utf-8")
     assert run("--out", "out", *arguments) == 2
     assert capsys.readouterr().err.startswith("elfw predict: ")
     assert run("--out", "out", *arguments) == 2
     assert found in capsys.readouterr().err
-    assert not Path("out").exists() and Path("notes.txt").read_text() == "mine"
+    assert not Path("out").exists() and Path("notes.txt").read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,9 @@ def test_a_model_of_ones_own(tmp_path, shipped):
     file = tmp_path / "mine.safetensors"
     file.write_bytes((shipped / "unet_rendered.safetensors").read_bytes())
     assert run(save_face(tmp_path / "ann.png"), "--out", tmp_path / "out", "--model", file) == 0
-    assert json.loads((tmp_path / "out" / "ann.json").read_text())["model"] == "mine.safetensors"
+    assert (
+        json.loads((tmp_path / "out" / "ann.json").read_text(encoding="utf-8"))["model"] == "mine.safetensors"
+    )
 
 
 def test_an_interruption_says_how_many_are_done_and_the_same_command_goes_on(tmp_path, monkeypatch, capsys):
@@ -353,7 +355,7 @@ def test_all_in_a_folder_is_answered_or_named(tmp_path, capsys):
     folder, out = tmp_path / "in", tmp_path / "out"
     for name in ("b.jpg", "a.PNG", ".hidden.png"):
         save_face(folder / name, format="PNG")
-    (folder / "notes.txt").write_text("not a photo")
+    (folder / "notes.txt").write_text("not a photo", encoding="utf-8")
     (folder / "table").write_bytes(bytes(range(256)))
     (folder / "more").mkdir()
     os.mkfifo(folder / "pipe")
@@ -361,7 +363,7 @@ def test_all_in_a_folder_is_answered_or_named(tmp_path, capsys):
     (folder / "b.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(300))
     save_face(folder / "raw.dng", format="TIFF", tiffinfo={254: 1})
     (folder / "again.jpg").symlink_to("b.jpg")
-    (folder / "drawing.svg").write_text("<svg/>")
+    (folder / "drawing.svg").write_text("<svg/>", encoding="utf-8")
     for name, target in (("led_out.jpg", save_face(tmp_path / "other.jpg")), ("broken.jpg", tmp_path / "no")):
         (folder / name).symlink_to(target)
     assert run(folder, "--out", out) == 1
@@ -390,7 +392,7 @@ def test_all_in_a_folder_is_answered_or_named(tmp_path, capsys):
 def test_a_folder_without_a_photo_says_all_that_is_in_it(tmp_path, capsys):
     for number in range(25):
         (tmp_path / "in").mkdir(exist_ok=True)
-        (tmp_path / "in" / f"{number:02d}.txt").write_text("not a photo")
+        (tmp_path / "in" / f"{number:02d}.txt").write_text("not a photo", encoding="utf-8")
     assert run(tmp_path / "in", tmp_path / "nowhere", "--out", tmp_path / "out") == 1
     assert "25 passed over, no photos: 00.txt, 01.txt" in capsys.readouterr().err
     assert run(tmp_path / "in", "--out", tmp_path / "out") == 2
@@ -426,7 +428,7 @@ def test_a_photo_without_a_face_is_answered_with_a_remark(tmp_path, monkeypatch,
     out = tmp_path / "out"
     assert run(face, tmp_path / "sky.png", "--out", out, "--task", task) == 0
     assert capsys.readouterr().err == f"elfw: {tmp_path / 'sky.png'}: {predict.NO_FACE}\n"
-    answers = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
+    answers = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in out.glob("*.json")}
     assert answers["sky"]["remarks"] == [predict.NO_FACE] and answers["sky"]["attribute"] in ATTRIBUTES
     assert answers["person_0049_0001"]["remarks"] == []
 

@@ -54,7 +54,10 @@ def test_one_run_makes_weights_and_one_cut_off_and_resumed_makes_the_same(work, 
     out, again = work / "out.safetensors", work / "again.safetensors"
     (row,) = pretrain(COUNT, out, work)
     assert f"{row.accuracy:.3f}" in capsys.readouterr().out
-    assert (row.size, row.faces) == (32, len((work / "faces" / "validation.txt").read_text().split()))
+    assert (row.size, row.faces) == (
+        32,
+        len((work / "faces" / "validation.txt").read_text(encoding="utf-8").split()),
+    )
     assert 0 <= row.accuracy <= 1 and 0 <= row.mean_iou <= 1 and len(row.angle_errors) == 3
     save, epochs = pretraining.save_checkpoint, []
 
@@ -82,12 +85,12 @@ def test_other_faces_do_not_go_on_with_a_checkpoint(faces):
 def test_weights_are_not_overwritten_unless_told_to(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path / "build"))
     out = tmp_path / "out.safetensors"
-    out.write_text("mine")
+    out.write_text("mine", encoding="utf-8")
     with pytest.raises(WeightsError, match="out.safetensors exists.*--replace"):
         pretrain(COUNT, out, tmp_path / "work")
     assert main(["pretrain", "--faces", "24", "--out", str(out)]) == 1
     assert "--replace" in capsys.readouterr().err
-    assert out.read_text() == "mine" and not (tmp_path / "work").exists()
+    assert out.read_text(encoding="utf-8") == "mine" and not (tmp_path / "work").exists()
     assert not (tmp_path / "build" / "pretraining").exists()
 
 

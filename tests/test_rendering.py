@@ -200,8 +200,8 @@ def test_bad_arguments_of_a_folder_leave_nothing_behind(tmp_path, arguments):
 
 
 def test_folder_holds_what_the_layout_asks_for(small_set):
-    lines = [line.split() for line in (small_set / "labels.txt").read_text().splitlines()]
-    manifest = json.loads((small_set / "manifest.json").read_text())
+    lines = [line.split() for line in (small_set / "labels.txt").read_text(encoding="utf-8").splitlines()]
+    manifest = json.loads((small_set / "manifest.json").read_text(encoding="utf-8"))
     assert len(lines) == 20 and set(manifest["faces"]) == {name for name, _ in lines}
     for name, attribute in lines:
         with Image.open(small_set / "labels" / f"{name}.png") as picture:
@@ -230,7 +230,7 @@ def test_manifest_is_enough_to_render_every_face_again(small_set):
 def test_a_manifest_that_is_none_is_named(tmp_path):
     with pytest.raises(DataError, match="manifest.json: no manifest"):
         read_parameters(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"faces": {"a_1": {}}}')
+    (tmp_path / "manifest.json").write_text('{"faces": {"a_1": {}}}', encoding="utf-8")
     with pytest.raises(DataError, match="another version.*elfw render"):
         read_parameters(tmp_path)
 
@@ -274,7 +274,7 @@ def test_the_number_of_workers_makes_no_difference(tmp_path):
 
 
 def test_a_folder_with_other_content_is_refused_and_left_alone(tmp_path):
-    (tmp_path / "thesis.txt").write_text("do not lose")
+    (tmp_path / "thesis.txt").write_text("do not lose", encoding="utf-8")
     with pytest.raises(DataError, match="thesis.txt.*new or an empty folder"):
         render_folder(tmp_path, 4, progress=False)
     assert snapshot(tmp_path) == {"thesis.txt": b"do not lose"}
@@ -316,7 +316,7 @@ def test_the_embedded_set_is_what_this_code_renders():
     root = project_folder() / "data" / "rendered_faces"
     manifest, faces = read_manifest(root), plan_faces(2280, seed=0)
     labels = "".join(f"{face.name} {ATTRIBUTES[face.label]}\n" for face in faces)
-    assert (root / "labels.txt").read_text() == labels
+    assert (root / "labels.txt").read_text(encoding="utf-8") == labels
     wrong = {face.name for face in faces if face.label != face.attribute}
     assert set(manifest["wrong_labels"]) == wrong
     for face in faces[7::400]:

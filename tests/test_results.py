@@ -44,8 +44,10 @@ def project(tmp_path):
     for name, shown in notebooks.items():
         nbformat.write(notebook_with(*shown), tmp_path / "notebooks" / f"{name}.ipynb")
     on_photos = results.encode_results([results.Result("mini", "01_one", better)], "photos of nobody")
-    (tmp_path / "benchmarks" / "course_on_photos.json").write_text(on_photos)
-    (tmp_path / "README.md").write_text(f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n")
+    (tmp_path / "benchmarks" / "course_on_photos.json").write_text(on_photos, encoding="utf-8")
+    (tmp_path / "README.md").write_text(
+        f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n", encoding="utf-8"
+    )
     return tmp_path
 
 
@@ -61,19 +63,19 @@ def test_table_holds_the_report_s_numbers_each_model_once_and_the_photos(project
 
 def test_written_between_the_marks_and_nowhere_else(project):
     results.write_results(project)
-    text = (project / "README.md").read_text()
+    text = (project / "README.md").read_text(encoding="utf-8")
     assert text == f"before\n{results.BEGIN}\n{results.results_table(project)}\n{results.END}\nafter\n"
 
 
 def test_readme_without_a_place_is_left_alone(project):
-    (project / "README.md").write_text(f"before {results.END} {results.BEGIN}")
+    (project / "README.md").write_text(f"before {results.END} {results.BEGIN}", encoding="utf-8")
     with pytest.raises(ElfwError, match="no place for the results"):
         results.write_results(project)
 
 
 @pytest.mark.parametrize("text", ["", "[]", json.dumps({"data": "photos", "results": [{"title": "mini"}]})])
 def test_results_that_are_none_are_said_so(tmp_path, text):
-    (tmp_path / "results.json").write_text(text)
+    (tmp_path / "results.json").write_text(text, encoding="utf-8")
     with pytest.raises(ElfwError, match="no results of a run"):
         results.read_results(tmp_path / "results.json")
 

@@ -179,7 +179,7 @@ def test_interruption_keeps_finished_runs_and_leaves_no_process(tmp_path, monkey
     while multiprocessing.active_children() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not multiprocessing.active_children()
-    assert json.loads(written[0].read_text())["error"] == ""
+    assert json.loads(written[0].read_text(encoding="utf-8"))["error"] == ""
 
 
 def test_chosen_settings_are_the_same_runs_as_in_a_grid(tmp_path):

@@ -56,7 +56,7 @@ def test_persons_in_other_alphabets_and_of_the_embedded_faces():
 def test_a_list_of_persons_wins_over_the_names(folder):
     names = FaceFolder(folder).names
     lines = [f"{name}.png\tDr. {number // 3}" for number, name in enumerate(names)]
-    (folder / "persons.txt").write_text("name\tperson\n" + "\n".join(lines))
+    (folder / "persons.txt").write_text("name\tperson\n" + "\n".join(lines), encoding="utf-8")
     faces = FaceFolder(folder)
     assert faces.layout.persons_from == "by persons.txt"
     assert faces.persons == [f"Dr. {number // 3}" for number in range(60)]
@@ -64,7 +64,7 @@ def test_a_list_of_persons_wins_over_the_names(folder):
     assert not {faces.persons[i] for i in split.train.tolist()} & {
         faces.persons[i] for i in split.test.tolist()
     }
-    (folder / "persons.txt").write_text("\n".join(lines[1:]))
+    (folder / "persons.txt").write_text("\n".join(lines[1:]), encoding="utf-8")
     with pytest.raises(DataError, match="image without a person in persons.txt"):
         FaceFolder(folder)
 
@@ -101,7 +101,7 @@ def test_too_few_people_to_hold_out_a_tenth(tmp_path):
 def test_frozen_lists_win(folder):
     names = FaceFolder(folder).names
     for split, chosen in (("test", names[:10]), ("validation", names[10:20]), ("train", names[20:])):
-        (folder / f"{split}.txt").write_text("\n".join(reversed(chosen)))
+        (folder / f"{split}.txt").write_text("\n".join(reversed(chosen)), encoding="utf-8")
     faces = FaceFolder(folder)
     for seed in (0, 1):
         split = faces.split(seed)
@@ -110,7 +110,9 @@ def test_frozen_lists_win(folder):
 
 
 def test_people_of_the_held_out_list_are_kept_out_of_training(folder):
-    (folder / "elfw_set_00.txt").write_text("Some_Person00_0001\nSome_Person01_0001\nSome_Person03_0001\n")
+    (folder / "elfw_set_00.txt").write_text(
+        "Some_Person00_0001\nSome_Person01_0001\nSome_Person03_0001\n", encoding="utf-8"
+    )
     faces = FaceFolder(folder)
     split = faces.split()
     assert [faces.names[index] for index in split.test] == [f"Some_Person0{n}_0001" for n in (0, 1, 3)]
@@ -122,7 +124,7 @@ def test_people_of_the_held_out_list_are_kept_out_of_training(folder):
 
 
 def test_class_without_a_test_image_warns_and_says_what_to_do(folder):
-    (folder / "elfw_set_00.txt").write_text("Some_Person00_0001\nSome_Person01_0001\n")
+    (folder / "elfw_set_00.txt").write_text("Some_Person00_0001\nSome_Person01_0001\n", encoding="utf-8")
     with pytest.warns(SplitWarning, match="no cap in the test split.*Add images of cap.*another seed"):
         FaceFolder(folder).split()
 

@@ -396,7 +396,7 @@ def test_killed_run_goes_on_bit_for_bit(tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    saved = json.loads(next(tmp_path.glob("*/progress.json")).read_text())
+    saved = json.loads(next(tmp_path.glob("*/progress.json")).read_text(encoding="utf-8"))
     # 4 where the kill fell between the fifth epoch's tensors and the file that names them.
     assert 4 <= len(saved["history"]["train_loss"]) < 80
     arguments = (make_batches(80), make_batches(seed=1), 80)

@@ -140,7 +140,7 @@ def replace_file(folder: Path, content: bytes) -> None:
     """Put other content in the place of the weights, with a checksum that fits."""
     (folder / RENDERED_FILE).write_bytes(content)
     checksum = hashlib.sha256(content).hexdigest()
-    (folder / CHECKSUMS).write_text(f"{checksum}  {RENDERED_FILE}\n")
+    (folder / CHECKSUMS).write_text(f"{checksum}  {RENDERED_FILE}\n", encoding="utf-8")
 
 
 def test_rendered_weights_are_loaded_as_float32_rounded_to_float16(folder):

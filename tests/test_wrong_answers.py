@@ -75,7 +75,7 @@ def ask(key: Key, exercise: Exercise, source: str) -> float:
     """Return the share of an exercise's points that a cell gets."""
     runner, points = Runner(), 0.0
     runner.set_up(key.setup)
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         runner.run_cell(source)
         for probe in exercise.probes:
             try:

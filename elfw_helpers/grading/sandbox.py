@@ -296,5 +296,5 @@ def _system_links() -> list[str]:
 def _try_bubblewrap() -> str | None:
     """Return what keeps bubblewrap from starting, or None."""
     command = [*bubblewrap_command((), None), "/usr/bin/true"]
-    tried = subprocess.run(command, capture_output=True, text=True)
+    tried = subprocess.run(command, capture_output=True, encoding="utf-8")
     return None if tried.returncode == 0 else tried.stderr.strip() or f"exit code {tried.returncode}"

@@ -65,7 +65,12 @@ def _read_times(process: int) -> tuple[str, int, int, int]:
     """
     with contextlib.suppress(OSError):
         # A program's name, in brackets, may hold anything.
-        fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        fields = (
+            Path(f"/proc/{process}/stat")
+            .read_text(errors="replace", encoding="utf-8")
+            .rpartition(")")[2]
+            .split()
+        )
         user, system, user_reaped, system_reaped = map(int, fields[11:15])
         return fields[0], int(fields[19]), user + system, user_reaped + system_reaped
     return "X", 0, 0, 0
@@ -75,7 +80,7 @@ def _has_thread_awake(process: int) -> bool:
     """Say whether a thread of a process runs or waits to."""
     for stat in Path(f"/proc/{process}/task").glob("*/stat"):
         with contextlib.suppress(OSError):
-            if stat.read_text(errors="replace").rpartition(")")[2].split()[0] in RUNNING:
+            if stat.read_text(errors="replace", encoding="utf-8").rpartition(")")[2].split()[0] in RUNNING:
                 return True
     return False
 
@@ -86,7 +91,11 @@ def descendants(process: int) -> list[int]:
     while look:
         try:
             tasks = list(Path(f"/proc/{look.pop()}/task").iterdir())
-            children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+            children = [
+                int(child)
+                for task in tasks
+                for child in (task / "children").read_text(encoding="utf-8").split()
+            ]
         except OSError:  # it ended in between
             continue
         found += children
@@ -127,7 +136,7 @@ def shared_memory(process: int) -> dict[str, int]:
     """
     sizes: dict[str, int] = {}
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{process}/maps").read_text(errors="replace").splitlines():
+        for line in Path(f"/proc/{process}/maps").read_text(errors="replace", encoding="utf-8").splitlines():
             if "/dev/zero" in line:
                 addresses, rights, _, _, number, *_ = line.split()
                 start, end = (int(address, 16) for address in addresses.split("-"))
@@ -140,7 +149,9 @@ def _read_sizes(process: int, file: str, names: Sequence[str]) -> dict[str, int]
     """Return sizes of a process in bytes, 0 where it does not show them; source: proc(5)."""
     sizes = dict.fromkeys(names, 0)
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{process}/{file}").read_text(errors="replace").splitlines():
+        for line in (
+            Path(f"/proc/{process}/{file}").read_text(errors="replace", encoding="utf-8").splitlines()
+        ):
             name, _, value = line.partition(":")
             if name in sizes:
                 sizes[name] = int(value.split()[0]) << 10
@@ -164,7 +175,10 @@ def unmapped_memory(process: int, folders: tuple[str, ...]) -> int:
                 held += max(files.f_files - files.f_ffree, 0) * FILE_BYTES
     with contextlib.suppress(OSError, ValueError, IndexError):
         if os.stat(f"/proc/{process}/ns/net").st_ino != os.stat("/proc/self/ns/net").st_ino:
-            held += int(Path(f"/proc/{process}/net/sockstat").read_text().split()[2]) * SOCKET_BYTES
+            held += (
+                int(Path(f"/proc/{process}/net/sockstat").read_text(encoding="utf-8").split()[2])
+                * SOCKET_BYTES
+            )
     return held
 
 

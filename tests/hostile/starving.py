@@ -117,10 +117,12 @@ def write_starving(root: Path) -> tuple[Path, Path]:
     """Write the submissions of CASES, and a key of small limits; return the key and their folder."""
     key, folder = write_key(root), root / "submissions"
     small = (
-        key.read_text().replace("own_seconds = 4", "own_seconds = 0.5").replace("seconds = 3", "seconds = 1")
+        key.read_text(encoding="utf-8")
+        .replace("own_seconds = 4", "own_seconds = 0.5")
+        .replace("seconds = 3", "seconds = 1")
     )
-    key.write_text(small.replace("memory_mb = 250", "memory_mb = 40"))
+    key.write_text(small.replace("memory_mb = 250", "memory_mb = 40"), encoding="utf-8")
     folder.mkdir()
     for name, case in CASES.items():
-        (folder / f"{name}.ipynb").write_text(json.dumps(case_notebook(case)))
+        (folder / f"{name}.ipynb").write_text(json.dumps(case_notebook(case)), encoding="utf-8")
     return key, folder

@@ -403,7 +403,7 @@ def write_case(folder: Path, name: str, words: dict[str, str]) -> Path:
     for word, value in words.items():
         text = text.replace(word, value)
     path = folder / f"{name}.ipynb"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -430,19 +430,19 @@ def write_oddities(folder: Path) -> dict[str, tuple[str, int]]:
     ):
         path = folder / f"{name}.ipynb"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(honest)
+        path.write_text(honest, encoding="utf-8")
         expected[name] = ("graded", 7)
-    (folder / "script.ipynb").write_text(json.dumps(SCRIPTED))
-    Path(os.fsdecode(os.fsencode(folder) + b"/no\xfftext.ipynb")).write_text(honest)
+    (folder / "script.ipynb").write_text(json.dumps(SCRIPTED), encoding="utf-8")
+    Path(os.fsdecode(os.fsencode(folder) + b"/no\xfftext.ipynb")).write_text(honest, encoding="utf-8")
     (folder / ".ipynb_checkpoints").mkdir()
-    (folder / ".ipynb_checkpoints" / "ann-checkpoint.ipynb").write_text(honest)
+    (folder / ".ipynb_checkpoints" / "ann-checkpoint.ipynb").write_text(honest, encoding="utf-8")
     (folder / "._ann.ipynb").write_bytes(b"\0\5\26\7")
     return expected | {"script": ("graded", 7), "no\\xfftext": ("graded", 7)}
 
 
 def write_key(folder: Path) -> Path:
     """Write the answer key and its notebook; return the key."""
-    (folder / "course.ipynb").write_text(json.dumps(released()))
+    (folder / "course.ipynb").write_text(json.dumps(released()), encoding="utf-8")
     key = folder / "key.toml"
     key.write_bytes((Path(__file__).parent / "key.toml").read_bytes())
     return key

@@ -49,4 +49,4 @@ def write_torch_cases(folder: Path) -> None:
     for name, (step, *_) in TORCH_CASES.items():
         cells = [marked("conv_output_size", SIZE), marked("probability_from_loss", PROBABILITY)]
         cells.append(marked("training_step", step))
-        (folder / f"{name}.ipynb").write_text(json.dumps(notebook(cells)))
+        (folder / f"{name}.ipynb").write_text(json.dumps(notebook(cells)), encoding="utf-8")
