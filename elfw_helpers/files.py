@@ -57,7 +57,7 @@ def require_writable(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".elfw_", encoding="utf-8") as probe:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".elfw_") as probe:
             probe.write(PROBE)
             probe.flush()
     except OSError as error:

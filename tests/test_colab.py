@@ -1,8 +1,8 @@
 """The notebooks on Google Colab, played here: their first cell fetches the course and installs it.
 
 Colab is a virtual environment on Python 3.12 or 3.13 with Colab's own pip, IPython, ipykernel, jupyter_client
-and all that they need, numpy, protobuf, and Gradio without what it needs. Of everything else that Colab has,
-pip sees the name and the version, and there is no content. Two stubs are imported: `google.colab`, and a
+and all that they need, joblib, numpy, protobuf, and Gradio without what it needs. Of everything else that Colab
+has, pip sees the name and the version, and there is no content. Two stubs are imported: `google.colab`, and a
 `torch` without GPU. GitHub is a bare repository of the working tree as it is now.
 """
 
@@ -32,9 +32,14 @@ FREEZE = Path(__file__).parent / "data" / "colab_freeze.txt"
 # Colab's own, and another on which its IPython parses no better; its numpy has no wheels for newer ones.
 PYTHONS = ("python3.13", "python3.12")
 # Really there, with all that they need.
-REAL = ("ipython", "ipykernel", "jupyter_client", "jupyter_core", "numpy", "protobuf")
+REAL = ("ipython", "ipykernel", "joblib", "jupyter_client", "jupyter_core", "numpy", "protobuf")
 # What the first cell and `elfw_helpers.device` ask of it.
-TORCH = '__version__ = "2.11.0+cu128"\n\nclass cuda:\n    is_available = staticmethod(lambda: False)\n'
+TORCH = """
+__version__ = "2.11.0+cu128"
+def get_num_threads(): return 2
+def set_num_threads(count): pass
+class cuda: is_available = staticmethod(lambda: False)
+"""
 LOOK_AROUND = """
 from elfw_helpers.paths import data_folder
 print(len(list((data_folder() / "faces").iterdir())), "faces in", data_folder(), "on", device)

@@ -28,7 +28,7 @@ def is_text(call: ast.Call) -> bool:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     if name in ENCODING_AT:
         return len(call.args) <= ENCODING_AT[name]
-    if name in ("open", "fdopen", "NamedTemporaryFile", "TemporaryFile"):
+    if name in ("open", "fdopen"):
         owner = getattr(getattr(call.func, "value", None), "id", "")
         return not is_binary(call) and (name, owner) not in {("open", one) for one in NO_TEXT}
     return bool(keywords & {"text", "universal_newlines"}) and name in ("run", "Popen", "check_output")
