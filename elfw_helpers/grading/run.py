@@ -21,6 +21,7 @@ from elfw_helpers.grading.verdicts import Findings
 SETUP_SECONDS = 120
 NAMES_SECONDS = 10  # to read the names of all cells
 MOST_SHOWN = 3  # names that are missing
+NOTEBOOK_NAMES = ("In", "Out", "_", "display", "get_ipython")  # which `runner.pretend_notebook` makes
 TRIES = 2  # a submission may take twice the seconds that its key has for all of it
 
 
@@ -171,7 +172,7 @@ class SubmissionRun:
         self._lecture = self.released.code_for(
             name for one in steps.values() for name in one.read | one.mentioned
         )
-        known = set(dir(builtins)).union(*(one.made for one in steps.values()))
+        known = {*dir(builtins), *NOTEBOOK_NAMES}.union(*(one.made for one in steps.values()))
         for code in (self._lecture, self.key.setup):
             # Names of attributes are among them; to take one of these for known does no harm.
             known.update(compile(code, "<setup>", "exec").co_names)
