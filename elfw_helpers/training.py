@@ -297,8 +297,6 @@ def predict(model: nn.Module, batches: Batches, keep: Callable[[Tensor], Tensor]
         return torch.cat([keep(model(inputs)).cpu() for inputs, _ in batches])
 
 
-
-
 @functools.cache
 def keep_freed_memory() -> None:
     """Have the C library keep freed memory for the next tensor instead of handing it back to the kernel.

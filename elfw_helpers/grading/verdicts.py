@@ -72,20 +72,20 @@ def flag_findings(findings: Findings, python: str = "") -> list[str]:
     """
     flags = []
     for step, reason in findings.deaths.items():
-        what = ", ".join(step.exercises) or "a cell of the student's own"
+        what = ", ".join(step.exercises) or "an added or changed cell"
         is_lost = not step.exercises or any(name not in findings.answers for name in step.exercises)
         flags.append(
             f"{what}: {reason}" if is_lost else f"{what}: a part of its cell {reason} and was left out"
         )
     if findings.hurried:
-        flags.append("cells of the student's own took too long: not all of them were run")
+        flags.append("added or changed cells took too long: not all of them were run")
     if findings.exhausted:
         flags.append("took too long as a whole: not all of it was run")
     flags += [f"{name}: its cell raised {error}" for name, error in findings.raised.items()]
     flags += [f"{name}: needs what a cell further down makes" for name in sorted(findings.later)]
     if findings.missing:
         names = ", ".join(sorted(findings.missing))
-        flags.append(f"a cell of the student's own raised an error (not defined here: {names})")
+        flags.append(f"an added or changed cell raised an error (not defined here: {names})")
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     if findings.uncompiled and python and python.split(".")[:2] != here.split("."):
         flags.append(f"a cell is no Python {here}; the notebook was written with Python {python}")

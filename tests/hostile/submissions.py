@@ -206,16 +206,16 @@ CASES: dict[str, Case] = {
     "infinite loop in the cell": costs_a_part(f"{SIZE}\nwhile True: pass", "took too long"),
     "infinite loop above": costs_a_part(f"while True: pass\n{SIZE}", "took too long"),
     "slow cells above a helper": Case(
-        SIZE.replace("(size +", "whole(size +"), status="graded in part", flag="student's own: took too long",
+        SIZE.replace("(size +", "whole(size +"), status="graded in part", flag="added or changed cell: took too long",
         before=("x = list(iter(int, 1))", "while True: pass", "def whole(number):\n    return number"),
     ),
     "infinite loops in added cells": Case(
-        status="graded in part", flag="student's own: took too long", after=("while True: pass", "x = list(iter(int, 1))"),
+        status="graded in part", flag="added or changed cell: took too long", after=("while True: pass", "x = list(iter(int, 1))"),
     ),
     "swallows interrupts": dies(
         "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except BaseException:\n        pass", "took too long"
     ),
-    "sleeps in added cells": Case(status="graded in part", flag="student's own: took too long",
+    "sleeps in added cells": Case(status="graded in part", flag="added or changed cell: took too long",
                                   after=("import time; time.sleep(10000)",)),
     "exits": dies(in_function("os._exit(0)"), "ended its process"),
     "two exit, a cell before a check": Case(points=(0, 0, 2), status="graded in part", flag="ended its process", cells=[
