@@ -2,8 +2,8 @@
 
 Colab is a virtual environment on Python 3.12 or 3.13 with Colab's own pip, IPython, ipykernel, jupyter_client
 and all that they need, joblib, numpy, protobuf, and Gradio without what it needs. Of everything else that
-Colab has, pip sees the name and the version, and there is no content. Two stubs are imported: `google.colab`, and a
-`torch` without GPU. GitHub is a bare repository of the working tree as it is now.
+Colab has, pip sees the name and the version, and there is no content. Two stubs are imported:
+`google.colab`, and a `torch` without GPU. GitHub is a bare repository of the working tree as it is now.
 """
 
 from __future__ import annotations
