@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
+from nbformat.v4 import new_notebook
 
 from elfw_helpers.errors import DataError, ElfwError
 from elfw_helpers.execution import NotebookFailed, execute_notebook, format_duration
@@ -34,7 +35,7 @@ class NotebookRun:
     path: Path  # of the notebook as committed
     notebook: NotebookNode  # executed
     seconds: float  # wall clock, with the start of the kernel
-    failure: NotebookFailed | None = None
+    failure: str = ""  # where it failed, and by what; nothing of one that did not
 
 
 def run_course(names: Sequence[str]) -> int:
@@ -122,14 +123,21 @@ def run_notebooks(notebooks: Sequence[Path], out: Path) -> list[NotebookRun]:
         raise ElfwError(f"{out} holds the notebooks themselves. Choose another ELFW_BUILD.")
     runs = []
     for path in notebooks:
-        notebook = nbformat.read(path, as_version=4)
         copy, page = out / path.name, out / f"{path.stem}.html"
+        try:
+            notebook = nbformat.read(path, as_version=4)
+        except Exception as error:  # of what is no notebook, nbformat raises errors of all kinds
+            reason = str(error).partition("\n")[0]
+            print(f"{path} cannot be read as a notebook: {reason}\n", file=sys.stderr)
+            runs.append(NotebookRun(path, new_notebook(), 0.0, f"FAILED: no notebook: {reason}"))
+            continue
         try:
             seconds = execute_notebook(notebook, path, _kernel_environment(out))
             runs.append(NotebookRun(path, notebook, seconds))
         except NotebookFailed as error:
             print(f"{error}\nTo look at what ran until there: {page} or {copy}\n", file=sys.stderr)
-            runs.append(NotebookRun(path, notebook, error.seconds, error))
+            failure = f"FAILED in {error.where}: {error.reason}"
+            runs.append(NotebookRun(path, notebook, error.seconds, failure))
         finally:
             write_whole(copy, notebook_text(notebook))
             write_whole(page, _to_html(notebook, path))
@@ -202,7 +210,7 @@ def describe_runs(runs: Sequence[NotebookRun]) -> str:
         )
         for one in results_of(runs)
     ]
-    times = [(run.path.stem, format_duration(run.seconds), _describe_failure(run)) for run in runs]
+    times = [(run.path.stem, format_duration(run.seconds), run.failure) for run in runs]
     times.append(("all", format_duration(sum(run.seconds for run in runs)), ""))
     memory = _peak_memory()
     return "\n".join(
@@ -215,11 +223,6 @@ def describe_runs(runs: Sequence[NotebookRun]) -> str:
             *([] if memory is None else [f"Peak memory of the largest process: {memory:.2f} GiB"]),
         ]
     )
-
-
-def _describe_failure(run: NotebookRun) -> str:
-    """Say where a notebook failed, and by what; nothing of one that did not."""
-    return f"FAILED in {run.failure.where}: {run.failure.reason}" if run.failure else ""
 
 
 def _kernel_environment(build: Path) -> dict[str, str]:

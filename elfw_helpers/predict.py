@@ -48,7 +48,11 @@ def collect_remarks() -> Iterator[list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PhotoWarning)
         yield remarks
-    remarks += [str(warning.message) for warning in caught]
+    for one in caught:
+        if issubclass(one.category, PhotoWarning):
+            remarks.append(str(one.message))
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def predict_mask(model: TrainedModel, image: Image.Image) -> np.ndarray:

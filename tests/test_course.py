@@ -112,6 +112,7 @@ def test_failing_cell_ends_its_notebook_and_is_named_and_the_others_go_on(projec
     path = project / "notebooks" / "00_failing.ipynb"
     write_notebook(path, "print('fine')", "", "raise ValueError('no such face\\nat all')", "print('never')")
     write_notebook(project / "notebooks" / "02_drawing.ipynb", "import os\nos._exit(1)")
+    (project / "notebooks" / "03_merged.ipynb").write_text("<<<<<<< HEAD\n{}\n", encoding="utf-8")
     assert course.run_course([]) == 1
     output, error = capsys.readouterr()
     assert "00_failing.ipynb stopped in code cell 2 of 3:" in error
@@ -123,6 +124,7 @@ def test_failing_cell_ends_its_notebook_and_is_named_and_the_others_go_on(projec
     assert times[0] == "00_failing TIME FAILED in code cell 2 of 3: ValueError: no such face"
     assert times[1] == "01_results TIME"
     assert times[2].startswith("02_drawing TIME FAILED in code cell 1 of 1: The kernel died")
+    assert times[3].startswith("03_merged TIME FAILED: no notebook: ")
     assert [one.title for one in read_results(project / "build" / "results.json")[1]] == ["mini network"]
 
 

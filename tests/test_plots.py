@@ -306,3 +306,9 @@ EMPTY = {
 def test_a_figure_without_data_is_words(draw):
     (text,) = draw().axes[0].texts
     assert text.get_text().startswith(("no ", "nothing "))
+
+
+def test_an_empty_figure_is_words_also_where_its_arguments_are_named():
+    assert plots.draw_confusion(matrices={}).axes[0].texts[0].get_text() == "nothing was measured"
+    with pytest.raises(TypeError, match="missing a required argument: 'matrices'"):
+        plots.draw_confusion()

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from elfw_helpers import predict
 from elfw_helpers.batches import Batches
-from elfw_helpers.errors import WeightsError
+from elfw_helpers.errors import PhotoWarning, WeightsError
 from elfw_helpers.images import read_image, read_mask
 from elfw_helpers.labels import ATTRIBUTES, PALETTE, PIXEL_CLASSES
 from elfw_helpers.models import UNet, mini_network
@@ -20,6 +20,7 @@ from elfw_helpers.paths import project_folder
 from elfw_helpers.predict import (
     PredictionWarning,
     class_fractions,
+    collect_remarks,
     draw_overlay,
     enlarge_to_classes,
     fit_square,
@@ -316,3 +317,10 @@ def test_a_face_is_missed_where_there_is_none_and_hardly_anywhere_else():
 def test_a_face_is_found_on_real_photos(real_faces):
     faces = sorted((real_faces / "faces").iterdir())
     assert count_faceless(map(read_image, faces)) < len(faces) / 100
+
+
+def test_only_what_is_about_the_photo_is_remarked_beside_its_answer():
+    with pytest.warns(UserWarning, match="of a library"), collect_remarks() as remarks:
+        warnings.warn("of the photo", PhotoWarning, stacklevel=1)
+        warnings.warn("of a library", UserWarning, stacklevel=1)
+    assert remarks == ["of the photo"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -34,8 +35,9 @@ def words_if_empty(text: str) -> Callable[[Callable[..., Figure]], Callable[...,
 
     def decorate(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         @wraps(draw)
-        def draw_or_say(shown: Any, *arguments: Any, **options: Any) -> Figure:
-            return draw(shown, *arguments, **options) if len(shown) else draw_words(text)
+        def draw_or_say(*arguments: Any, **options: Any) -> Figure:
+            shown, *_ = signature(draw).bind(*arguments, **options).arguments.values()
+            return draw(*arguments, **options) if len(shown) else draw_words(text)
 
         return draw_or_say
 
