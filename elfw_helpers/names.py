@@ -38,7 +38,7 @@ class Names:
 
     def __init__(self, names: Iterable[str]):
         self._names = {normalise(name): name for name in names}
-        self._near = {loosen(name): name for name in self._names.values()}
+        self._near = {loosen(strip_suffix(name)): name for name in self._names.values()}
 
     def find(self, text: str) -> str | None:
         """Return the name that a text means, with or without its extension and `faces/`; None if none."""
@@ -51,6 +51,8 @@ class Names:
         near = self._near.get(loosen(text))
         if near is None:
             return ""
+        if text == normalise(strip_suffix(near)):
+            return f"; {near!r} is there: they differ in an extension within the name, as Windows hides it"
         pairs = enumerate(zip_longest(text, normalise(near)), 1)
         place, here, there = next((place, here, there) for place, (here, there) in pairs if here != there)
         codes = f"{name_character(here)} instead of {name_character(there)}"
@@ -73,8 +75,12 @@ def strip_suffix(text: str) -> str:
     return text[: -len(suffix)] if suffix.lower() in IMAGE_SUFFIXES else text
 
 
-def numbered_lines(path: Path) -> list[tuple[int, str]]:
+def numbered_lines(path: Path, names: Names) -> list[tuple[int, str]]:
     """Return line number, from 1, and text of every line but blank ones, comments (#) and a header.
+
+    Args:
+        path: the list.
+        names: of the images; a first line that names one of them is no header.
 
     Raises:
         DataError: the file cannot be read, or is not UTF-8 text (or UTF-16, as Windows' PowerShell writes).
@@ -89,12 +95,13 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
         raise explain_refusal(path, error) from None
     said = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
     said = [(number, line) for number, line in said if not line.startswith("#")]
-    return said[1:] if said and is_header(said[0][1]) else said
+    return said[1:] if said and is_header(said[0][1], names) else said
 
 
-def is_header(line: str) -> bool:
+def is_header(line: str, names: Names) -> bool:
     """Return whether a line names columns instead of an image."""
-    return all(HEADER.fullmatch(word) for word in SEPARATOR.split(line))
+    words = SEPARATOR.split(line)
+    return all(map(HEADER.fullmatch, words)) and not (names.find(line) or names.find(words[0]))
 
 
 def split_line(text: str, names: Names) -> tuple[str, str] | None:

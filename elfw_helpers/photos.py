@@ -156,6 +156,10 @@ def list_folder(folder: Path, listing: Listing) -> list[Path]:
             listing.errors.append(error)
         else:
             photos.append(path)
+    if faces != root:
+        for path in sorted(root.iterdir()):
+            if not why_no_photo(path):
+                listing.pass_over(path, "beside faces/")
     if not photos:
         raise DataError(folder, "holds no images", "Photos are files such as JPEG, PNG, WebP, AVIF or TIFF")
     # A link to another photo of the folder gives way to it.
@@ -268,7 +272,7 @@ def predict_into(model: TrainedModel, paths: Iterable[str | Path], out: Path, re
     finally:
         bar.close()
     passed_over = sum(map(len, listing.passed_over.values()))
-    others = f", {passed_over} others passed over" if passed_over else ""
+    others = f", {passed_over} other{'s' * (passed_over > 1)} passed over" if passed_over else ""
     print(f"{count(done)} predicted into {out}{others}")
     if failed:
         say(f"{count(failed)} failed")

@@ -96,10 +96,13 @@ def carve_validation(
         held_out: int64 [n], indices of the frozen list (`elfw_set_NN.txt`).
 
     Raises:
-        DataError: fewer than nine other persons.
+        DataError: none or fewer than nine other persons.
     """
     known = {persons[index] for index in held_out.tolist()}
-    rest = torch.tensor([index for index, person in enumerate(persons) if person not in known])
+    rest = torch.tensor([index for index, person in enumerate(persons) if person not in known], dtype=torch.long)
+    if not len(rest):
+        fix = "Take people off the list, or write train.txt, validation.txt and test.txt by hand"
+        raise DataError(root, "every person is on the held-out list: nobody is left to train with", fix)
     others = [persons[index] for index in rest.tolist()]
     validation, *train = cut_by_person(root, attributes[rest], others, 9, seed)
     return make_split(rest[torch.cat(train)], rest[validation], held_out)
@@ -113,9 +116,10 @@ def cut_by_person(
     Returns:
         `parts` index tensors, int64, together a permutation of 0 .. N-1.
     """
-    if len(set(persons)) < parts:
+    people = len(set(persons))
+    if people < parts:
         fix = "Add photos of more people, or write train.txt, validation.txt and test.txt by hand"
-        raise DataError(root, f"{len(set(persons))} persons cannot be cut into {parts} parts by person", fix)
+        raise DataError(root, f"{people} person{'s' * (people != 1)} cannot be cut into {parts} parts by person", fix)
     most = int(torch.bincount(attributes).max())
     if most < parts:
         fix = "Add photos, or write train.txt, validation.txt and test.txt by hand"

@@ -175,3 +175,22 @@ def test_of_the_embedded_faces_only_the_wrong_labels_are_suspected(monkeypatch):
     assert audit.problems == []
     (suspect,) = audit.suspects
     assert suspect.file.name == "labels.txt" and "(and 67 more" in suspect.found
+
+
+def test_images_beside_the_folder_of_faces_are_named(folder):
+    write_face(folder, "stray", 0, 7)
+    (folder / "labels" / "stray.png").unlink()
+    (folder / "faces" / "stray.png").rename(folder / "stray.png")
+    (found,) = check_folder(folder).layout.passed_over
+    assert str(found).startswith(f"{folder / 'stray.png'}: an image beside faces/. Move it into faces/")
+    with pytest.warns(PassedOverWarning, match=r"60 images are used \(passed over: stray.png: an image beside"):
+        FaceFolder(folder)
+
+
+def test_a_folder_of_masks_without_an_image_says_what_it_holds(folder):
+    for path in (folder / "labels").iterdir():
+        np.save(path.with_suffix(".npy"), np.zeros((8, 8), np.uint8))
+        path.unlink()
+    first = check_folder(folder).problems[0]
+    assert first.file == folder / "labels" and "Save each mask as PNG" in first.fix
+    assert first.found.startswith("holds no masks (passed over: Some_Person00_0001.npy: ")

@@ -105,3 +105,25 @@ def test_a_first_line_that_is_no_header_is_not_passed_over(small):
     (small / "elfw_set_00.txt").write_text("nobody\nplain\n", encoding="utf-8")
     with pytest.raises(DataError, match="'nobody' is not among the images"):
         FaceFolder(small)
+
+
+def test_an_extension_within_a_name_which_windows_hides_is_told(small):
+    (small / "faces" / "plain.png").rename(small / "faces" / "plain.jpg.png")
+    found = [problem.found for problem in check_folder(small).problems]
+    hidden = "is there: they differ in an extension within the name, as Windows hides it"
+    assert found == [
+        f"image without a mask in labels/; 'plain' {hidden}",
+        f"mask without an image; 'plain.jpg' {hidden}",
+    ]
+
+
+@pytest.mark.parametrize("name", ["face", "image", "person", "photo"])
+def test_an_image_called_like_a_column_is_not_taken_for_a_header(small, name):
+    write_face(small, name, 2, 9)
+    for split, names in (("train", NAMES[:2]), ("validation", NAMES[2:]), ("test", [name])):
+        (small / f"{split}.txt").write_text("\n".join(names), encoding="utf-8")
+    (small / "persons.txt").write_text(
+        "\n".join([f"{name} person", *(f"{other} {other}" for other in NAMES)]), encoding="utf-8"
+    )
+    layout = FaceFolder(small).layout
+    assert layout.splits["test"] == [name] and layout.persons[name] == "person"

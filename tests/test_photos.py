@@ -454,3 +454,14 @@ def test_overlays_keep_their_colours_at_full_resolution(tmp_path):
     content = photos.encode_picture(Image.fromarray(stripes), "JPEG", **photos.OVERLAY)
     with Image.open(io.BytesIO(content)) as picture:
         assert np.abs(np.asarray(picture).astype(int) - stripes).mean() < 20
+
+
+def test_photos_beside_the_folder_of_faces_are_named(tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for place in (folder / "a.jpg", folder / "faces" / "c.jpg"):
+        save_face(place)
+    (folder / "labels.txt").write_text("c hair\n", encoding="utf-8")
+    assert run(folder, "--out", out, "--task", "attribute") == 0
+    output, errors = capsys.readouterr()
+    assert output == f"1 photo predicted into {out}, 1 other passed over\n"
+    assert errors == f"elfw: {folder}: 1 passed over, beside faces/: a.jpg\n"

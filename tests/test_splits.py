@@ -133,3 +133,18 @@ def test_too_few_images_of_every_class_are_refused_with_advice(tmp_path):
     attributes = torch.tensor([0] * 6 + [1] * 2 + [2] * 2)
     with pytest.raises(DataError, match="at most 6 images of a class cannot be cut into 10 parts.*by hand"):
         draw_split(tmp_path, attributes, [f"Person_{number}" for number in range(10)])
+
+
+@pytest.mark.parametrize("by_list", [False, True])
+def test_a_held_out_list_that_leaves_nobody_is_refused(folder, by_list):
+    names = FaceFolder(folder).names
+    if by_list:
+        (folder / "persons.txt").write_text("\n".join(f"{name} Ann" for name in names), encoding="utf-8")
+    (folder / "elfw_set_00.txt").write_text("\n".join(names[:1] if by_list else names), encoding="utf-8")
+    with pytest.raises(DataError, match="nobody is left to train with. Take people off the list"):
+        FaceFolder(folder).split()
+
+
+def test_one_person_is_said_in_the_singular(tmp_path):
+    with pytest.raises(DataError, match="1 person cannot be cut into 10 parts"):
+        draw_split(tmp_path, torch.zeros(20, dtype=torch.long), ["Ann"] * 20)
