@@ -357,9 +357,9 @@ def find_persons(layout: Layout, names: Names, report: Report) -> None:
         layout.persons = {name: listed.get(name, name) for name in images}
         layout.persons_from = f"by {PERSONS_FILE}"
         return
-    sources = [layout.origins.get(name, name) for name in images]
+    sources = [source_of(layout.origins.get(name, name)) for name in images]
     layout.persons = dict(zip(images, persons_of(sources), strict=True))
-    named = any(layout.persons[name] != source_of(source) for name, source in zip(images, sources, strict=True))
+    named = list(layout.persons.values()) != sources
     layout.persons_from = (
         "by names like First_Last_0001 or person_0001_0001" if named else "one an image, by its name"
     )
