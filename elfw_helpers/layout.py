@@ -307,7 +307,7 @@ def read_column(
     """
     values: dict[str, Any] = {}
     for line, text in read_lines(path, names, report):
-        parts = split_line(text, names)
+        parts = split_line(text, names, parse)
         if parts is None:
             both = "Write both, with a space between"
             report(DataError(path, f"{text!r} is not `NAME {value}`", both, line))
