@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from elfw_helpers.errors import DataError
-from elfw_helpers.images import IMAGE_SUFFIXES, explain_refusal
+from elfw_helpers.images import IMAGE_SUFFIXES, explain_refusal, is_picture
 from elfw_helpers.labels import ATTRIBUTES, parse_attribute
 from elfw_helpers.names import Names, bare, normalise, numbered_lines, split_line
 from elfw_helpers.origins import COPY, MANIFEST, is_of_renderer, read_origins, source_of
@@ -194,12 +194,13 @@ def reason_to_pass_over(path: Path) -> tuple[str, str] | None:
         return "a hidden file", "Rename it if it is an image"
     if path.is_dir():
         return "a folder", "Move its images up if they belong to the others"
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        kind = f"of the extension {path.suffix}" if path.suffix else "without an extension"
-        fix = "Save it as JPEG or PNG if it is an image"
-        return f"Pillow, as it is installed here, opens no files {kind}", fix
     if path.exists() and not path.is_file():
         return "neither a file nor a folder", "Take it out"
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return None
+    # What its name does not tell, its content does, as for `elfw predict`; no link is followed for that.
+    if is_of_layout(path) or path.is_symlink() or not is_picture(path):
+        return "Pillow, as it is installed here, does not open it", "Save it as JPEG or PNG if it is an image"
     return None
 
 
