@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from elfw_helpers.datasets import FaceFolder
 from elfw_helpers.errors import DataError
-from elfw_helpers.files import require_writable, write_atomically
+from elfw_helpers.files import require_writable_file, write_atomically
 from elfw_helpers.labels import PALETTE, PIXEL_CLASSES, encode_colours
 
 MARGIN, LEGEND_HEIGHT, FONT_SIZE = 4, 40, 20
@@ -33,17 +33,11 @@ def require_sheet(file: Path) -> None:
     """Prove that a sheet can be written to a file, before any face is read.
 
     Raises:
-        DataError: it is no .png or .jpg, or its folder is not there or cannot be written into.
+        DataError: it is no .png or .jpg, or cannot be written.
     """
-    found = None
     if file.suffix.lower() not in SHEETS:
-        found = "it is neither .png nor .jpg"
-    elif file.is_dir() or not file.parent.is_dir():
-        found = "it is a folder" if file.is_dir() else "its folder is not there"
-    if found:
-        fix = "Name a .png or .jpg file in a folder that can be written"
-        raise DataError(file, f"cannot write the sheet there ({found})", fix)
-    require_writable(file.parent)
+        raise DataError(file, "a sheet is neither .png nor .jpg", "Name a .png or .jpg file")
+    require_writable_file(file)
 
 
 def write_sheet(sheet: Image.Image, file: Path) -> None:

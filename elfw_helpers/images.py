@@ -87,6 +87,18 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         raise explain_unreadable(path, error) from error
 
 
+def is_picture(path: Path) -> bool:
+    """Say whether a file begins as a picture does; one that cannot be opened is for its reader to judge."""
+    try:
+        with Image.open(path, formats=IMAGE_FORMATS):
+            return True
+    except UnidentifiedImageError:
+        return False
+    # Pillow raises nearly anything on a broken file.
+    except Exception:
+        return True
+
+
 def explain_refusal(path: Path, error: OSError) -> DataError:
     """Return what the operating system refused to read, as an error that names it and what to do."""
     explained = explain_error(error, path)

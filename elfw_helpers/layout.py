@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from elfw_helpers.errors import DataError
-from elfw_helpers.images import IMAGE_SUFFIXES, explain_refusal
+from elfw_helpers.images import IMAGE_SUFFIXES, explain_refusal, is_picture
 from elfw_helpers.labels import ATTRIBUTES, parse_attribute
 from elfw_helpers.names import Names, bare, normalise, numbered_lines, split_line
-from elfw_helpers.origins import COPY, MANIFEST, read_origins, source_of
+from elfw_helpers.origins import COPY, MANIFEST, is_of_renderer, read_origins, source_of
 from elfw_helpers.splits import SPLIT_NAMES, persons_of
 
 # The folder of the official release that holds the faces with their own labels; beside it lie the
@@ -109,13 +109,12 @@ def fill_layout(
         names = Names(layout.images)
         find_persons(layout, names, report)
         if (root / "labels").is_dir():
-            masks = list_files(root / "labels", report, layout.passed_over.append)
-            layout.masks = pair_up(layout.images, masks, names, report)
+            layout.masks = find_masks(layout, names, report)
         if (root / labels_file).exists():
             layout.listed = read_attributes(root / labels_file, layout.images, names, report)
         elif not layout.masks:
             found = f"neither {labels_file} nor a folder labels/ with masks"
-            fix = f"Write {labels_file}: a line `NAME hair`, spectacles or cap, an image"
+            fix = f"Write {labels_file}, one line per image: `NAME hair`, or spectacles, or cap"
             report(DataError(root, found, fix))
         layout.splits = read_splits(root, held_out, layout.images, names, report)
     except OSError as error:
@@ -144,6 +143,10 @@ def find_images(layout: Layout, report: Report) -> None:
     if folder == layout.root:
         # Lists and masks lie beside the images there.
         found = [fault for fault in found if not is_of_layout(fault.file)]
+    else:
+        beside = (path for path in sorted(layout.root.iterdir()) if not reason_to_pass_over(path))
+        fix = "Move it into faces/ if it belongs to the others"
+        found.extend(DataError(path, "an image beside faces/", fix) for path in beside)
     layout.passed_over.extend(found)
     if not layout.images:
         fix = f"Put them into {layout.root / 'faces'}, as JPEG, PNG or in another format that Pillow opens"
@@ -191,12 +194,13 @@ def reason_to_pass_over(path: Path) -> tuple[str, str] | None:
         return "a hidden file", "Rename it if it is an image"
     if path.is_dir():
         return "a folder", "Move its images up if they belong to the others"
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        kind = f"of the extension {path.suffix}" if path.suffix else "without an extension"
-        fix = "Save it as JPEG or PNG if it is an image"
-        return f"Pillow, as it is installed here, opens no files {kind}", fix
     if path.exists() and not path.is_file():
         return "neither a file nor a folder", "Take it out"
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return None
+    # What its name does not tell, its content does, as for `elfw predict`; no link is followed for that.
+    if is_of_layout(path) or path.is_symlink() or not is_picture(path):
+        return "Pillow, as it is installed here, does not open it", "Save it as JPEG or PNG if it is an image"
     return None
 
 
@@ -227,6 +231,18 @@ def warn_of_passed_over(layout: Layout) -> None:
         warnings.warn(f"{found}. `elfw check` names all", PassedOverWarning, stacklevel=3)
 
 
+def find_masks(layout: Layout, names: Names, report: Report) -> dict[str, Path]:
+    """Return the masks of labels/ by the names of their images; report what is wrong with them."""
+    folder, found = layout.root / "labels", []
+    masks = list_files(folder, report, found.append)
+    layout.passed_over.extend(found)
+    if masks:
+        return pair_up(layout.images, masks, names, report)
+    fix = "Save each mask as PNG under the name of its image, or take the folder out"
+    report(DataError(folder, f"holds no masks{describe_passed_over(found)}", fix))
+    return {}
+
+
 def pair_up(images: dict[str, Path], masks: dict[str, Path], names: Names, report: Report) -> dict[str, Path]:
     """Return the masks by the names of their images; report images and masks that stand alone."""
     fix = "Add the missing file, or take this one out; names must match"
@@ -254,10 +270,10 @@ def and_more(names: list[str]) -> str:
     return f" (and {len(names) - 1} more, such as {names[1]})" if len(names) > 1 else ""
 
 
-def read_lines(path: Path, report: Report) -> list[tuple[int, str]]:
+def read_lines(path: Path, names: Names, report: Report) -> list[tuple[int, str]]:
     """Return the numbered lines of a list; none where it cannot be read, which is reported."""
     try:
-        return numbered_lines(path)
+        return numbered_lines(path, names)
     except DataError as error:
         report(error)
         return []
@@ -291,8 +307,8 @@ def read_column(
         report: called with every fault.
     """
     values: dict[str, Any] = {}
-    for line, text in read_lines(path, report):
-        parts = split_line(text, names)
+    for line, text in read_lines(path, names, report):
+        parts = split_line(text, names, parse)
         if parts is None:
             both = "Write both, with a space between"
             report(DataError(path, f"{text!r} is not `NAME {value}`", both, line))
@@ -342,9 +358,9 @@ def find_persons(layout: Layout, names: Names, report: Report) -> None:
         layout.persons = {name: listed.get(name, name) for name in images}
         layout.persons_from = f"by {PERSONS_FILE}"
         return
-    sources = [layout.origins.get(name, name) for name in images]
+    sources = [source_of(layout.origins.get(name, name)) for name in images]
     layout.persons = dict(zip(images, persons_of(sources), strict=True))
-    named = any(layout.persons[name] != source for name, source in zip(images, sources, strict=True))
+    named = list(layout.persons.values()) != sources
     layout.persons_from = (
         "by names like First_Last_0001 or person_0001_0001" if named else "one an image, by its name"
     )
@@ -354,8 +370,9 @@ def find_persons(layout: Layout, names: Names, report: Report) -> None:
 
 def find_origins(layout: Layout, report: Report) -> dict[str, str]:
     """Return the source of each augmented copy among the images, by the manifest."""
-    if not (layout.root / MANIFEST).exists() or not any(map(COPY.fullmatch, layout.images)):
-        # Without copies it is the manifest of something else, such as of rendered faces.
+    file = layout.root / MANIFEST
+    # Without copies it is the manifest of something else. Beside rendered faces it may be theirs.
+    if not file.exists() or not any(map(COPY.fullmatch, layout.images)) or is_of_renderer(file):
         return {}
     try:
         origins = read_origins(layout.root)
@@ -379,7 +396,7 @@ def read_splits(
     splits: dict[str, list[str]] = {split: [] for split in files}
     seen: dict[str, Path] = {}
     for split, path in files.items():
-        for line, text in read_lines(path, report):
+        for line, text in read_lines(path, names, report):
             name = find_name(path, line, text, names, report)
             if name in seen:
                 found = f"{name!r} is listed already in {seen[name].name}"

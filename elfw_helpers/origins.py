@@ -39,6 +39,14 @@ def source_of(name: str) -> str:
     return name
 
 
+def is_of_renderer(manifest: Path) -> bool:
+    """Return whether a manifest is that of a rendered set, which knows no copies."""
+    try:
+        return "renderer" in json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def read_origins(folder: str | Path) -> dict[str, Origin]:
     """Return where each face of an augmented folder came from, by its name, from the manifest.
 

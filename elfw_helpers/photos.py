@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
 from elfw_helpers.errors import DataError
 from elfw_helpers.files import explain_error, require_writable, write_atomically
-from elfw_helpers.images import IMAGE_FORMATS, IMAGE_SUFFIXES, open_image, read_image
+from elfw_helpers.images import IMAGE_SUFFIXES, is_picture, open_image, read_image
 from elfw_helpers.labels import ATTRIBUTES, attribute_from_mask
 from elfw_helpers.layout import find_fault, find_root
 from elfw_helpers.predict import (
@@ -40,8 +40,8 @@ OUTPUTS = {"segment": ("_mask.png", "_overlay.jpg", ".json"), "attribute": (".js
 # Colours at full resolution: at the half that JPEG is used to, the masks' outlines would smear.
 OVERLAY = {"quality": 90, "subsampling": 0}
 # Surely meant as photos, but seldom or never opened by Pillow: it is said why, and what to do.
-OTHER_PHOTOS = (".heic", ".heif", ".hif", ".svg", ".psd", ".eps")
-OTHER_PHOTOS += (".cr2", ".cr3", ".nef", ".arw", ".raf", ".dng", ".orf", ".rw2")
+OTHER_PHOTOS = (".heic", ".heif", ".hif", ".avif", ".jxl", ".svg", ".psd", ".eps")
+OTHER_PHOTOS += (".cr2", ".cr3", ".nef", ".arw", ".raf", ".dng", ".orf", ".rw2", ".pef", ".srw")
 # Of the files that a folder passes over, so many are named for each reason.
 MOST_NAMED = 20
 # What keeps the next photo's outputs from being written too.
@@ -156,6 +156,10 @@ def list_folder(folder: Path, listing: Listing) -> list[Path]:
             listing.errors.append(error)
         else:
             photos.append(path)
+    if faces != root:
+        for path in sorted(root.iterdir()):
+            if not why_no_photo(path):
+                listing.pass_over(path, "beside faces/")
     if not photos:
         raise DataError(folder, "holds no images", "Photos are files such as JPEG, PNG, WebP, AVIF or TIFF")
     # A link to another photo of the folder gives way to it.
@@ -172,7 +176,7 @@ def why_no_photo(path: Path) -> str | None:
         return "neither files nor folders"
     if path.suffix.lower() in (*IMAGE_SUFFIXES, *OTHER_PHOTOS) or is_picture(path):
         return None
-    return "no photos"
+    return "of no kind that is opened here"
 
 
 def find_error(path: Path, folder: Path) -> DataError | None:
@@ -187,18 +191,6 @@ def find_error(path: Path, folder: Path) -> DataError | None:
         except DataError as error:
             return error
     return None
-
-
-def is_picture(path: Path) -> bool:
-    """Say whether a file begins as a picture does; one that cannot be opened is for its reader to judge."""
-    try:
-        with Image.open(path, formats=IMAGE_FORMATS):
-            return True
-    except UnidentifiedImageError:
-        return False
-    # Pillow raises nearly anything on a broken file.
-    except Exception:
-        return True
 
 
 def predict_photo(model: TrainedModel, finder: TrainedModel, path: Path) -> Prediction:
@@ -217,7 +209,9 @@ def predict_photo(model: TrainedModel, finder: TrainedModel, path: Path) -> Pred
         return Prediction(
             path, error=DataError(path, f"cannot be predicted ({str(error) or 'out of memory'})", fix)
         )
-    return Prediction(path, image, mask, probabilities, tuple(remarks))
+    # The photo is named beside its remarks already.
+    told = tuple(text.removeprefix(f"{path.name} ") for text in remarks)
+    return Prediction(path, image, mask, probabilities, told)
 
 
 def predict_into(model: TrainedModel, paths: Iterable[str | Path], out: Path, replace: bool = False) -> int:
@@ -268,7 +262,7 @@ def predict_into(model: TrainedModel, paths: Iterable[str | Path], out: Path, re
     finally:
         bar.close()
     passed_over = sum(map(len, listing.passed_over.values()))
-    others = f", {passed_over} others passed over" if passed_over else ""
+    others = f", {passed_over} other{'s' * (passed_over > 1)} passed over" if passed_over else ""
     print(f"{count(done)} predicted into {out}{others}")
     if failed:
         say(f"{count(failed)} failed")

@@ -369,3 +369,20 @@ def test_the_command_says_what_it_wrote(source, tmp_path, capsys):
     assert main(["augment", str(source), str(out), "--count", "30"]) == 1
     assert "--replace" in capsys.readouterr().err
     assert set(OBJECTS) == {"eyewear", "mouth-mask", "hand"} and render_object("hand", 0).kind == "hand"
+
+
+def test_copies_beside_the_manifest_of_rendered_faces_go_by_their_names(augmented):
+    text = json.dumps({"renderer": 1, "count": 1, "seed": 0, "size": 64, "faces": {}})
+    (augmented / "manifest.json").write_text(text, encoding="utf-8")
+    faces = FaceFolder(augmented)
+    assert faces.layout.origins == {}
+    assert shared_sources(faces, faces.split()) == (set(), set())
+
+
+def test_copies_of_photos_by_nobody_are_not_said_to_name_persons(folder, tmp_path):
+    for kind in ("faces", "labels"):
+        for number, path in enumerate(sorted((folder / kind).iterdir())):
+            path.rename(path.with_name(f"IMG_{number:04d}.png"))
+    copies = augment_folder(folder, tmp_path / "out", ("hand",), count=6).folder
+    (copies / "manifest.json").unlink()
+    assert FaceFolder(copies).layout.persons_from == "one an image, by its name"

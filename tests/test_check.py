@@ -14,6 +14,7 @@ from elfw_helpers.datasets import FaceFolder
 from elfw_helpers.errors import DataError
 from elfw_helpers.layout import PassedOverWarning
 from elfw_helpers.paths import data_folder
+from elfw_helpers.photos import list_photos
 
 
 def problems_of(folder):
@@ -81,7 +82,7 @@ def test_files_passed_over_are_named_with_the_reason_and_bounded_in_number(folde
     printed = capsys.readouterr().out
     assert "28 files passed over" in printed and "and 8 more" in printed
     for name, reason in (
-        ("PHOTO.heic", "opens no files of the extension .heic"),
+        ("PHOTO.heic", "Pillow, as it is installed here, does not open it"),
         (".DS_Store", "a hidden file"),
     ):
         assert any(name in line and reason in line for line in printed.splitlines())
@@ -175,3 +176,32 @@ def test_of_the_embedded_faces_only_the_wrong_labels_are_suspected(monkeypatch):
     assert audit.problems == []
     (suspect,) = audit.suspects
     assert suspect.file.name == "labels.txt" and "(and 67 more" in suspect.found
+
+
+def test_images_beside_the_folder_of_faces_are_named(folder):
+    write_face(folder, "stray", 0, 7)
+    (folder / "labels" / "stray.png").unlink()
+    (folder / "faces" / "stray.png").rename(folder / "stray.png")
+    (found,) = check_folder(folder).layout.passed_over
+    assert str(found).startswith(f"{folder / 'stray.png'}: an image beside faces/. Move it into faces/")
+    with pytest.warns(PassedOverWarning, match=r"60 images are used \(passed over: stray.png: an"):
+        FaceFolder(folder)
+
+
+def test_a_folder_of_masks_without_an_image_says_what_it_holds(folder):
+    for path in (folder / "labels").iterdir():
+        np.save(path.with_suffix(".npy"), np.zeros((8, 8), np.uint8))
+        path.unlink()
+    first = check_folder(folder).problems[0]
+    assert first.file == folder / "labels" and "Save each mask as PNG" in first.fix
+    assert first.found.startswith("holds no masks (passed over: Some_Person00_0001.npy: ")
+
+
+def test_an_image_under_another_kind_s_name_is_used_as_for_predict(folder):
+    for kind, name in (("faces", "Ann_Lee_0001.heic"), ("labels", "Ann_Lee_0001")):
+        write_face(folder, "Ann_Lee_0001", 0, 7)
+        (folder / kind / "Ann_Lee_0001.png").rename(folder / kind / name)
+    (folder / "faces" / "Ann_Lee_0001.png").unlink()
+    faces = FaceFolder(folder)
+    assert faces.layout.images["Ann_Lee_0001"].suffix == ".heic" and "Ann_Lee_0001" in faces.layout.masks
+    assert list_photos([folder]).photos[0].suffix == ".heic"

@@ -26,12 +26,21 @@ def test_no_faces_are_refused():
 
 
 def test_check_draws_a_sheet_of_a_folder(folder, tmp_path):
-    assert main(["check", str(folder), "--sheet", str(tmp_path / "sheet.png")]) == 0
-    with Image.open(tmp_path / "sheet.png") as sheet:
+    assert main(["check", str(folder), "--sheet", str(tmp_path / "new" / "sheet.png")]) == 0
+    with Image.open(tmp_path / "new" / "sheet.png") as sheet:
         assert sheet.width > 10 * 128 and sheet.height > 6 * 128
 
 
-@pytest.mark.parametrize("name", ["sheet.thesis", "nowhere/sheet.png"])
-def test_a_sheet_that_cannot_be_written_is_told_without_a_traceback(folder, tmp_path, capsys, name):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sheet.thesis", "sheet.thesis: a sheet is neither .png nor .jpg"),
+        ("set.png", "set.png: Is a directory. A folder stands"),
+        ("notes.txt/sheet.png", "notes.txt: cannot be written into"),
+    ],
+)
+def test_a_sheet_that_cannot_be_written_is_told_without_a_traceback(folder, tmp_path, capsys, name, said):
+    (tmp_path / "set.png").mkdir()
+    (tmp_path / "notes.txt").touch()
     assert main(["check", str(folder), "--sheet", str(tmp_path / name)]) == 1
-    assert f"{name}: cannot write the sheet there" in capsys.readouterr().err
+    assert said in capsys.readouterr().err

@@ -45,10 +45,22 @@ def test_names_are_compared_in_composed_unicode(small, form, files):
         lambda rows: "\n".join(f"{name}.JPG,{value.upper()}" for name, value in rows),
         lambda rows: "\n".join(["filename;label", *(f"{name}.jpeg; {value}" for name, value in rows)]),
         lambda rows: "\n".join(["# by hand", *(f"faces/{name}.png    {value}" for name, value in rows)]),
+        lambda rows: "\r\n".join(["image_name,label", *(f'"{name}.png",{value}' for name, value in rows)]),
+        lambda rows: "\n".join(['"File Name";"Category"', *(f'"{name}";"{value}"' for name, value in rows)]),
+        lambda rows: "\r\n".join([*(f"{name} {value}" for name, value in rows), "\x1a"]),
     ],
-    ids=["CRLF", "blanks and tabs", "commas", "a header and semicolons", "a comment and the folder"],
+    ids=[
+        "CRLF",
+        "blanks and tabs",
+        "commas",
+        "a header and semicolons",
+        "a comment and the folder",
+        "quoted names",
+        "all quoted",
+        "Ctrl-Z",
+    ],
 )
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_lists_as_people_write_them(small, written, encoding):
     rows = list(zip(NAMES, ("hair", "spectacles", "cap", "hair"), strict=True))
     (small / "labels.txt").write_bytes(written(rows).encode(encoding))
@@ -105,3 +117,43 @@ def test_a_first_line_that_is_no_header_is_not_passed_over(small):
     (small / "elfw_set_00.txt").write_text("nobody\nplain\n", encoding="utf-8")
     with pytest.raises(DataError, match="'nobody' is not among the images"):
         FaceFolder(small)
+
+
+def test_an_extension_within_a_name_which_windows_hides_is_told(small):
+    (small / "faces" / "plain.png").rename(small / "faces" / "plain.jpg.png")
+    found = [problem.found for problem in check_folder(small).problems]
+    hidden = "is there: they differ in an extension within the name, as Windows hides it"
+    assert found == [
+        f"image without a mask in labels/; 'plain' {hidden}",
+        f"mask without an image; 'plain.jpg' {hidden}",
+    ]
+
+
+@pytest.mark.parametrize("name", ["face", "image", "person", "photo"])
+def test_an_image_called_like_a_column_is_not_taken_for_a_header(small, name):
+    write_face(small, name, 2, 9)
+    for split, names in (("train", NAMES[:2]), ("validation", NAMES[2:]), ("test", [name])):
+        (small / f"{split}.txt").write_text("\n".join(names), encoding="utf-8")
+    (small / "persons.txt").write_text(
+        "\n".join([f"{name} person", *(f"{other} {other}" for other in NAMES)]), encoding="utf-8"
+    )
+    layout = FaceFolder(small).layout
+    assert layout.splits["test"] == [name] and layout.persons[name] == "person"
+
+
+@pytest.mark.parametrize("line", ["p0 twin 1", "p0,twin 1", "p0\ttwin 1"])
+def test_a_wrong_image_with_a_person_of_two_words_is_named_alone(small, line):
+    (small / "persons.txt").write_text("\n".join([*(f"{name} x" for name in NAMES), line]), encoding="utf-8")
+    with pytest.raises(DataError, match="persons.txt.*'p0' is not among the images"):
+        FaceFolder(small)
+
+
+def test_a_wrong_image_of_two_words_is_named_whole(small):
+    (small / "labels.txt").write_text("photo 3 cap", encoding="utf-8")
+    with pytest.raises(DataError, match="'photo 3' is not among the images"):
+        FaceFolder(small)
+
+
+def test_a_split_list_takes_quoted_names(small):
+    (small / "elfw_set_00.txt").write_text('filename\n"photo 2.png"\n', encoding="utf-8")
+    assert FaceFolder(small).layout.splits == {"test": ["photo 2"]}

@@ -126,7 +126,7 @@ def test_photos_of_every_kind(tmp_path, capsys):
     moving = save_face(tmp_path / "moving.gif", **more)
     out = tmp_path / "out"
     assert run(folder, moving, "--out", out) == 0
-    remark = "moving.gif holds several pictures: only the first is looked at"
+    remark = "holds several pictures: only the first is looked at"
     assert capsys.readouterr().err == f"elfw: {moving}: {remark}\n"
     answers = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in out.glob("*.json")}
     assert len(answers) == 14
@@ -374,7 +374,7 @@ def test_all_in_a_folder_is_answered_or_named(tmp_path, capsys):
     for expected in (
         ": 1 passed over, hidden: .hidden.png",
         ": 1 passed over, subfolders, to be named themselves: more",
-        ": 2 passed over, no photos: notes.txt, table",
+        ": 2 passed over, of no kind that is opened here: notes.txt, table",
         ": 1 passed over, neither files nor folders: pipe",
         ": 1 passed over, links to photos that are answered: again.jpg",
         "/led_out.jpg: is a link that leads out of the folder. Copy the file into the folder",
@@ -394,7 +394,7 @@ def test_a_folder_without_a_photo_says_all_that_is_in_it(tmp_path, capsys):
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "in" / f"{number:02d}.txt").write_text("not a photo", encoding="utf-8")
     assert run(tmp_path / "in", tmp_path / "nowhere", "--out", tmp_path / "out") == 1
-    assert "25 passed over, no photos: 00.txt, 01.txt" in capsys.readouterr().err
+    assert "25 passed over, of no kind that is opened here: 00.txt, 01.txt" in capsys.readouterr().err
     assert run(tmp_path / "in", "--out", tmp_path / "out") == 2
     first, second = capsys.readouterr().err.splitlines()
     assert first.endswith("18.txt, 19.txt and 5 more") and "holds no images" in second
@@ -454,3 +454,22 @@ def test_overlays_keep_their_colours_at_full_resolution(tmp_path):
     content = photos.encode_picture(Image.fromarray(stripes), "JPEG", **photos.OVERLAY)
     with Image.open(io.BytesIO(content)) as picture:
         assert np.abs(np.asarray(picture).astype(int) - stripes).mean() < 20
+
+
+def test_photos_beside_the_folder_of_faces_are_named(tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for place in (folder / "a.jpg", folder / "faces" / "c.jpg"):
+        save_face(place)
+    (folder / "labels.txt").write_text("c hair\n", encoding="utf-8")
+    assert run(folder, "--out", out, "--task", "attribute") == 0
+    output, errors = capsys.readouterr()
+    assert output == f"1 photo predicted into {out}, 1 other passed over\n"
+    assert errors == f"elfw: {folder}: 1 passed over, beside faces/: a.jpg\n"
+
+
+@pytest.mark.parametrize("name", ["pic.jxl", "raw.pef", "raw.srw"])
+def test_photos_of_a_kind_that_is_not_opened_are_errors(tmp_path, name):
+    save_face(tmp_path / "in" / "ann.png")
+    (tmp_path / "in" / name).write_bytes(b"\xff\x0a" + bytes(100))
+    listing = list_photos([tmp_path / "in"])
+    assert [error.file.name for error in listing.errors] == [name] and not listing.passed_over

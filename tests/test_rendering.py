@@ -254,8 +254,14 @@ def test_a_broken_run_goes_on_where_it_stopped(small_set, tmp_path, monkeypatch)
     )
     render_folder(tmp_path / "set", 20, seed=3, size=32, workers=1, progress=False)
     assert len(rendered) == len(set(rendered)) == 20
+    # What a run leaves that is killed while it writes.
+    leftovers = [tmp_path / "set" / ".labels.txt.123", tmp_path / "set" / "faces" / f".{rendered[0]}.jpg.123"]
+    for path in leftovers:
+        path.touch()
     render_folder(tmp_path / "set", 20, seed=3, size=32, workers=1, progress=False)
     assert len(rendered) == 20
+    for path in leftovers:
+        path.unlink()
     assert snapshot(tmp_path / "set") == snapshot(small_set)
 
 

@@ -4,6 +4,7 @@ from conftest import write_face
 
 from elfw_helpers.datasets import FaceFolder
 from elfw_helpers.errors import DataError
+from elfw_helpers.paths import project_folder
 from elfw_helpers.splits import SplitWarning, draw_split, persons_of
 
 
@@ -36,6 +37,29 @@ def test_persons_by_lfw_s_naming():
         ["DSCF0001", "DSCF0002", "Photo_Day_0001", "Photo_Day_0002", "Camera_A_0001", "Camera_A_0002"],
         ["WhatsApp Image 2023-01-01 at 10.00.00", "WhatsApp Image 2023-01-01 at 10.00.00_0001"],
         ["0b2c3f54-7d51-4a0e-9f6b-1d2e3f405162", "0b2c3f54-7d51-4a0e-9f6b-1d2e3f405163"],
+        ["LRM_EXPORT_0001", "LRM_EXPORT_0002", "EOS_R_0001", "EOS_R_0002", "Fuji_XT_0001", "Fuji_XT_0002"],
+        ["Galaxy_S_0001", "Galaxy_S_0002", "Cam_A_0001", "Cam_A_0002", "Left_Cam_0001", "Left_Cam_0002"],
+        ["My_Photos_0001", "My_Photos_0002", "Images_A_0001", "Images_A_0002", "Scans_A_1", "Scans_A_2"],
+        ["Foto_Nr_1", "Foto_Nr_2", "Bild_Nr_1", "Bild_Nr_2", "Kamera_A_1", "Kamera_A_2"],
+        [
+            "Screen_Shot_1",
+            "Screen_Shot_2",
+            "Portrait_Mode_1",
+            "Portrait_Mode_2",
+            "Snap_Chat_1",
+            "Snap_Chat_2",
+        ],
+        ["RAW_Export_1", "RAW_Export_2", "New_Folder_1", "New_Folder_2", "Burst_Cover_1", "Burst_Cover_2"],
+        ["Test_Set_1", "Test_Set_2", "CelebA_HQ_1", "CelebA_HQ_2", "Persons_1", "Persons_2"],
+        [
+            "P1010001",
+            "P1010002",
+            "20230101_120000",
+            "IMG-20230101-WA0001",
+            "DJI_0001",
+            "GOPR0001",
+            "GOPR0002",
+        ],
         ["black_cap_0001", "black_cap_0002", "glasses_0001", "glasses_0002", "Scan_1", "Scan_2"],
     ],
 )
@@ -133,3 +157,45 @@ def test_too_few_images_of_every_class_are_refused_with_advice(tmp_path):
     attributes = torch.tensor([0] * 6 + [1] * 2 + [2] * 2)
     with pytest.raises(DataError, match="at most 6 images of a class cannot be cut into 10 parts.*by hand"):
         draw_split(tmp_path, attributes, [f"Person_{number}" for number in range(10)])
+
+
+@pytest.mark.parametrize("by_list", [False, True])
+def test_a_held_out_list_that_leaves_nobody_is_refused(folder, by_list):
+    names = FaceFolder(folder).names
+    if by_list:
+        (folder / "persons.txt").write_text("\n".join(f"{name} Ann" for name in names), encoding="utf-8")
+    (folder / "elfw_set_00.txt").write_text("\n".join(names[:1] if by_list else names), encoding="utf-8")
+    with pytest.raises(DataError, match="nobody is left to train with. Take people off the list"):
+        FaceFolder(folder).split()
+
+
+def test_one_person_is_said_in_the_singular(tmp_path):
+    with pytest.raises(DataError, match="1 person cannot be cut into 10 parts"):
+        draw_split(tmp_path, torch.zeros(20, dtype=torch.long), ["Ann"] * 20)
+
+
+def test_one_name_before_most_of_many_photos_is_no_person():
+    album = [f"Lago_Maggiore_{number:04d}" for number in range(1, 31)]
+    assert persons_of([*album, "Ann_Lee_0001", "Ann_Lee_0002"]) == [*album, "Ann_Lee", "Ann_Lee"]
+    # A small folder may well show one person.
+    assert persons_of(album[:29]) == ["Lago_Maggiore"] * 29
+    assert set(persons_of([f"person_0001_{number:04d}" for number in range(60)])) == {"person_0001"}
+
+
+def test_names_of_all_kinds_as_in_lfw():
+    people = ["Madonna", "Jean-Pierre_Raffarin", "Luiz_Inacio_Lula_da_Silva", "Saud_al_Faisal", "JK_Rowling"]
+    people += [
+        "E_Clay_Shaw",
+        "Queen_Elizabeth_II",
+        "Roy_Jones_Jr",
+        "Abdullah",
+        "Tang_Jiaxuan",
+        "George_HW_Bush",
+    ]
+    names = [f"{person}_{number:04d}" for person in people for number in (1, 2)]
+    cameras = ["SAM_0001", "SAM_0002", "IMGP_0001", "IMGP_0002"]
+    assert persons_of(names + cameras) == [person for person in people for _ in (1, 2)] + cameras
+
+
+def test_every_person_of_the_embedded_faces_is_known():
+    assert len(set(FaceFolder(project_folder() / "data" / "rendered_faces").persons)) == 1019

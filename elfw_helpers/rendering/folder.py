@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing
-import os
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
 from elfw_helpers.errors import DataError
-from elfw_helpers.files import explain_error
+from elfw_helpers.files import explain_error, write_atomically
 from elfw_helpers.labels import ATTRIBUTES, PALETTE, attribute_from_mask
 from elfw_helpers.rendering.face import RENDERER_VERSION, RenderedFace, check_seed, check_size, render_face
 from elfw_helpers.rendering.manifest import MANIFEST, encode_json, encode_manifest, read_settings
@@ -24,6 +24,8 @@ from elfw_helpers.rendering.plan import SPLITS, PlannedFace, photo_seed, plan_fa
 
 JPEG_QUALITY = 90
 ATTEMPTS = 50
+# What a run that was killed leaves of a file, as `write_atomically` names it.
+PARTIAL = re.compile(r"^\.(.+)\.\d+$")
 
 
 def render_folder(
@@ -122,16 +124,12 @@ def prepare_folder(out: Path, settings: dict, faces: list[PlannedFace]) -> None:
 def refuse_foreign_files(out: Path, present: list[str], faces: list[PlannedFace]) -> None:
     """Raise DataError if the folder holds a file that does not belong to the set."""
     known = {"faces", "labels", "labels.txt", MANIFEST, *(f"{split}.txt" for split in SPLITS)}
-    foreign = [name for name in present if name.removeprefix(".").removesuffix(".part") not in known]
+    foreign = [name for name in present if PARTIAL.sub(r"\1", name) not in known]
     for folder, ending in (("faces", ".jpg"), ("labels", ".png")):
         (out / folder).mkdir(exist_ok=True)
         expected = {face.name + ending for face in faces}
         held = (path.name for path in (out / folder).iterdir())
-        foreign += [
-            f"{folder}/{name}"
-            for name in held
-            if name.removeprefix(".").removesuffix(".part") not in expected
-        ]
+        foreign += [f"{folder}/{name}" for name in held if PARTIAL.sub(r"\1", name) not in expected]
     if foreign:
         raise DataError(
             out,
@@ -200,13 +198,6 @@ def encode_mask(face: RenderedFace) -> bytes:
     picture.putpalette(PALETTE.tobytes())
     picture.save(file, "PNG", optimize=True, pnginfo=header)
     return file.getvalue()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under another name first, so that under its own it is whole or not there."""
-    partial_file = path.with_name(f".{path.name}.part")
-    partial_file.write_bytes(content)
-    os.replace(partial_file, path)
 
 
 def write_lists(out: Path, faces: list[PlannedFace], settings: dict) -> None:
