@@ -207,7 +207,7 @@ class Description:
         self.add_values("function", (function.__code__, function.__defaults__, function.__kwdefaults__))
         # What `functools.wraps` notes there is in the closure already.
         self.add({name: value for name, value in vars(function).items() if name != "__wrapped__"})
-        self.add_named("closed over", find_closed(function))
+        self.add(find_closed(function))
         if is_installed(module):
             # A wrapper that the package made: its code is the package's, what it wraps was in its closure.
             self.add_installed(module, "")
@@ -238,14 +238,8 @@ class Description:
         # This package's own files are part of the course: they do not change from run to run.
         if str(known.get("__name__")).partition(".")[0] != PACKAGE:
             check_uses(function.__qualname__, uses, known)
-        self.add_named("global", {name: known[name] for name in uses.loaded if name in known})
+        self.add({name: known[name] for name in sorted(uses.loaded) if name in known})
         self.add_values("imported", uses.imported)
-
-    def add_named(self, kind: str, values: Mapping[str, Any]) -> None:
-        """Add what names stand for, in the names' order."""
-        for name in sorted(values):
-            self.write(kind, name.encode())
-            self.add(values[name])
 
     def add_module(self, module: types.ModuleType) -> None:
         """Add a module: an installed one by its version, any other by all that is in it (see `add_inner`)."""
@@ -254,9 +248,9 @@ class Description:
             return
         self.modules.append(module)
         self.write("module", module.__name__.encode())
-        values = {name: value for name, value in vars(module).items() if not name.startswith("__")}
-        own = {name: value for name, value in values.items() if not isinstance(value, types.ModuleType)}
-        self.add_named("attribute", own)
+        for name, value in sorted(vars(module).items()):
+            if not name.startswith("__") and not isinstance(value, types.ModuleType):
+                self.add_values("attribute", (name, value))
 
     def add_class(self, kind: type) -> None:
         """Add a class: an installed one by its version, any other by its bases and all that it defines."""
@@ -268,8 +262,7 @@ class Description:
         self.add_values("class", (kind.__qualname__, type(kind), kind.__bases__))
         for name, value in vars(kind).items():
             if name not in NOTED:
-                self.write("attribute", name.encode())
-                self.add(value)
+                self.add_values("attribute", (name, value))
 
     def add_built_in(self, value: Any) -> None:
         """Add what is written in C, by its name, its package's version, and what it is bound to."""
@@ -376,11 +369,10 @@ def find_uses(code: types.CodeType, known: ChainMap) -> Uses:
     for instruction in dis.get_instructions(code):
         operation, name = instruction.opname, instruction.argval
         if operation == "IMPORT_NAME":
-            value = source = importlib.import_module(name)
-            uses.imported.append(source)
+            uses.imported.append(importlib.import_module(name))
             if before is None:  # `import a.b` gives a; `from a.b import c` tells what it wants of a.b.
-                value = source = sys.modules[name.partition(".")[0]]
-                uses.imported.append(source)
+                uses.imported.append(sys.modules[name.partition(".")[0]])
+            value = source = uses.imported[-1]
         elif operation in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"):
             owner = source if operation == "IMPORT_FROM" else value
             owner = owner if isinstance(owner, types.ModuleType) else None
