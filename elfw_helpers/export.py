@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import importlib.metadata
 import io
 import json
 import logging
@@ -80,13 +81,15 @@ def encode_onnx(model: TrainedModel) -> bytes:
 
 def describe(model: TrainedModel) -> dict[str, str]:
     """Return the metadata of an ONNX file: the card, what programs ask for first, what it was made from."""
+    require_deployment("onnx", "onnxscript")
+    versions = [importlib.metadata.version(package) for package in ("onnx", "onnxscript")]
     card = model.card
     return {
         CARD: json.dumps(asdict(card)),
         "classes": ",".join(card.classes),
         "preprocessing": f"RGB, {card.size} x {card.size}, / 255, - mean {card.mean}, / std {card.std}",
         "weights": hash_weights(model.network),
-        "code": fingerprint(type(model.network), torch.onnx.export),
+        "code": fingerprint(type(model.network), encode_onnx, versions),
     }
 
 
@@ -184,7 +187,8 @@ def compare_logits(model: TrainedModel, other: nn.Module, images: int = 8) -> fl
 def speed_up(model: TrainedModel) -> TrainedModel:
     """Return the same model answered by onnxruntime if that is installed, else as it is.
 
-    The export, some seconds, is kept in the build folder until weights, the network's code or torch change.
+    The export, some seconds, is kept in the build folder until the weights, the network's or the
+    exporter's code, or a package that exports change.
     """
     file = build_folder() / "onnx" / f"{model.name}.onnx"
     try:

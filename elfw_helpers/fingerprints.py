@@ -2,12 +2,14 @@
 
 A stored result may be loaded in the place of a new one only if nothing that decides it has changed. So a
 function counts by its code, its defaults, what it closes over and the globals that it names, those of the
-functions that it calls included; an object by its class and its state; an installed package by its version.
-Nothing counts by its `repr`, which may hold an address, nor by its name alone.
+functions that it calls included; an object by its class and its state; a module by what is in it, but an
+installed package by its version. Nothing counts by its `repr`, which may hold an address, nor by its name
+alone.
 """
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import copyreg
 import dis
@@ -15,10 +17,13 @@ import functools
 import hashlib
 import importlib
 import importlib.metadata
+import os
 import platform
+import random
 import struct
 import sys
 import types
+from collections import ChainMap, deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,11 +35,23 @@ from torch import Tensor, nn
 from elfw_helpers.errors import ElfwError
 
 PACKAGE = __name__.partition(".")[0]
-# What such a function reads or runs is found nowhere in its code.
-UNSEEN = ("eval", "exec", "globals", "__import__", "input", "open")
+# What such a function reads or runs is found nowhere in its code; `model.eval()` is another matter.
+UNSEEN_ATTRIBUTES = (
+    *("open", "load", "loadtxt", "genfromtxt", "fromfile", "memmap", "imread", "read_csv", "read_text"),
+    *("read_bytes", "read_image", "environ", "getenv", "import_module", "set_default_dtype"),
+)
+OUTSIDE = "may depend on anything outside the code"
+SEEDED = "Draw with the torch.Generator that an augmentation is given, or with torch.rand inside a network"
+UNSEEN = ("eval", "exec", "globals", "vars", "__import__", "input", *UNSEEN_ATTRIBUTES)
 LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-# Functions that Python makes for annotations, which decide nothing.
-ANNOTATIONS = ("__annotate__", "__annotate_func__")
+VARIABLES = (*LOADS, "LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW", "LOAD_DEREF")
+# What Python notes down in a class: it decides nothing, or stands in the class's code and bases as well.
+NOTED = (
+    *("__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__annotate__"),
+    *("__annotate_func__", "__annotations_cache__", "__firstlineno__", "__static_attributes__"),
+    *("__dataclass_fields__", "__dataclass_params__", "__orig_bases__", "__parameters__"),
+    *("__abstractmethods__", "_abc_impl"),
+)
 # Py_TPFLAGS_HEAPTYPE: the type was made by a class statement (or much as if).
 HEAP_TYPE = 1 << 9
 BUILT_IN = (
@@ -68,25 +85,49 @@ def fingerprint(*values: Any) -> str:
     """
     description = Description()
     try:
-        description.add(values)
+        # torch's default type is that of every new tensor.
+        description.add_all((torch.get_default_dtype(), values))
     except RecursionError as error:
         raise FingerprintError("something is nested too deeply to be looked through") from error
     return description.digest.hexdigest()[:16]
 
 
 class Description:
-    """Whatever is added goes into one checksum; an object met again is named by the place where it was met.
+    """Whatever is added goes into one checksum, an object as a number: what it holds follows in its turn.
 
     Attributes:
         digest: the checksum so far.
         met: number and object by `id`; holding the object keeps its `id` from being given away.
-        taken: modules' attributes added so far, as (module, attribute).
+        waiting: objects met and not described yet; so the depth to which they hold each other has no bound.
+        modules: those described so far, but for installed ones.
+        inner: modules in those that were added, as (outer module, name).
+        named: names and words in the code described so far.
     """
 
     def __init__(self):
         self.digest = hashlib.sha256()
         self.met: dict[int, tuple[int, Any]] = {}
-        self.taken: set[tuple[str, str]] = set()
+        self.waiting: deque[Any] = deque()
+        self.modules: list[types.ModuleType] = []
+        self.inner: set[tuple[str, str]] = set()
+        self.named: set[str] = set()
+
+    def add_all(self, value: Any) -> None:
+        """Add a value and all that can be reached from it."""
+        self.add(value)
+        while self.waiting:
+            self.add_object(self.waiting.popleft())
+            if not self.waiting:
+                self.add_inner()
+
+    def add_inner(self) -> None:
+        """Add those modules in modules that code names: what else a package has inside, others may import."""
+        for module in self.modules:
+            for name, inner in sorted(vars(module).items()):
+                place = (module.__name__, name)
+                if isinstance(inner, types.ModuleType) and name in self.named and place not in self.inner:
+                    self.inner.add(place)
+                    self.add_values("inner", (*place, inner))
 
     def write(self, kind: str, content: bytes | np.ndarray = b"") -> None:
         """Add bytes, preceded by what they are and how many, so that no two sequences read the same."""
@@ -106,12 +147,11 @@ class Description:
             self.write("bytes", value)
         elif kind in (tuple, frozenset, set):
             self.add_values(kind.__name__, value)
-        elif id(value) in self.met:
-            # Containers and objects may hold themselves, and functions call each other.
-            self.add_values("met", (self.met[id(value)][0],))
         else:
-            self.met[id(value)] = len(self.met), value
-            self.add_object(value)
+            if id(value) not in self.met:
+                self.met[id(value)] = len(self.met), value
+                self.waiting.append(value)
+            self.add_values("object", (self.met[id(value)][0],))
 
     def add_values(self, kind: str, values: Any) -> None:
         """Add each of some values; those of a set in an order that is the same in every process."""
@@ -142,8 +182,7 @@ class Description:
         elif isinstance(value, type):
             self.add_class(value)
         elif isinstance(value, types.ModuleType):
-            # Held by an object: there is no telling what it takes of it.
-            self.add_module(value, {name for name in vars(value) if not name.startswith("__")})
+            self.add_module(value)
         else:
             self.add_instance(value)
 
@@ -168,7 +207,7 @@ class Description:
         self.add_values("function", (function.__code__, function.__defaults__, function.__kwdefaults__))
         # What `functools.wraps` notes there is in the closure already.
         self.add({name: value for name, value in vars(function).items() if name != "__wrapped__"})
-        self.add_named("closed over", find_closed(function), find_names(function.__code__).taken)
+        self.add(find_closed(function))
         if is_installed(module):
             # A wrapper that the package made: its code is the package's, what it wraps was in its closure.
             self.add_installed(module, "")
@@ -177,46 +216,41 @@ class Description:
 
     def add_code(self, code: types.CodeType) -> None:
         """Add compiled code: what it does, not where it stands."""
+        instructions = list(dis.get_instructions(code))
+        # The first constant may be the documentation, which no instruction loads.
+        loaded = {instruction.arg for instruction in instructions if instruction.opcode in dis.hasconst}
+        constants = tuple(code.co_consts[index] for index in sorted(loaded))
         facts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
         names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
-        self.add_values("code", (code.co_code, code.co_consts, *names, *facts))
+        self.add_values("code", (code.co_code, constants, *names, *facts))
         self.add(getattr(code, "co_exceptiontable", b""))
+        # Words count as names too, for `getattr(module, "name")`.
+        self.named.update(code.co_names, (word for word in constants if isinstance(word, str)))
 
     def add_globals(self, function: types.FunctionType) -> None:
         """Add the globals that a function names, and what it imports."""
-        names = find_names(function.__code__)
         known = function.__globals__
-        for name in sorted(names.loaded.intersection(UNSEEN).difference(known)):
-            found = f"{function.__qualname__} calls {name}(), which may depend on anything"
-            raise FingerprintError(found)
-        self.add_named("global", {name: known[name] for name in names.loaded if name in known}, names.taken)
-        for name in sorted(names.imported):
-            try:
-                module = importlib.import_module(name)
-            except (ImportError, ValueError) as error:
-                found = f"{function.__qualname__} imports {name!r}, which cannot be found from here"
-                raise FingerprintError(found) from error
-            self.add_module(module, names.taken)
+        try:
+            uses = find_uses(function.__code__, ChainMap(find_closed(function), known))
+        except (ImportError, ValueError) as error:
+            found = f"{function.__qualname__} imports what cannot be found from here ({error})"
+            raise FingerprintError(found) from error
+        # This package's own files are part of the course: they do not change from run to run.
+        if str(known.get("__name__")).partition(".")[0] != PACKAGE:
+            check_uses(function.__qualname__, uses, known)
+        self.add({name: known[name] for name in sorted(uses.loaded) if name in known})
+        self.add_values("imported", uses.imported)
 
-    def add_named(self, kind: str, values: Mapping[str, Any], taken: set[str]) -> None:
-        """Add what names stand for, in the names' order; of a module only the attributes that are taken."""
-        for name in sorted(values):
-            self.write(kind, name.encode())
-            if isinstance(values[name], types.ModuleType):
-                self.add_module(values[name], taken)
-            else:
-                self.add(values[name])
-
-    def add_module(self, module: types.ModuleType, taken: set[str]) -> None:
-        """Add a module: an installed one by its version, any other by the attributes that are taken of it."""
-        name = module.__name__
-        if is_installed(name):
-            self.add_installed(name, "")
+    def add_module(self, module: types.ModuleType) -> None:
+        """Add a module: an installed one by its version, any other by all that is in it (see `add_inner`)."""
+        if is_installed(module.__name__):
+            self.add_installed(module.__name__, "")
             return
-        self.write("module", name.encode())
-        wanted = {attribute for attribute in taken & set(vars(module)) if (name, attribute) not in self.taken}
-        self.taken |= {(name, attribute) for attribute in wanted}
-        self.add_named("attribute", {attribute: vars(module)[attribute] for attribute in wanted}, taken)
+        self.modules.append(module)
+        self.write("module", module.__name__.encode())
+        for name, value in sorted(vars(module).items()):
+            if not name.startswith("__") and not isinstance(value, types.ModuleType):
+                self.add_values("attribute", (name, value))
 
     def add_class(self, kind: type) -> None:
         """Add a class: an installed one by its version, any other by its bases and all that it defines."""
@@ -227,11 +261,8 @@ class Description:
             return
         self.add_values("class", (kind.__qualname__, type(kind), kind.__bases__))
         for name, value in vars(kind).items():
-            is_code = callable(value) or isinstance(value, classmethod | property)
-            # Data of Python's own, such as the documentation; and a cache of abstract classes.
-            if (is_code or not name.startswith("__")) and name not in ("_abc_impl", *ANNOTATIONS):
-                self.write("attribute", name.encode())
-                self.add(value)
+            if name not in NOTED:
+                self.add_values("attribute", (name, value))
 
     def add_built_in(self, value: Any) -> None:
         """Add what is written in C, by its name, its package's version, and what it is bound to."""
@@ -253,6 +284,8 @@ class Description:
         Raises:
             FingerprintError: pickle could not.
         """
+        if any(value is state for state in (random._inst, np.random.mtrand._rand, os.environ)):
+            raise FingerprintError(f"the {type(value).__name__} that all code shares {OUTSIDE}")
         if isinstance(value, nn.Module) and not isinstance(value, torch.jit.ScriptModule):
             self.add_values("network", (type(value), describe_module(value)))
             return
@@ -310,29 +343,72 @@ def find_closed(function: types.FunctionType) -> dict[str, Any]:
     return found
 
 
-class Names(NamedTuple):
-    """What code names: globals that it loads, modules that it imports, and all that it may take of them."""
+class Uses(NamedTuple):
+    """What code uses: globals that it loads, modules that it imports, and attributes that it takes.
+
+    An attribute is the module that it is taken of, None where that is no module or not known, and its name.
+    """
 
     loaded: set[str]
-    imported: set[str]
-    taken: set[str]
+    imported: list[types.ModuleType]
+    taken: list[tuple[types.ModuleType | None, str]]
 
 
-def find_names(code: types.CodeType) -> Names:
-    """Return what code names, functions and classes inside it included."""
-    # Words count too: `getattr(module, "name")` takes an attribute as well.
-    words = {constant for constant in code.co_consts if isinstance(constant, str)}
-    names = Names(set(), set(), words.union(code.co_names))
+def find_uses(code: types.CodeType, known: ChainMap) -> Uses:
+    """Return what code uses, functions and classes inside it included.
+
+    Args:
+        code: of a function.
+        known: what the names around it stand for.
+
+    Raises:
+        ImportError, ValueError: what it imports is not there.
+    """
+    uses, known = Uses(set(), [], []), ChainMap(dict.fromkeys(code.co_varnames), *known.maps)
+    value = source = before = None
     for instruction in dis.get_instructions(code):
-        if instruction.opname in LOADS:
-            names.loaded.add(instruction.argval)
-        elif instruction.opname == "IMPORT_NAME":
-            names.imported.add(instruction.argval)
+        operation, name = instruction.opname, instruction.argval
+        if operation == "IMPORT_NAME":
+            uses.imported.append(importlib.import_module(name))
+            if before is None:  # `import a.b` gives a; `from a.b import c` tells what it wants of a.b.
+                uses.imported.append(sys.modules[name.partition(".")[0]])
+            value = source = uses.imported[-1]
+        elif operation in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"):
+            owner = source if operation == "IMPORT_FROM" else value
+            owner = owner if isinstance(owner, types.ModuleType) else None
+            uses.taken.append((owner, name))
+            value = getattr(owner, name, None) if owner else None
+        elif operation in VARIABLES:
+            value = known.get(name)
+            uses.loaded.update({name} if operation in LOADS else ())
+        elif operation in ("STORE_FAST", "STORE_NAME", "STORE_DEREF"):
+            known[name] = value
+        elif operation != "PUSH_NULL":
+            value = None
+        before = name
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            for known, more in zip(names, find_names(constant), strict=True):
-                known |= more
-    return names
+            inner = find_uses(constant, known)
+            uses.loaded.update(inner.loaded)
+            uses.imported.extend(inner.imported)
+            uses.taken.extend(inner.taken)
+    return uses
+
+
+def check_uses(function: str, uses: Uses, known: Mapping[str, Any]) -> None:
+    """Raise FingerprintError if a function uses what its code does not show: files, or shared randomness."""
+    for name in sorted(uses.loaded):
+        value = known.get(name, getattr(builtins, name, None))
+        called = getattr(value, "__name__", name)
+        is_function = isinstance(value, (types.FunctionType, types.MethodType, *BUILT_IN))
+        if is_function and called in UNSEEN and is_installed(value.__module__):
+            raise FingerprintError(f"{function} calls {name}(), which {OUTSIDE}")
+    for owner, name in uses.taken:
+        if owner in (random, np.random):
+            if name != "default_rng" and not isinstance(getattr(owner, name, None), type):
+                raise FingerprintError(f"{function} uses {owner.__name__}.{name}, which {OUTSIDE}. {SEEDED}")
+        elif name in UNSEEN_ATTRIBUTES and (owner is None or is_installed(owner.__name__)):
+            raise FingerprintError(f"{function} uses .{name}, which {OUTSIDE}")
 
 
 def is_static(kind: type) -> bool:
@@ -356,10 +432,13 @@ def is_installed(module: str | None) -> bool:
     root = (module or "__main__").partition(".")[0]
     if root in (PACKAGE, "__main__"):
         return False
-    if root in sys.stdlib_module_names:
-        return True
     file = getattr(sys.modules.get(root), "__file__", None)
-    return file is not None and bool({"site-packages", "dist-packages"} & set(Path(file).parts))
+    if root in sys.stdlib_module_names and (file is None or not file.endswith(".py")):
+        return True
+    # A module of one's own may be called like one of Python's.
+    library = Path(os.__file__).parent
+    packages = {"site-packages", "dist-packages"}
+    return file is not None and (library in Path(file).parents or bool(packages & set(Path(file).parts)))
 
 
 def find_version(module: str) -> str:

@@ -103,7 +103,9 @@ def fit(
         FingerprintWarning: nothing is stored, for something that decides the run cannot be looked into.
     """
     keep_freed_memory()
-    rates = [lr * (schedule(epoch) if schedule else 1.0) for epoch in range(epochs)]
+    # 1 and 1.0 are the same run.
+    lr, momentum, weight_decay = float(lr), float(momentum), float(weight_decay)
+    rates = [float(lr * (schedule(epoch) if schedule else 1.0)) for epoch in range(epochs)]
     with exact_arithmetic(), memory_advice(max(part.batch_size for part in (train, validation) if part)):
         model.to(train.device)
         terms = Loss(loss, class_weights, train.device)

@@ -1,5 +1,6 @@
 """Models as ONNX: the same answers as PyTorch's, everything needed inside the file, and friendly refusals."""
 
+import importlib.metadata
 import json
 import sys
 
@@ -132,6 +133,21 @@ def test_the_export_is_kept_until_the_weights_or_the_code_change(models, files, 
     monkeypatch.setattr(type(model.network), "forward", lambda self, images: self.linear(images))
     speed_up(model)
     assert exported == [kept, kept]
+
+
+def test_the_exporter_and_its_packages_are_part_of_an_export(models, monkeypatch):
+    codes, version = [export.describe(models["mini_network"])["code"]], importlib.metadata.version
+    for package in ("onnx", "onnxscript"):
+        with monkeypatch.context() as changed:
+            changed.setattr(
+                importlib.metadata,
+                "version",
+                lambda name, package=package: version(name) + (name == package) * "1",
+            )
+            codes.append(export.describe(models["mini_network"])["code"])
+    monkeypatch.setattr(export, "quiet_exporter", lambda: None)
+    codes.append(export.describe(models["mini_network"])["code"])
+    assert len(set(codes)) == 4
 
 
 def test_without_onnxruntime_pytorch_answers(models, monkeypatch):

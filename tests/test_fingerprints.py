@@ -1,6 +1,7 @@
 """What a stored run is recognised by: the same for the same values and code, in any process."""
 
 import functools
+import importlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 from test_training import make_batches, make_model
 from torch import nn
 
@@ -144,19 +146,56 @@ def test_a_constant_of_the_augmentation_is_part_of_it(monkeypatch, name, value, 
     assert name_it() != before
 
 
-def test_what_a_function_takes_of_a_module_is_part_of_it():
+def test_a_module_counts_by_all_that_is_in_it_and_its_own_modules_by_what_is_named():
     module = ModuleType("changes")
-    module.factor, module.other, module.inner = 2, 3, ModuleType("inner")
-    module.inner.offset, module.inner.back = 1, module
+    module.factor, module.inner, module.unused = 2, ModuleType("inner"), ModuleType("unused")
     source = "lambda x: changes.factor * x + getattr(changes.inner, 'offset')"
     closed = eval(f"(lambda changes: {source})", {})(module)
     for function in (eval(source, {"changes": module}), closed):
-        module.other, module.inner.offset = 3, 1
+        module.other, module.unused.value = 3, 1
+        module.inner.offset, module.inner.back = 1, module
         before = fingerprint(function)
-        module.other = 4
+        module.unused.value = 2
         assert fingerprint(function) == before
-        module.inner.offset = 2
-        assert fingerprint(function) != before
+        for owner, name in ((module, "other"), (module.inner, "offset")):
+            setattr(owner, name, 4)
+            after = fingerprint(function)
+            assert after != before
+            before = after
+
+
+HANDED_ON = (
+    "def brighten(x): return x * lab.sub.GAIN\ndef noise(x): return x + lab.sub.NOISE\n"
+    "def augment(x): return noise(brighten(x))",
+    "def shake(x, settings): return x + settings.NOISE\ndef augment(x): return shake(x, lab.sub)",
+    "def shake(x, settings): return x + settings.sub.NOISE\ndef augment(x): return shake(x, lab)",
+    "def augment(x):\n    import lab.sub\n    return lab.CLEAR + lab.sub.NOISE",
+    "def augment(x):\n    from lab.sub import NOISE\n    from lab import CLEAR\n    return NOISE + CLEAR",
+)
+
+
+@pytest.mark.parametrize("source", HANDED_ON)
+def test_a_module_is_part_of_a_function_however_it_gets_there(monkeypatch, source):
+    lab, sub = ModuleType("lab"), ModuleType("lab.sub")
+    lab.sub, lab.CLEAR, lab.__path__, sub.GAIN, sub.NOISE = sub, 0, [], 1, 0.1
+    monkeypatch.setitem(sys.modules, "lab", lab)
+    monkeypatch.setitem(sys.modules, "lab.sub", sub)
+    defined = {"lab": lab}
+    exec(source, defined)
+    before = fingerprint(defined["augment"])
+    sub.NOISE = 0.2
+    changed = fingerprint(defined["augment"])
+    lab.CLEAR = 1
+    assert len({before, changed, fingerprint(defined["augment"])}) == 3
+
+
+def test_functions_that_call_each_other_may_be_many():
+    source = "\n".join(f"def f{i}(x): return f{i + 1}(x) + {i}" for i in range(500))
+    defined = {"f500": abs}
+    exec(source, defined)
+    before = fingerprint(defined["f0"])
+    exec("def f500(x): return x", defined)
+    assert fingerprint(defined["f0"]) != before
 
 
 def test_two_lambdas_are_two_and_one_written_again_is_the_same():
@@ -200,9 +239,99 @@ def test_what_cannot_be_looked_into_is_refused(hidden):
         fingerprint(lambda: hidden)
 
 
-def test_code_that_may_read_anything_is_refused():
+# What code must not depend on, and where it has it from.
+OUTSIDE = {
+    "open('strength.txt').read()": "",
+    "vars()": "",
+    "np.load('strength.npy')": "import numpy as np",
+    "Path('strength.txt').read_text()": "from pathlib import Path",
+    "Path('strength.txt').read_bytes()": "from pathlib import Path",
+    "os.environ['STRENGTH']": "import os",
+    "environ['STRENGTH']": "from os import environ",
+    "getenv('STRENGTH')": "from os import getenv",
+    "importlib.import_module('strength')": "import importlib",
+    "torch.set_default_dtype(torch.float64)": "import torch",
+    "np.random.normal()": "import numpy as np",
+    "[np.random.rand() for _ in x]": "import numpy as np",
+    "shared.seed(0)": "import numpy.random as shared",
+    "rand()": "from numpy.random import rand",
+    "random.uniform(0, 1)": "import random",
+    "uniform(0, 1)": "from random import uniform",
+}
+
+
+@pytest.mark.parametrize("above", [True, False], ids=["imported above", "imported inside"])
+@pytest.mark.parametrize("code", OUTSIDE)
+def test_code_that_depends_on_what_it_does_not_show_is_refused(code, above):
+    lines = [OUTSIDE[code], "def augment(x):"] if above else ["def augment(x):", f"    {OUTSIDE[code]}"]
+    defined = {}
+    exec("\n".join([*lines, f"    return {code}"]), defined)
+    with pytest.raises(FingerprintError, match="anything outside the code"):
+        fingerprint(defined["augment"])
+
+
+def test_randomness_with_a_seed_of_its_own_is_not_refused():
+    imports = "import random, torch, numpy as np"
+    code = "np.random.default_rng(0).random(), random.Random(0).uniform(0, 1), torch.rand(1), x.eval()"
+    defined = {}
+    exec(f"{imports}\ndef augment(x): return {code}", defined)
+    assert fingerprint(defined["augment"])
+
+
+def test_open_is_refused_in_a_notebook_too():
+    shell = InteractiveShell()
+    shell.run_cell("def augment(x): return open('strength.txt').read()")
+    assert "open" in shell.user_ns
     with pytest.raises(FingerprintError, match=r"calls open\(\)"):
-        fingerprint(lambda: open("strength.txt", encoding="utf-8"))  # noqa: SIM115
+        fingerprint(shell.user_ns["augment"])
+    shell.run_cell("def open(name): return name\ndef augment(x): return open('strength')")
+    assert fingerprint(shell.user_ns["augment"])
+
+
+def test_torchs_default_type_is_part_of_everything():
+    before = fingerprint(1)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert fingerprint(1) != before
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_data_of_a_class_counts_whatever_it_is_called():
+    names = []
+    for value in (1, 2):
+        defined = {}
+        exec(f"class Noise:\n    __strength__ = {value}", defined)
+        names.append(fingerprint(defined["Noise"]))
+    assert names[0] != names[1]
+
+
+def test_a_module_named_like_one_of_pythons_is_not_pythons(monkeypatch, tmp_path):
+    source = "STRENGTH = 1\ndef shake(x): return x * STRENGTH\n"
+    (tmp_path / "profile.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "profile", raising=False)
+    profile = importlib.import_module("profile")
+    monkeypatch.setitem(sys.modules, "profile", profile)
+    before = fingerprint(profile.shake)
+    profile.STRENGTH = 2
+    assert fingerprint(profile.shake) != before
+
+
+def test_documentation_decides_nothing():
+    names = []
+    for text in ("", "'Shake.'", "'Shake it.'"):
+        defined = {}
+        exec(f"def shake(x):\n    {text}\n    return x + 1, 'word'", defined)
+        names.append(fingerprint(defined["shake"]))
+    assert len(set(names)) == 1
+
+
+def test_whole_numbers_are_the_same_settings(tmp_path):
+    for number in (int, float):
+        settings = {"lr": number(1), "momentum": number(0), "weight_decay": number(0)}
+        fit(make_model(), make_batches(), None, 1, **settings, checkpoint=tmp_path, progress=False)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_run_that_cannot_be_named_is_trained_and_not_stored(tmp_path):
