@@ -143,7 +143,7 @@ def find_shared_persons(layout: Layout) -> Iterator[DataError]:
             first_split, first_name = home.setdefault(person, (split, name))
             if first_split != split:
                 found = f"{person} is in {first_split} ({first_name}) and in {split} ({name})"
-                fix = "Keep a person in one split: networks know faces again. persons.txt can say who is who"
+                fix = "Keep a person in one split: networks recognise faces. persons.txt can say who is who"
                 yield DataError(layout.root / f"{split}.txt", found, fix)
 
 
