@@ -22,6 +22,7 @@ from elfw_helpers.mask_doubts import (
     RENAMINGS,
     find_lacking,
     find_misfit,
+    find_misfits,
     find_oddity,
     measure_renamings,
     share_zones,
@@ -114,9 +115,7 @@ def look_at(layout: Layout, name: str) -> Look | DataError:
     return examine(image, mask, layout.listed.get(name), coloured)
 
 
-def examine(
-    image: Image.Image, mask: np.ndarray | None, listed: int | None, coloured: bool = False
-) -> Look:
+def examine(image: Image.Image, mask: np.ndarray | None, listed: int | None, coloured: bool = False) -> Look:
     """Note what the audit needs of one face.
 
     Args:
@@ -198,7 +197,9 @@ def find_doubtful_masks(layout: Layout, looks: dict[str, Look]) -> Iterator[Data
     masked = {name: look for name, look in looks.items() if look.shares is not None}
     doubts: dict[tuple[str, str], list[str]] = {}
     renamed = find_renamed_masks({name: look.gains for name, look in masked.items()})
-    lacking = find_lacking({name: look.zones for name, look in masked.items()})
+    zones = {name: look.zones for name, look in masked.items()}
+    lacking = find_lacking(zones)
+    misfits = find_misfits({name: look.misfit for name, look in masked.items()}, list(zones.values()))
     for name, look in masked.items():
         if name in renamed:
             mistake = RENAMINGS[renamed[name]]
@@ -208,10 +209,10 @@ def find_doubtful_masks(layout: Layout, looks: dict[str, Look]) -> Iterator[Data
             doubts.setdefault(look.oddity, []).append(name)
         elif name in lacking:
             doubts.setdefault(NO_BACKGROUND, []).append(name)
-        if look.misfit:
-            moved = "moved" in look.misfit
+        if name in misfits:
+            moved = "moved" in misfits[name]
             cause = "ELFW version 1 had displaced masks" if moved else "EXIF may turn the photo alone"
-            doubt = f"the mask would fit better {look.misfit}", f"Look at both; {cause}"
+            doubt = f"the mask would fit better {misfits[name]}", f"Look at both; {cause}"
             doubts.setdefault(doubt, []).append(name)
     for (found, fix), names in doubts.items():
         yield DataError(layout.masks[names[0]], found + and_more(names), fix)
@@ -234,7 +235,8 @@ def find_renamed_masks(gains: dict[str, np.ndarray]) -> dict[str, int]:
 
 def describe(audit: Audit, most: int = 20) -> str:
     """Return the audit as text: counts, files passed over, problems and suspects, at most `most` of each."""
-    lines = [f"{audit.layout.root}: {count_images(len(audit.layout.images))}, {len(audit.looks)} of them readable"]
+    seen = count_images(len(audit.layout.images))
+    lines = [f"{audit.layout.root}: {seen}, {len(audit.looks)} of them readable"]
     if audit.looks:
         lines.extend(describe_faces(audit))
     passed_over = audit.layout.passed_over

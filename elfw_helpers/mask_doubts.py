@@ -21,6 +21,8 @@ DISPLACED = 0.04
 # ... puts its outline on edges stronger by this factor, or turning it by that one. Turns are fewer than
 # moves, so chance finds a better one less often: of 2,980 right masks none by over 1.08.
 STRONGER, STRONGER_TURNED = 1.2, 1.1
+# Chance finds more of a short outline: below this number of cells, about that of a whole face, more is asked.
+LONG_OUTLINE = 600
 
 TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "turned by 90 degrees counter-clockwise": np.rot90,
@@ -64,9 +66,11 @@ ZONES = np.array(
 GAIN_OF_FOLDER, GAIN_OF_FEW, GAIN_OF_MASK = 0.3, 0.6, 1.8
 # By how much the share of background must fall from the outermost cells to the middle, and that of skin rise.
 CONTRAST = 0.1
-# Close crops of a right face can lack background. Its absence is doubtful where this share of a folder of
-# three masks or more lacks it, or where background covers that share of the outermost cells of the folder.
-MOST_LACKING, FEW_MASKS, ROOMY = 0.75, 3, 0.6
+# In ELFW's framing, background covers this share of the outermost cells of a folder's masks, on average. In
+# another framing, a few doubtful masks are no news: a misfit must be shared by over a third of the masks,
+# and a close crop can lack background, so three quarters of at least three masks must.
+USUAL_FRAMING = (0.6, 0.95)
+SHARED_MISFIT, MOST_LACKING, FEW_MASKS = 1 / 3, 0.75, 3
 
 
 class Renaming(NamedTuple):
@@ -139,8 +143,10 @@ def find_misfit(edges: np.ndarray, mask: np.ndarray) -> str | None:
     turned = {name: measure_fit(edges, turn(outline)) for name, turn in TURNS.items()}
     best = max(turned, key=turned.__getitem__)
     right, down, moved = find_best_move(edges, outline)
-    moves = np.hypot(right, down) >= DISPLACED * GRID and moved > STRONGER * as_it_is
-    if turned[best] > STRONGER_TURNED * as_it_is and not (moves and moved > turned[best]):
+    luck = max(1.0, np.sqrt(LONG_OUTLINE / outline.sum()))
+    moves = np.hypot(right, down) >= DISPLACED * GRID and moved / as_it_is - 1 > (STRONGER - 1) * luck
+    turns = turned[best] / as_it_is - 1 > (STRONGER_TURNED - 1) * luck
+    if turns and not (moves and moved > turned[best]):
         return best
     return f"moved {right / GRID:+.0%} of the width right, {down / GRID:+.0%} down" if moves else None
 
@@ -225,22 +231,42 @@ def shows_face(shares: np.ndarray) -> bool:
     return bool(outermost[0] - middle[0] > CONTRAST and middle[1] - outermost[1] > CONTRAST)
 
 
-def find_lacking(zones: dict[str, np.ndarray]) -> list[str]:
+def is_framed_as_usual(zones: list[np.ndarray]) -> bool:
+    """Tell whether masks are framed as ELFW's are, by how much background lies along their edges.
+
+    Args:
+        zones: a folder's, as `share_zones` returns them.
+    """
+    least, most = USUAL_FRAMING
+    return bool(least < np.mean([shares[0, 0] for shares in zones]) < most)
+
+
+def find_lacking(zones: dict[str, np.ndarray]) -> set[str]:
     """Return the masks of a folder that have no background and should have some, by name.
 
     Args:
         zones: by name, as `share_zones` returns them.
     """
-    lacking = [name for name, shares in zones.items() if not shares[:, 0].any()]
-    outermost = np.array([shares[0] for shares in zones.values()])
-    if not lacking or outermost[:, 0].mean() > ROOMY:
+    lacking = {name for name, shares in zones.items() if not shares[:, 0].any()}
+    if not lacking or is_framed_as_usual(list(zones.values())):
         return lacking
     if len(lacking) < MOST_LACKING * len(zones):
-        return []
+        return set()
     if len(zones) >= FEW_MASKS:
         return lacking
     # Hair can surround the face of a close crop; skin and rarer classes hardly do.
-    return [name for name in lacking if zones[name][0, 2] < 0.5]
+    return {name for name in lacking if zones[name][0, 2] < 0.5}
+
+
+def find_misfits(misfits: dict[str, str | None], zones: list[np.ndarray]) -> dict[str, str]:
+    """Return the misfits of a folder that are no chance of its framing, by name.
+
+    Args:
+        misfits: by name, as `find_misfit` returns them.
+        zones: as `share_zones` returns them.
+    """
+    found = {name: misfit for name, misfit in misfits.items() if misfit}
+    return found if len(found) > SHARED_MISFIT * len(misfits) or is_framed_as_usual(zones) else {}
 
 
 def find_oddity(mask: np.ndarray, shares: np.ndarray) -> tuple[str, str] | None:
