@@ -195,6 +195,8 @@ def find_suspects(layout: Layout, looks: dict[str, Look]) -> Iterator[DataError]
 def find_doubtful_masks(layout: Layout, looks: dict[str, Look]) -> Iterator[DataError]:
     """Yield a suspect for each doubt about masks, however many it is about."""
     masked = {name: look for name, look in looks.items() if look.shares is not None}
+    if not masked:
+        return
     doubts: dict[tuple[str, str], list[str]] = {}
     renamed = find_renamed_masks({name: look.gains for name, look in masked.items()})
     zones = {name: look.zones for name, look in masked.items()}
