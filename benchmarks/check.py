@@ -2,7 +2,7 @@
 
 Masks that are valid in form are made wrong on purpose, all of a folder in the same way. Folders are drawn at
 random from the faces of one set, with masks as they are (right) and with each mistake; a mistake counts as
-found when a suspect names it.
+found when a suspect names it. Right masks are also looked at in other framings than that of the set.
 
     python benchmarks/check.py [--real FOLDER] [--folders 400]
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,11 @@ def rename(*meant: int) -> Change:
     return lambda mask: np.array(meant)[mask]
 
 
+def fill_background(index: int) -> Change:
+    """Return what stores the background of a mask as another class."""
+    return lambda mask: np.where(mask == 0, index, mask)
+
+
 def shake(mask: np.ndarray, resample: Image.Resampling) -> np.ndarray:
     """Return a mask that was resized to 7 / 8 and back."""
     picture = Image.fromarray(mask)
@@ -47,7 +53,10 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     "blue background": (lambda mask: np.where(mask == 0, 4, mask), "stored as sunglasses: LFW"),
     "background and skin exchanged": (rename(1, 0, 2, 3, 4, 5, 6), "and skin exchanged"),
     "skin and hair exchanged": (rename(0, 2, 1, 3, 4, 5, 6), "and hair exchanged"),
-    "no background": (lambda mask: np.where(mask == 0, 5, mask), "no background"),
+    **{
+        f"background stored as {PIXEL_CLASSES[index]}": (fill_background(index), "no background")
+        for index in (1, 2, 3, 5, 6)
+    },
     "one class": (np.zeros_like, "all of it is background"),
     "ids smoothed": (lambda mask: shake(mask, Image.Resampling.BILINEAR), "smoothed"),
     "resized by nearest (right)": (lambda mask: shake(mask, Image.Resampling.NEAREST), "smoothed"),
@@ -58,10 +67,26 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     "mirrored top to bottom": (np.flipud, "top to bottom"),
 }
 
+# Right photos with their masks, cropped or with a black margin: left, top, right and bottom edge, in widths.
+WHOLE = (0, 0, 1, 1)
+FRAMINGS = {
+    "right, inner 3 / 4": (1 / 8, 1 / 8, 7 / 8, 7 / 8),
+    "right, inner 5 / 8": (3 / 16, 3 / 16, 13 / 16, 13 / 16),
+    "right, inner 1 / 2": (1 / 4, 1 / 4, 3 / 4, 3 / 4),
+    "right, margin of 1 / 4": (-1 / 4, -1 / 4, 5 / 4, 5 / 4),
+    "right, margin of 1 / 2": (-1 / 2, -1 / 2, 3 / 2, 3 / 2),
+    "right, upper 5 / 8": (0, 0, 1, 5 / 8),
+}
 
-def look_at(faces: FaceFolder, index: int, change: Change | None) -> Look | None:
+
+def look_at(
+    faces: FaceFolder, index: int, change: Change | None, framing: tuple[float, ...] = WHOLE
+) -> Look | None:
     """Return what `elfw check` sees of a face whose mask is changed; None if that is not possible."""
     image, mask = faces.read(index)
+    if framing != WHOLE:
+        box = tuple(round(edge * image.width) for edge in framing)
+        image, mask = image.crop(box), np.asarray(Image.fromarray(mask).crop(box))
     if change is not None:
         mask = np.ascontiguousarray(change(mask), np.uint8)
     if mask.max() >= len(PIXEL_CLASSES) or mask.shape != (image.height, image.width):
@@ -88,11 +113,11 @@ def report(root: Path, folders: int) -> None:
     faces = FaceFolder(root)
     print(f"\n{root}: {len(faces)} faces, {folders} folders of each size", flush=True)
     print(f"{'':<32}" + "".join(f"{size:>8}" for size in SIZES))
-    rows = {"right, suspected of anything": (None, "the mask"), **MISTAKES}
-    for name, (change, said) in rows.items():
-        looks = in_parallel(
-            lambda index, change=change: look_at(faces, index, change), range(len(faces)), name
-        )
+    rows = {"right": (None, "the mask", WHOLE)}
+    rows |= {name: (None, "the mask", framing) for name, framing in FRAMINGS.items()}
+    rows |= {name: (change, said, WHOLE) for name, (change, said) in MISTAKES.items()}
+    for name, (change, said, framing) in rows.items():
+        looks = in_parallel(partial(look_at, faces, change=change, framing=framing), range(len(faces)), name)
         shares = measure_shares([look for look in looks if look], said, folders)
         print(f"{name:<32}" + "".join(f"{share:8.1%}" for share in shares), flush=True)
 

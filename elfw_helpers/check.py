@@ -12,14 +12,17 @@ from PIL import Image
 
 from elfw_helpers.datasets import in_parallel
 from elfw_helpers.errors import DataError
-from elfw_helpers.images import read_pair
+from elfw_helpers.images import is_coloured, read_pair
 from elfw_helpers.labels import ATTRIBUTES, PIXEL_CLASSES, attribute_from_mask
-from elfw_helpers.layout import Layout, and_more, fill_layout, find_root
+from elfw_helpers.layout import PERSONS_FILE, Layout, and_more, fill_layout, find_root
 from elfw_helpers.mask_doubts import (
+    GAIN_OF_FEW,
     GAIN_OF_FOLDER,
     GAIN_OF_MASK,
     RENAMINGS,
+    find_lacking,
     find_misfit,
+    find_misfits,
     find_oddity,
     measure_renamings,
     share_zones,
@@ -30,6 +33,8 @@ from elfw_helpers.origins import COPY, MANIFEST, source_of
 # Root mean square difference of two 16 x 16 thumbnails, in gray levels, below which they show one photo:
 # on real photos the nearest two differ by over 20, one saved twice (other size, other quality) by under 2.
 THUMBNAIL, SAME_PHOTO = 16, 4.0
+
+NO_BACKGROUND = "the mask has no background", "Look at it, and at how it was made: background is class 0"
 
 
 @dataclass
@@ -44,6 +49,7 @@ class Look:
         relabelled: labels.txt says something else than the mask.
         oddity: what no mask of a face shows, and what to do about it; None if nothing.
         misfit: how the mask must be turned or moved to fit the image; None if it fits as it is.
+        zones: shares of the classes in three zones of the mask, or None without a mask.
         gains: how much likelier each of RENAMINGS makes the mask, or None without a mask.
     """
 
@@ -54,6 +60,7 @@ class Look:
     relabelled: bool = False
     oddity: tuple[str, str] | None = None
     misfit: str | None = None
+    zones: np.ndarray | None = None
     gains: np.ndarray | None = None
 
 
@@ -102,18 +109,20 @@ def look_at(layout: Layout, name: str) -> Look | DataError:
     """Read one face and note what the audit needs of it, or return what is wrong with its files."""
     try:
         image, mask = read_pair(layout.images[name], layout.masks.get(name))
+        coloured = mask is not None and is_coloured(layout.masks[name])
     except DataError as error:
         return error
-    return examine(image, mask, layout.listed.get(name))
+    return examine(image, mask, layout.listed.get(name), coloured)
 
 
-def examine(image: Image.Image, mask: np.ndarray | None, listed: int | None) -> Look:
+def examine(image: Image.Image, mask: np.ndarray | None, listed: int | None, coloured: bool = False) -> Look:
     """Note what the audit needs of one face.
 
     Args:
         image: RGB.
         mask: uint8 [H, W], class ids, of the image's size; None without masks.
         listed: class index by labels.txt; None without one.
+        coloured: the mask was stored in colours, not in class ids.
     """
     tiny = image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     thumbnail = np.asarray(tiny, np.float32).ravel()
@@ -122,6 +131,7 @@ def examine(image: Image.Image, mask: np.ndarray | None, listed: int | None) -> 
     ruled = attribute_from_mask(mask)
     shares = np.bincount(mask.ravel(), minlength=len(PIXEL_CLASSES)) / mask.size
     edges, small = shrink(image, mask)
+    zones = share_zones(small)
     return Look(
         size=image.size,
         attribute=ruled if listed is None else listed,
@@ -130,7 +140,8 @@ def examine(image: Image.Image, mask: np.ndarray | None, listed: int | None) -> 
         relabelled=listed is not None and listed != ruled,
         oddity=find_oddity(mask, shares),
         misfit=find_misfit(edges, small),
-        gains=measure_renamings(share_zones(small)),
+        zones=zones,
+        gains=measure_renamings(zones, coloured),
     )
 
 
@@ -184,8 +195,13 @@ def find_suspects(layout: Layout, looks: dict[str, Look]) -> Iterator[DataError]
 def find_doubtful_masks(layout: Layout, looks: dict[str, Look]) -> Iterator[DataError]:
     """Yield a suspect for each doubt about masks, however many it is about."""
     masked = {name: look for name, look in looks.items() if look.shares is not None}
+    if not masked:
+        return
     doubts: dict[tuple[str, str], list[str]] = {}
     renamed = find_renamed_masks({name: look.gains for name, look in masked.items()})
+    zones = {name: look.zones for name, look in masked.items()}
+    lacking = find_lacking(zones)
+    misfits = find_misfits({name: look.misfit for name, look in masked.items()}, list(zones.values()))
     for name, look in masked.items():
         if name in renamed:
             mistake = RENAMINGS[renamed[name]]
@@ -193,10 +209,12 @@ def find_doubtful_masks(layout: Layout, looks: dict[str, Look]) -> Iterator[Data
             doubts.setdefault(doubt, []).append(name)
         elif look.oddity:
             doubts.setdefault(look.oddity, []).append(name)
-        if look.misfit:
-            moved = "moved" in look.misfit
+        elif name in lacking:
+            doubts.setdefault(NO_BACKGROUND, []).append(name)
+        if name in misfits:
+            moved = "moved" in misfits[name]
             cause = "ELFW version 1 had displaced masks" if moved else "EXIF may turn the photo alone"
-            doubt = f"the mask would fit better {look.misfit}", f"Look at both; {cause}"
+            doubt = f"the mask would fit better {misfits[name]}", f"Look at both; {cause}"
             doubts.setdefault(doubt, []).append(name)
     for (found, fix), names in doubts.items():
         yield DataError(layout.masks[names[0]], found + and_more(names), fix)
@@ -212,14 +230,15 @@ def find_renamed_masks(gains: dict[str, np.ndarray]) -> dict[str, int]:
         return {}
     table = np.stack(list(gains.values()))
     best = int(table.mean(0).argmax())
-    if table[:, best].mean() > GAIN_OF_FOLDER:
+    if table[:, best].mean() > GAIN_OF_FOLDER + GAIN_OF_FEW / len(table):
         return dict.fromkeys(gains, best)
     return {name: int(gain.argmax()) for name, gain in gains.items() if gain.max() > GAIN_OF_MASK}
 
 
 def describe(audit: Audit, most: int = 20) -> str:
     """Return the audit as text: counts, files passed over, problems and suspects, at most `most` of each."""
-    lines = [f"{audit.layout.root}: {len(audit.layout.images)} images, {len(audit.looks)} of them readable"]
+    seen = count_images(len(audit.layout.images))
+    lines = [f"{audit.layout.root}: {seen}, {len(audit.looks)} of them readable"]
     if audit.looks:
         lines.extend(describe_faces(audit))
     passed_over = audit.layout.passed_over
@@ -243,10 +262,17 @@ def describe_faces(audit: Audit) -> Iterator[str]:
     yield f"  attributes  {count_attributes(looks.values())}"
     yield from describe_pixels(looks)
     persons = len(set(layout.persons.values()))
-    yield f"  persons     {persons}, {layout.persons_from} (persons.txt can say who is on each)"
+    told = layout.persons_from == f"by {PERSONS_FILE}"
+    remark = "" if told else f" ({PERSONS_FILE} can say who is on each)"
+    yield f"  persons     {persons}, {layout.persons_from}{remark}"
     for split, names in layout.splits.items():
         shares = count_attributes(looks[name] for name in names if name in looks)
-        yield f"  {split:<11} {len(names)} images: {shares}"
+        yield f"  {split:<11} {count_images(len(names))}: {shares}"
+
+
+def count_images(count: int) -> str:
+    """Return a number of images in words."""
+    return f"{count} image" if count == 1 else f"{count} images"
 
 
 def count_attributes(looks: Iterable[Look]) -> str:
@@ -264,5 +290,5 @@ def describe_pixels(looks: dict[str, Look]) -> Iterator[str]:
     for index, name in enumerate(PIXEL_CLASSES):
         column = shares[:, index]
         lead = "pixels" if index == 0 else ""
-        shown = f"{column.mean():6.1%} of the pixels, in {np.count_nonzero(column)} images"
+        shown = f"{column.mean():6.1%} of the pixels, in {count_images(np.count_nonzero(column))}"
         yield f"  {lead:<11} {name:<15} {shown}"

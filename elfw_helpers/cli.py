@@ -29,6 +29,8 @@ def check(arguments: argparse.Namespace) -> int:
     audit = check_folder(arguments.folder)
     print(describe(audit))
     if audit.problems:
+        if arguments.sheet:
+            print(f"{arguments.sheet} was not drawn: mend the problems first", file=sys.stderr)
         return 1
     if arguments.sheet:
         write_sheet(sheet_of_folder(FaceFolder(arguments.folder)), arguments.sheet)

@@ -219,6 +219,16 @@ def read_pair(image_path: Path, mask_path: Path | None) -> tuple[Image.Image, np
     return image, mask
 
 
+def is_coloured(path: Path) -> bool:
+    """Tell whether a mask is stored in colours, not as one channel of class ids.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    with open_image(path) as image:
+        return image.mode != "L"
+
+
 def check_ids(path: Path, ids: np.ndarray) -> np.ndarray:
     """Return one-channel class ids unchanged, or raise DataError for an id that is no class."""
     if ids.max() < len(PIXEL_CLASSES):

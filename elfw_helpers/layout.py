@@ -362,7 +362,7 @@ def find_persons(layout: Layout, names: Names, report: Report) -> None:
     layout.persons = dict(zip(images, persons_of(sources), strict=True))
     named = list(layout.persons.values()) != sources
     layout.persons_from = (
-        "by names like First_Last_0001 or person_0001_0001" if named else "one an image, by its name"
+        "by names like First_Last_0001 or person_0001_0001" if named else "one per image, by its name"
     )
     if layout.origins:
         layout.persons_from += f", copies by their sources in {MANIFEST}"

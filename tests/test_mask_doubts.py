@@ -3,13 +3,16 @@
 benchmarks/check.py measures the same on whole sets and on folders of five sizes.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from elfw_helpers.check import check_folder
+from elfw_helpers.check import check_folder, examine, find_doubtful_masks
 from elfw_helpers.datasets import FaceFolder
 from elfw_helpers.labels import encode_colours
+from elfw_helpers.layout import Layout
 from elfw_helpers.mask_doubts import find_misfit, shrink
 from elfw_helpers.paths import project_folder
 
@@ -47,7 +50,11 @@ CHANGES = {
         lambda mask: np.array([1, 0, 2, 3, 4, 5, 6], np.uint8)[mask],
         "background and skin exchanged",
     ),
-    "no background": (lambda mask: np.where(mask == 0, 5, mask), "the mask has no background"),
+    "background as skin": (lambda mask: np.where(mask == 0, 1, mask), "the mask has no background"),
+    "background as hair": (lambda mask: np.where(mask == 0, 2, mask), "the mask has no background"),
+    "background as beard": (lambda mask: np.where(mask == 0, 3, mask), "the mask has no background"),
+    "background as wearable": (lambda mask: np.where(mask == 0, 5, mask), "the mask has no background"),
+    "background as mouth-mask": (lambda mask: np.where(mask == 0, 6, mask), "the mask has no background"),
     "one class": (np.zeros_like, "no face: all of it is background"),
     "ids smoothed": (lambda mask: smooth(smooth(mask, 112), 128), "the mask seems smoothed"),
     "turned left": (np.rot90, "turned by 90 degrees clockwise"),
@@ -72,6 +79,35 @@ def test_three_faces_are_enough_to_suspect_their_masks_of(kind, embedded, tmp_pa
         assert found == []
     else:
         assert any(said in suspect and "(and 2 more" in suspect for suspect in found)
+
+
+@pytest.mark.parametrize("instead", [1, 3, 6])
+def test_a_single_mask_without_background_is_told_as_such(instead, embedded):
+    for place in range(0, 2280, 120):
+        image, mask = embedded.read(place)
+        doubts = doubts_about([(image, np.where(mask == 0, instead, mask).astype(np.uint8))])
+        assert not any("begin at 1" in doubt or "exchanged" in doubt for doubt in doubts), place
+
+
+def doubts_about(pairs):
+    """Return what is suspected of images and their masks, as one folder."""
+    looks = {str(place): examine(image, mask, None) for place, (image, mask) in enumerate(pairs)}
+    layout = Layout(Path(), masks={name: Path(name) for name in looks})
+    return [suspect.found for suspect in find_doubtful_masks(layout, looks)]
+
+
+@pytest.mark.parametrize("edge", [1 / 8, 3 / 16, -1 / 4, -1 / 2])
+def test_right_masks_cropped_or_with_a_margin_are_not_suspected(edge, embedded):
+    box = [round(share * 128) for share in (edge, edge, 1 - edge, 1 - edge)]
+    pairs = [embedded.read(place) for place in range(0, 2280, 57)]
+    cropped = [(image.crop(box), np.asarray(Image.fromarray(mask).crop(box))) for image, mask in pairs]
+    for first in range(0, 40, 10):
+        assert doubts_about(cropped[first : first + 10]) == []
+
+
+def test_masks_in_colours_are_not_suspected_of_ids_from_1(embedded, tmp_path):
+    root = write_folder(tmp_path / "set", embedded, [0, 700, 2100], lambda mask: mask + 1)
+    assert not any("begin at 1" in suspect.found for suspect in check_folder(root).suspects)
 
 
 def test_colours_stored_in_the_order_of_opencv_are_suspected(embedded, tmp_path):
