@@ -89,7 +89,7 @@ def test_the_course_function_is_found(key, cells):
         ['def wilson(correct, total):\n    """As wilson_interval, by hand: \\d."""\n    # wilson_interval\n'],
         ["def wilson(c, t):\n    wilson_interval = c / t\n    return wilson_interval, 1"],
         ["def wilson(c, t):\n    for wilson_interval in (1, 2): pass\n    return lambda: wilson_interval"],
-        ["def wilson(wilson_interval, *t, z: wilson_interval = 1) -> wilson_interval:\n    return wilson_interval"],
+        ["def wilson(wilson_interval, z: wilson_interval) -> wilson_interval:\n    return wilson_interval"],
         ["def wilson(c, t):\n    low: wilson_interval = c\n    return low"],
         ["def wilson(c, t):\n    def wilson_interval():\n        return c\n    return wilson_interval()"],
         ["wilson = lambda wilson_interval, t: wilson_interval / t"],
@@ -133,7 +133,10 @@ def test_a_package_that_was_ruled_out_is_found(key):
         "!a \\\n" * 38_000 + "=",
         "!a\n" * 60_000 + "=",
         "wilson = " + "lambda a: [" * 90 + "a, " * 60_000 + "]" * 90,
-        "def wilson():\n" + "".join(f"{' ' * i}def f{i}(a{i}):\n" for i in range(1, 95)) + " " * 95 + "a1," * 60_000,
+        "".join(f"{' ' * i}def f{i}(a{i}):\n" for i in range(95))
+        + " " * 95
+        + "a1," * 60_000
+        + "\nwilson = f0",
     ],
     ids=range(24),
 )

@@ -14,8 +14,8 @@ COURSE = "elfw_helpers"
 MOST_CODE = 200_000  # characters of all cells together; what students write has some thousands
 DEEPEST = 8  # dots of a name
 LONGEST = 200  # characters of an imported name, and of what a flag names
-# With its continued lines. [ \t], never \s: over many blank lines, that would take for ever. So does IPython's own
-# reading, which begins anew after every magic: a minute for 300 of them in 200 KB.
+# With its continued lines. [ \t], never \s: over many blank lines, that would take for ever. So would
+# IPython's reading, which begins anew after every magic: more than a minute for 300 of them in 120 KB.
 MAGIC = re.compile(r"^([ \t]*)(?:[%!]|\w[\w, \t]*=[ \t]*[%!])(?:.*\\\n)*.*$", re.MULTILINE)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # What has variables of its own.
@@ -118,7 +118,7 @@ def _find_makers(statement: ast.stmt, definitions: Collection[str]) -> set[str]:
 
 
 def _read_names(tree: ast.AST) -> Iterator[str]:
-    """Yield the names that code reads from outside of itself, dotted as far as they are; annotations aside."""
+    """Yield the names that code reads from outside, dotted as far as they are; annotations aside."""
     waiting: list[tuple[ast.AST, tuple[set[str], ...]]] = [(tree, ())]
     while waiting:
         node, bound = waiting.pop()
