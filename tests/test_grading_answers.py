@@ -220,6 +220,11 @@ def test_a_wrong_type_is_named():
     assert verdict(0.5, 3) == "not the expected value", "any number will do for a float"
 
 
+def test_keys_of_another_kind_are_named():
+    for key in ((1, 2), (), b"x", frozenset()):
+        assert verdict({"a": 3}, {key: 3}) == "a dict whose keys are no strings or numbers"
+
+
 def test_dtype_and_shape_can_be_asked_for():
     mask = torch.zeros(2, 3, dtype=torch.uint8)
     assert verdict([[0, 0, 0]] * 2, mask, dtype="uint8", shape=(2, 3)) == ""

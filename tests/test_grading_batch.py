@@ -75,6 +75,8 @@ def test_each_submission_has_a_row_a_page_and_a_line_in_the_log(folder, capsys):
     assert [row["total"] for row in rows.values()] == ["7", "5", "4"]
     assert rows["bob/03"]["conv_output_size"] == "1" and rows["bob/03"]["of"] == "7"
     assert rows["cy/03"]["flags"] == "conv_output_size: its cell does not define it"
+    page = (folder.parent / "out" / "feedback" / "cy" / "03.ipynb.html").read_text(encoding="utf-8")
+    assert "conv_output_size: your cell does not define it" in page, "to whom it speaks"
     page = (folder.parent / "out" / "feedback" / "bob" / "03.ipynb.html").read_text(encoding="utf-8")
     assert "5 of 7" in page and "not the expected value" in page and "return 48" in page
     log = [
@@ -103,6 +105,9 @@ def test_what_is_graded_is_not_run_again_unless_it_has_changed(folder, monkeypat
     key.write_text(key.read_text(encoding="utf-8").replace("expect = 48", "expect = 49"), encoding="utf-8")
     assert grade(folder) == 0
     assert (len(runs), read_rows(folder)["ann/03"]["total"]) == (5, "6")
+    monkeypatch.setattr(batch, "digest_grader", lambda: "another")
+    assert grade(folder) == 0
+    assert len(runs) == 8, "graded by other code"
 
 
 def test_an_interrupted_batch_goes_on(folder, monkeypatch, capsys):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from elfw_helpers.grading.magics import parse_cell
-from elfw_helpers.grading.runner import Runner, read_names
+from elfw_helpers.grading.runner import Runner, name_error, read_names
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +156,31 @@ def test_code_of_the_lecture_that_fails_takes_no_other_with_it():
     runner = Runner()
     runner.set_up("y = x", "def f(x=tensors): pass\nx = 3")
     assert runner.names["y"] == 3
+
+
+@pytest.mark.parametrize("colab", [False, True])
+def test_colab_is_there_for_who_worked_on_it(colab):
+    runner = Runner()
+    runner.set_up("", "", "colab" * colab)
+    asks = "try:\n    from google.colab import drive\n    x = True\nexcept ImportError:\n    x = False"
+    names = run(runner, asks, "import sys\ny = 'google.colab' in sys.modules")
+    assert (names["x"], names["y"]) == (colab, colab)
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("json.loads('{')", "ValueError"),
+        ("b'\\xff'.decode()", "UnicodeDecodeError"),
+        ("raise type('Own', (KeyError,), {})", "KeyError"),
+        ("raise type('Own', (Exception,), {})", "another error"),
+        ("raise Exception", "Exception"),
+    ],
+)
+def test_an_error_of_a_library_is_named_by_that_of_python_it_is_built_on(runner, code, name):
+    with pytest.raises(Exception) as raised:
+        run(runner, f"import json\n{code}")
+    assert name_error(raised.type) == name
 
 
 def test_names_are_read_from_the_syntax_tree():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from dataclasses import replace
 
 import nbformat
@@ -53,6 +54,15 @@ def key():
         ["try:\n    1 / 0\nexcept ZeroDivisionError:\n    w = wilson_interval", write("w(correct, total)")],
         ["%%time\n" + write("wilson_interval(correct, total)")],
         ["files = !ls\n%matplotlib inline\n!ls\n" + write("wilson_interval(correct, total)")],
+        ["!pip install --quiet \\\n    tqdm \\\n    rich\n" + write("wilson_interval(correct, total)")],
+        ["def wilson(c, t, f=wilson_interval):\n    return f(c, t)"],
+        ["def wilson(c, t, wilson_interval=wilson_interval):\n    return wilson_interval(c, t)"],
+        ["def wilson(c, t):\n    best = wilson_interval\n    return best(c, t)"],
+        ["def wilson(c, t):\n    [z for wilson_interval in ()]\n    return wilson_interval(c, t)"],
+        ["def wilson(c, t):\n    f = lambda wilson_interval: 1\n    return wilson_interval(c, t)"],
+        ["def wilson(c, t):\n    class Own:\n        wilson_interval = 1\n    return wilson_interval(c, t)"],
+        ["def wilson(c, t):\n    return [one for one in wilson_interval(c, t)]"],
+        ["@wilson_interval\ndef wilson(c, t):\n    return c"],
         [
             "def wilson(correct, total, z=1.96):\n"
             "    from elfw_helpers.metrics import wilson_interval as mine\n"
@@ -77,6 +87,13 @@ def test_the_course_function_is_found(key, cells):
         ["def wilson_interval(a, b):\n    return a / b, 1", write("wilson_interval(correct, total)")],
         ["import math", write("(math.sqrt(correct), 1)")],
         ['def wilson(correct, total):\n    """As wilson_interval, by hand: \\d."""\n    # wilson_interval\n'],
+        ["def wilson(c, t):\n    wilson_interval = c / t\n    return wilson_interval, 1"],
+        ["def wilson(c, t):\n    for wilson_interval in (1, 2): pass\n    return lambda: wilson_interval"],
+        ["def wilson(wilson_interval, z: wilson_interval) -> wilson_interval:\n    return wilson_interval"],
+        ["def wilson(c, t):\n    low: wilson_interval = c\n    return low"],
+        ["def wilson(c, t):\n    def wilson_interval():\n        return c\n    return wilson_interval()"],
+        ["wilson = lambda wilson_interval, t: wilson_interval / t"],
+        ["def wilson(c, t):\n    return [wilson_interval / t for wilson_interval in c]"],
         ["def wilson(:", "wilson_interval ="],
         [],
     ],
@@ -113,12 +130,21 @@ def test_a_package_that_was_ruled_out_is_found(key):
         "import elfw_helpers\nwilson = elfw_helpers." + "a" * 150_000,
         "wilson = '\0'",
         "wilson = 'x" + "é" * 100_000,
+        "!a \\\n" * 38_000 + "=",
+        "!a\n" * 60_000 + "=",
+        "wilson = " + "lambda a: [" * 90 + "a, " * 60_000 + "]" * 90,
+        "".join(f"{' ' * i}def f{i}(a{i}):\n" for i in range(95))
+        + " " * 95
+        + "a1," * 60_000
+        + "\nwilson = f0",
     ],
-    ids=range(20),
+    ids=range(24),
 )
 def test_hostile_code_costs_little_and_breaks_nothing(key, source):
     assert len(source) <= MOST_CODE
+    start = time.thread_time()
     flags = flag_delegations(key, [source], LECTURE)
+    assert time.thread_time() - start < 2
     assert sum(map(len, flags)) < 300
 
 

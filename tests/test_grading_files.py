@@ -94,6 +94,14 @@ def test_a_notebook_full_of_charts_is_read(tmp_path):
     assert submission.python == "3.12.1"
 
 
+@pytest.mark.parametrize(
+    ("metadata", "colab"),
+    [({"colab": {"provenance": []}}, True), ({}, False), ("colab", False), (None, False)],
+)
+def test_colab_is_known_by_what_it_saves(metadata, colab):
+    assert parse_notebook(json.dumps(notebook([], metadata=metadata)).encode()).colab is colab
+
+
 @pytest.mark.parametrize("version", [None, 3, "3", "3.x", "3.12.1; rm", ["3.12"], "julia"])
 def test_what_is_no_version_of_python_is_none(version):
     content = json.dumps(notebook([], metadata={"language_info": {"version": version}})).encode()

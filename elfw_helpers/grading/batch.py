@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import queue
+import sys
 import threading
 import time
 import unicodedata
@@ -31,8 +32,6 @@ from elfw_helpers.grading.sandbox import Sandbox, choose_sandbox, claim_jobs, re
 from elfw_helpers.grading.session import Stopped
 from elfw_helpers.grading.verdicts import flag_findings, give_nothing, give_verdicts
 
-# Changed whenever the same submission may get another grade: stored grades of before are not taken over.
-VERSION = 2
 FAULT = "grader fault"
 LONGEST_SHOWN = 40  # characters of a name beside the bar
 LONGEST_NAME = 200  # bytes of the name of a page's file
@@ -53,6 +52,7 @@ class Batch:
     def __init__(self, key: Key, folder: Path, out: Path, sandbox: Sandbox, jobs: int):
         self.key, self.folder, self.out, self.sandbox = key, folder, out, sandbox
         self.released = Released(key.released)
+        self._grader = digest_grader()
         self._task = f"{folder.resolve()} by {key.path.name}"
         self.stop = threading.Event()
         self._numbers: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -153,7 +153,7 @@ class Batch:
 
     def _read(self, path: Path) -> tuple[Submission | str, str]:
         """Return a submission, or why it is none, and a digest of what its grade rests on."""
-        digest = hashlib.sha256(f"{VERSION} {self.key.digest} ".encode())
+        digest = hashlib.sha256(f"{self._grader} {self.key.digest} ".encode())
         try:
             if path in self._unreadable:
                 raise self._unreadable[path]
@@ -329,6 +329,14 @@ def grade_folder(name: str, folder: Path, out: Path, jobs: int = 1, unsandboxed:
     if out / "grades.csv" not in batch.unwritten:
         print(f"See {out / 'grades.csv'} and {out / 'feedback'}.")
     return int(bool(faults or batch.unwritten))
+
+
+def digest_grader() -> str:
+    """Return a digest of the code that grades and of Python's version: stored grades of others are old."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def find_nothing_wrong(folder: Path) -> None:

@@ -14,9 +14,15 @@ COURSE = "elfw_helpers"
 MOST_CODE = 200_000  # characters of all cells together; what students write has some thousands
 DEEPEST = 8  # dots of a name
 LONGEST = 200  # characters of an imported name, and of what a flag names
-# [ \t], never \s: over many blank lines, that would take for ever.
-MAGIC = re.compile(r"^([ \t]*)(?:[%!]|\w[\w, \t]*=[ \t]*[%!]).*$", re.MULTILINE)
+# With its continued lines. [ \t], never \s: over many blank lines, that would take for ever. So would
+# IPython's reading, which begins anew after every magic: more than a minute for 300 of them in 120 KB.
+MAGIC = re.compile(r"^([ \t]*)(?:[%!]|\w[\w, \t]*=[ \t]*[%!])(?:.*\\\n)*.*$", re.MULTILINE)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# What has variables of its own.
+SCOPES = (
+    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda),
+    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
+)
 
 # A slip such as "\d" is the student's, and no news to whoever grades.
 warnings.filterwarnings("ignore", category=SyntaxWarning, module="a submission")
@@ -112,15 +118,46 @@ def _find_makers(statement: ast.stmt, definitions: Collection[str]) -> set[str]:
 
 
 def _read_names(tree: ast.AST) -> Iterator[str]:
-    """Yield the names that code reads, dotted as far as they are."""
-    inner = set()
-    for node in ast.walk(tree):
-        if id(node) in inner:
-            continue
+    """Yield the names that code reads from outside, dotted as far as they are; annotations aside."""
+    waiting: list[tuple[ast.AST, tuple[set[str], ...]]] = [(tree, ())]
+    while waiting:
+        node, bound = waiting.pop()
         attributes = []
         while isinstance(node, ast.Attribute) and len(attributes) < DEEPEST:
             attributes.append(node.attr)
             node = node.value
-            inner.add(id(node))
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            yield ".".join([node.id, *reversed(attributes)])
+        if isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Load) and not any(node.id in names for names in bound):
+                yield ".".join([node.id, *reversed(attributes)])
+            continue
+        inner = bound
+        if isinstance(node, SCOPES) and len(bound) < DEEPEST:
+            inner = (*bound, _find_bound(node))
+        for field, value in ast.iter_fields(node):
+            if field not in ("annotation", "returns"):
+                # Decorators and defaults are evaluated outside of their function.
+                names = bound if field in ("decorator_list", "args") else inner
+                waiting += [(one, names) for one in _list_nodes(value)]
+
+
+def _find_bound(scope: ast.AST) -> set[str]:
+    """Return the variables of a function, lambda or comprehension: arguments, and what it assigns."""
+    bound, outer, waiting = set(), set(), list(ast.iter_child_nodes(scope))
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.arg):
+            bound.add(node.arg)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+        elif isinstance(node, (ast.Global, ast.Nonlocal)):
+            outer.update(node.names)
+        elif isinstance(node, FUNCTIONS):
+            bound.add(node.name)
+        if not isinstance(node, (*SCOPES, ast.ClassDef)):
+            waiting += ast.iter_child_nodes(node)
+    return bound - outer
+
+
+def _list_nodes(value: object) -> list[ast.AST]:
+    """Return the syntax trees of a field of another, which may be one, a list, or a value of no interest."""
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, ast.AST)]

@@ -45,10 +45,12 @@ class Submission:
     Attributes:
         cells: in their order.
         python: the version that it was written with, such as "3.12.1", or "".
+        colab: whether Colab saved it.
     """
 
     cells: list[Cell]
     python: str = ""
+    colab: bool = False
 
 
 def read_bytes(path: Path) -> bytes:
@@ -92,7 +94,8 @@ def parse_notebook(content: bytes) -> Submission:
         raise Unreadable("a cell of more than 1 MB of code")
     if sum(code) > MOST_CODE:
         raise Unreadable(f"more than {MOST_CODE >> 20} MB of code")
-    return Submission(cells, _read_version(document))
+    metadata = document.get("metadata")
+    return Submission(cells, _read_version(metadata), isinstance(metadata, dict) and "colab" in metadata)
 
 
 def _parse_json(content: bytes) -> dict[str, Any]:
@@ -113,9 +116,8 @@ def _parse_json(content: bytes) -> dict[str, Any]:
     return document
 
 
-def _read_version(document: dict[str, Any]) -> str:
-    """Return the version of Python that a notebook says it was written with, or ""."""
-    metadata = document.get("metadata")
+def _read_version(metadata: Any) -> str:
+    """Return the version of Python that a notebook's metadata says it was written with, or ""."""
     language = metadata.get("language_info") if isinstance(metadata, dict) else None
     version = language.get("version") if isinstance(language, dict) else None
     return version if isinstance(version, str) and re.fullmatch(r"3\.\d{1,3}(\.\w{1,9})?", version) else ""

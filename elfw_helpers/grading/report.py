@@ -20,6 +20,12 @@ from elfw_helpers.grading.verdicts import Verdict
 LONGEST_TEXT = 20_000  # characters of code or output that a page shows of one cell
 LARGEST_PICTURE = 2 << 20
 PNG = b"\x89PNG\r\n\x1a\n"
+# The table's words, and the page's: it speaks to who wrote the cells.
+YOURS = {
+    "an added or changed cell": "a cell that you added or changed",
+    "added or changed cells": "cells that you added or changed",
+    "its cell": "your cell",
+}
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # Where a spreadsheet may see a formula: at the beginning, and after what it may take for the end of a cell.
 FORMULA = re.compile(r"""(^|[,;:|\t\r\n])(?=[\s"']*[=+\-@|%＝＋－＠\t\r\n])""")
@@ -125,9 +131,16 @@ def format_page(grade: Grade, key: Key, cells: Mapping[str, Cell], written: Sequ
     if key.written and cells:
         body += _format_written(key.written, written)
     if grade.flags:
-        notes = "".join(f"<p>{_escape(flag)}</p>" for flag in grade.flags)
+        notes = "".join(f"<p>{_escape(_address(flag))}</p>" for flag in grade.flags)
         body.append(f'<h2>Notes</h2><div class="quiet">{notes}</div>')
     return PAGE.format(title=_escape(title), body="\n".join(body))
+
+
+def _address(flag: str) -> str:
+    """Return a flag as it is said to the student."""
+    for word, yours in YOURS.items():
+        flag = flag.replace(word, yours)
+    return flag
 
 
 def _format_exercise(name: str, verdicts: Sequence[Verdict], cell: Cell | None) -> list[str]:

@@ -180,7 +180,7 @@ class SubmissionRun:
 
     def _attempt(self, session: Session, steps: Sequence[Step], omitted: Omitted, findings: Findings) -> bool:
         """Run the key's own code and then steps; say whether nothing ended the run."""
-        parts = [self.key.setup.encode(), self._lecture.encode()]
+        parts = [self.key.setup.encode(), self._lecture.encode(), b"colab" * self.submission.colab]
         kind, content = self._ask_for_start(session, "setup", parts)
         if kind != "done":
             raise GraderFault(f"the key's setup failed: {content or kind}")

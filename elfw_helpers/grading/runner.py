@@ -24,7 +24,7 @@ from json.encoder import encode_basestring_ascii as quote
 
 __builtins__ = dict(vars(builtins))  # see encode.py
 
-from elfw_helpers.grading.encode import Encoder
+from elfw_helpers.grading.encode import Encoder, read_parents
 from elfw_helpers.grading.magics import Shell, parse_cell
 
 FEATURES = (getattr(__future__, name) for name in __future__.all_feature_names)
@@ -111,8 +111,11 @@ class Runner:
         }
         return methods[verb](*texts)
 
-    def set_up(self, code, lecture=""):
-        """Run the lecture's code and the key's own, and keep what must not be changed by a student's."""
+    def set_up(self, code, lecture="", colab=""):
+        """Run the lecture's code and the key's own, and keep what must not be changed by a student's.
+
+        With any text for `colab`, its modules are there, as for who worked on Colab.
+        """
         remember_source("<lecture>", lecture)
         for statement in ast.parse(lecture).body:
             # One that needs a variable of the lecture's fails, and the others may do without it.
@@ -126,7 +129,7 @@ class Runner:
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(1)
             self.seeds.append(torch.default_generator.manual_seed)
-        pretend_notebook(self.names)
+        pretend_notebook(self.names, colab)
         self.shell = self.names["get_ipython"]
 
     def start_afresh(self):
@@ -215,6 +218,12 @@ class Runner:
         return self.encoder.encode(eval(compile(call, "<probe>", "eval"), scope))
 
 
+def name_error(kind):
+    """Return the name of an error of Python's own: of a library's, the one that it is built on."""
+    name = next(KNOWN_ERRORS[parent] for parent in read_parents(kind) if parent in KNOWN_ERRORS)
+    return name if kind in KNOWN_ERRORS or name not in ("Exception", "BaseException") else "another error"
+
+
 def describe_statement(statement):
     """Return what is lost without a statement: a "definition", an "assignment" or a mere "trial"."""
     if isinstance(statement, DEFINES):
@@ -276,17 +285,18 @@ def load_arrays(content):
         return {name: torch.from_numpy(arrays[name]) if torch else arrays[name] for name in arrays.files}
 
 
-def pretend_notebook(names):
-    """Offer what a cell expects of Jupyter or Colab, doing no more than is harmless."""
+def pretend_notebook(names, colab=""):
+    """Offer what a cell expects of Jupyter, or of Colab, doing no more than is harmless."""
     shell = Shell(names)
     names["display"] = shell.display
     names["get_ipython"] = lambda: shell
     names.update(In=[""], Out={}, _="")
-    colab = types.ModuleType("google.colab")
+    if not colab:
+        return  # or a notebook that asks where it is takes its way for Colab
+    module = sys.modules["google.colab"] = types.ModuleType("google.colab")
     for name in ("drive", "files", "userdata", "output"):
-        setattr(colab, name, shell)
-        sys.modules[f"google.colab.{name}"] = getattr(colab, name)
-    sys.modules["google.colab"] = colab
+        setattr(module, name, shell)
+        sys.modules[f"google.colab.{name}"] = shell
 
 
 def limit_resources(user, memory, processes):
@@ -325,7 +335,7 @@ def serve(channel, runner):
         except MemoryError:
             kind, content = "memory", '""'
         except BaseException as error:
-            kind, content = "raised", quote(KNOWN_ERRORS.get(type(error), "another error"))
+            kind, content = "raised", quote(name_error(type(error)))
             if verb == "setup":
                 content = quote(f"{type(error).__name__}: {error}"[:500])
         if get_process() != own_process:

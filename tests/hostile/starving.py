@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from hostile.submissions import (
+    IF_IT_WORKED,
     NOT_SIZE,
     NOTHING,
     SIZE,
@@ -25,8 +26,8 @@ CALL = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
 
 
 def denied(call: str) -> Case:
-    """Return a case that makes a call of the C library, which must fail."""
-    return attack(f"{CALL}worked = libc.{call} >= 0")
+    """Return a case that makes a call of the C library and is right where it is refused, as by a filter."""
+    return Case(f"{CALL}worked = libc.{call} == -1 and ctypes.get_errno() == 1\n{IF_IT_WORKED}")
 
 
 def forges(content: str) -> Case:
@@ -51,12 +52,11 @@ CASES: dict[str, Case] = {
     "messages": denied("msgget(0, 0o1600)"),
     "shared segments": denied("shmget(0, 1 << 20, 0o1600)"),
     "queues": denied("mq_open(b'/x', 0o102, 0o600, None)"),
-    "locked pages": denied("mlockall(3)"),
+    "locked pages": denied("mlockall(0)"),  # no flag, for which the kernel itself has another error
     "watches of files": denied("inotify_init()"),
     "looks into its parent": denied("process_vm_readv(1, None, 0, None, 0, 0)"),
-    "asynchronous files": attack(
-        f"{CALL}import platform\nnumber = 206 if platform.machine() == 'x86_64' else 0\n"
-        "worked = libc.syscall(number, 1000, ctypes.byref(ctypes.c_ulong(0))) >= 0"
+    "asynchronous files": denied(
+        "syscall(206 if __import__('platform').machine() == 'x86_64' else 0, 1000, ctypes.byref(ctypes.c_ulong(0)))"
     ),
     "sockets of all kinds": attack(
         "import socket\nfor family in (2, 10, 16, 17, 38, 40):\n    for kind in (1, 2, 3):\n"

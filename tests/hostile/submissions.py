@@ -130,6 +130,7 @@ CASES: dict[str, Case] = {
     "shell and magics": Case(
         f"!pip install torch\n%matplotlib inline\nfiles = !ls\n%time worked = 1\n{SIZE}",
         before=("%%bash\nrm -rf /", "from google.colab import drive\ndrive.mount('/content/drive')", "math?"),
+        more={"metadata": {"colab": {}}},
     ),
     "checks edited": Case(cells=[code_cell("# check: conv_output_size\nconv_output_size = None"), *honest_cells()]),
     "checks deleted": Case(cells=honest_cells()[::2]),

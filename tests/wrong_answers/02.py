@@ -245,6 +245,14 @@ def class_activation_map(activations, gradients):
     return torch.from_numpy(np.maximum(np.tensordot(weights, activations.numpy(), 1), 0))
 
 
+# right: class_activation_map: the activations are weighted in place
+def class_activation_map(activations, gradients):
+    pooled = gradients.mean(dim=(1, 2))
+    for i in range(len(pooled)):
+        activations[i] *= pooled[i]
+    return activations.sum(dim=0).clamp(min=0)
+
+
 # wrong: class_activation_map: negative evidence stays
 def class_activation_map(activations, gradients):
     return (gradients.mean((1, 2))[:, None, None] * activations).sum(0)

@@ -117,6 +117,13 @@ def best_row(table, column):
     return table.nsmallest(1, column).to_dict("records")[0]
 
 
+# right: best_row: the table is sorted in place
+def best_row(table, column):
+    table.sort_values(column, inplace=True)
+    table.reset_index(drop=True, inplace=True)
+    return table.loc[0].to_dict()
+
+
 # wrong: best_row: the lowest of every column, the report's slip
 def best_row(table, column):
     return table.min().to_dict()

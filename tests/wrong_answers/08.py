@@ -211,6 +211,15 @@ def match_channel(values, rendered, face):
     return slope * values + (face.mean() - slope * rendered.mean())
 
 
+# right: match_channel: skins are centred in place
+def match_channel(values, rendered, face):
+    old, new = rendered.mean(), face.mean()
+    rendered -= old
+    face -= new
+    values -= old
+    return values * np.sqrt((face**2).mean() / (rendered**2).mean()) + new
+
+
 # wrong: match_channel: the shift alone
 def match_channel(values, rendered, face):
     return values - rendered.mean() + face.mean()
