@@ -195,6 +195,7 @@ def test_names_are_read_from_the_syntax_tree():
     assert read('x = f"{math.e:{torch}}" + "# ATTRIBUTES"')[2] == {"math", "torch", "ATTRIBUTES"}
     assert read("class A(torch.nn.Module):\n    'math'\n    import math") == [{"A"}, {"torch"}, {"torch"}]
     assert read("%time f(math)")[2] == {"math"} and read("%%time\nf = math")[0] == {"f"}
+    assert read("import os.path, math as m\ndel f\nx = 1\ndel x") == [{"os", "m", "x"}, set(), set()]
     for source in ("retrun math", "x = '\0'", "(" * 10_000, "-" * 100_000 + "1"):
         assert read(source) == [set()] * 3
 

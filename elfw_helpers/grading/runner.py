@@ -244,17 +244,15 @@ def read_names(source, wanted):
 
 def find_names(statements, text):
     """Return the names that some code makes at its outermost level, and all global ones that it reads."""
+    nodes = list(ast.walk(ast.Module(statements, [])))
+    named = {(getattr(node, "asname", None) or getattr(node, "name", None)) for node in nodes}
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    stored = {name.partition(".")[0] for name in named if isinstance(name, str)}
+    stored |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
     try:
         scopes = [symtable.symtable(text, "<cell>", "exec")]
     except SyntaxError:  # Python 3.14 knows no `await` here: all names then, of functions too
-        nodes = list(ast.walk(ast.Module(statements, [])))
-        made = {node.name for node in nodes if isinstance(node, FUNCTIONS)}
-        made |= {
-            (node.asname or node.name).partition(".")[0] for node in nodes if isinstance(node, ast.alias)
-        }
-        found = [node for node in nodes if isinstance(node, ast.Name)]
-        made |= {node.id for node in found if isinstance(node.ctx, ast.Store)}
-        return made, {node.id for node in found if isinstance(node.ctx, ast.Load)}
+        return stored, {node.id for node in names if isinstance(node.ctx, ast.Load)}
     outer, read = scopes[0].get_symbols(), set()
     made = {symbol.get_name() for symbol in outer if symbol.is_assigned() or symbol.is_imported()}
     for scope in scopes:  # which grows
@@ -262,7 +260,7 @@ def find_names(statements, text):
         found = [symbol for symbol in scope.get_symbols() if symbol.is_global()]
         read |= {symbol.get_name() for symbol in found if symbol.is_referenced()}
         made |= {symbol.get_name() for symbol in found if symbol.is_assigned()}
-    return made, read
+    return made & stored, read  # to symtable, `del x` makes x
 
 
 def find_stubs(statements):
