@@ -91,19 +91,18 @@ class Shell:
 
     def run_line_magic(self, magic_name, line="", *_, **__):
         """Do what `%magic_name line` does, where that is of use here."""
-        name = magic_name
-        if name in TRANSPARENT:
+        if magic_name in TRANSPARENT:
             return self.run_code(OPTIONS.sub("", line))
-        if name == "run":
+        if magic_name == "run":
             return self._run_file(line.split())
-        if name in ("env", "set_env"):
+        if magic_name in ("env", "set_env"):
             return _set_variable(line.strip())
-        if name in ("sx", "system"):
+        if magic_name in ("sx", "system"):
             return self.getoutput(line)
-        if name == "cd":
+        if magic_name == "cd":
             with contextlib.suppress(OSError):
                 os.chdir(os.path.expanduser(line.strip().strip("'\"") or "~"))
-        return os.getcwd() if name == "pwd" else None
+        return os.getcwd() if magic_name == "pwd" else None
 
     def run_cell_magic(self, magic_name, line="", cell=""):
         """Do what `%%magic_name line` does with a cell."""
