@@ -112,8 +112,11 @@ class SubmissionRun:
             if self._left <= 0:
                 break
             alone, others = Findings(), set(self.exercises).difference(step.exercises)
+            omitted = self._omitted.but_for(step, others)
+            # Not what ended a run itself, such as processes that it left behind.
+            omitted.steps |= {one for one in self.findings.deaths if one.exercises and one is not step}
             with self._open() as session:
-                if self._attempt(session, self.plan.steps, self._omitted.but_for(step, others), alone):
+                if self._attempt(session, self.plan.steps, omitted, alone):
                     del self.findings.deaths[step]
                     self.findings.answers |= alone.answers
 
