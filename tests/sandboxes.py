@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from elfw_helpers.errors import ElfwError
+from elfw_helpers.grading.runner import Runner
 from elfw_helpers.grading.sandbox import choose_sandbox
+from elfw_helpers.grading.session import Session
 
 
 def explain_lack() -> str:
@@ -21,3 +25,15 @@ def explain_lack() -> str:
 LACK = explain_lack()
 SANDBOXED = not LACK
 needs_sandbox = pytest.mark.skipif(not SANDBOXED, reason=LACK)
+
+
+def run_cell(runner: Runner, source: str) -> None:
+    """Run a cell in this process, statement by statement, as far as it goes."""
+    for place in range(len(json.loads(runner.open_cell(source)))):
+        runner.run_statement(place)
+
+
+def ask_for_cell(session: Session, source: str, seconds: float = 30) -> tuple[str, str]:
+    """Run a cell in a session, statement by statement; return the answer to the last."""
+    _, kinds = session.ask("open", [source.encode(), b""], seconds)
+    return [session.ask("statement", [str(place).encode()], seconds) for place in range(len(kinds))][-1]

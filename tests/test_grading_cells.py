@@ -6,6 +6,7 @@ import json
 import sys
 
 import pytest
+from sandboxes import run_cell
 
 from elfw_helpers.grading.magics import parse_cell
 from elfw_helpers.grading.runner import Runner, name_error, read_names
@@ -33,7 +34,7 @@ def runner(tmp_path, monkeypatch) -> Runner:
 def run(runner: Runner, *cells: str) -> dict:
     """Run cells and return the names that there are then."""
     for cell in cells:
-        runner.run_cell(cell)
+        run_cell(runner, cell)
     return runner.names
 
 
@@ -63,6 +64,9 @@ def run(runner: Runner, *cells: str) -> dict:
         "async def three():\n    yield 3\n[x] = [y async for y in three()]",
         "3\nx = _",
         "display(3)\nx = 3",
+        "get_ipython().run_cell_magic(magic_name='time', line='', cell='x = 3')",
+        "cell = 'x = 3'\nget_ipython().run_cell_magic('time', '', cell)",
+        "get_ipython().run_cell_magic('time', '', cell='x = 3')",
         "from IPython import get_ipython\nget_ipython().run_line_magic('time', 'x = 3')\n%matplotlib inline",
     ],
 )
@@ -91,6 +95,9 @@ def test_magics_have_values(runner, tmp_path):
     assert (names["lines"], names["lines"].n, names["items"]["a"].s) == (["3 3", "two"], "3 3\ntwo", "x")
     assert (names["tried"], names["here"], names["gone"]) == ("a b", str(tmp_path), [])
     assert names["out"].stdout == ""
+    assert run(runner, "%%capture --no-stderr out\nprint(3)")["out"].stdout == ""
+    names = run(runner, "xs = [1, 2]\nsize = !echo {len(xs)} {xs[-1]}\nlast = !echo 3 4 | awk '{print $2}'")
+    assert (names["size"], names["last"]) == (["2 2"], ["4"])
     assert (
         run(runner, "import os\ntoo = os.environ.pop('ELFW_TOO') + os.environ.pop('ELFW_TRIED')")["too"]
         == "ca b"
@@ -138,10 +145,30 @@ def test_statements_run_one_by_one(runner):
     assert runner.names["x"] == 3
 
 
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("try:\n    import math\nexcept ImportError:\n    math = None", "definition"),
+        ("with open('x') as stream:\n    def f(): pass", "definition"),
+        ("match 1:\n    case 1:\n        class A: pass", "definition"),
+        ("for name in 'ab':\n    table[name] = 1", "assignment"),
+        ("total += 1", "assignment"),
+        ("(one := 1)", "assignment"),
+        ("if True:\n    print(3)", "trial"),
+        ("[x for x in range(3)]", "trial"),
+        ("run(lambda: (y := 3))", "trial"),
+    ],
+)
+def test_what_a_statement_makes_inside_is_not_lost_as_a_trial(statement, kind):
+    assert json.loads(Runner().open_cell(statement)) == [kind]
+
+
 def test_of_a_check_only_what_a_student_added_is_run(runner):
     check = "# check: f\ntrial = gone()\nassert f() == 3"
     kinds = runner.open_cell(f"# check: f\nimport math\nx = 3\n{check}\nprint(x)", check)
     assert json.loads(kinds) == ["definition", "assignment"]
+    nested = "if True:\n    def f(): return 3\nassert f()\nf()"
+    assert json.loads(runner.open_cell(f"{check}\n{nested}", check)) == ["definition"]
 
 
 def test_an_answer_that_needs_what_is_further_down_is_given_when_asked_again(runner):
@@ -188,15 +215,31 @@ def test_names_are_read_from_the_syntax_tree():
         return [set(names) for names in json.loads(read_names(source, {"math", "torch", "ATTRIBUTES"}))]
 
     assert read("def f(x, y=math.pi):\n    global z\n    z = [torch for torch in x]") == [
-        {"f"}, {"f", "z"}, {"math"}, {"math"},
+        {"f", "z"}, {"math"}, {"math"},
     ]  # fmt: skip
-    assert read('x = f"{math.e:{torch}}" + "# ATTRIBUTES"')[3] == {"math", "torch", "ATTRIBUTES"}
-    assert read("class A(torch.nn.Module):\n    'math'\n    import math") == [
-        {"A"},
-        {"A"},
-        {"torch"},
-        {"torch"},
-    ]
-    assert read("%time f(math)")[3] == {"math"} and read("%%time\nf = math")[1] == {"f"}
+    assert read('x = f"{math.e:{torch}}" + "# ATTRIBUTES"')[2] == {"math", "torch", "ATTRIBUTES"}
+    assert read("class A(torch.nn.Module):\n    'math'\n    import math") == [{"A"}, {"torch"}, {"torch"}]
+    assert read("%time f(math)")[2] == {"math"} and read("%%time\nf = math")[0] == {"f"}
+    assert read("import os.path, math as m\ndel f\nx = 1\ndel x") == [{"os", "m", "x"}, set(), set()]
     for source in ("retrun math", "x = '\0'", "(" * 10_000, "-" * 100_000 + "1"):
-        assert read(source) == [set()] * 4
+        assert read(source) == [set()] * 3
+
+
+def test_names_are_read_where_symtable_knows_no_await(monkeypatch):
+    def refuse(*arguments):
+        raise SyntaxError("'await' outside function")
+
+    monkeypatch.setattr("symtable.symtable", refuse)
+    source = "import os.path\nasync def f(): return math.pi\nx = await f()"
+    assert json.loads(read_names(source, {"math"})) == [["f", "os", "x"], ["math"], ["math"]]
+
+
+def test_a_deeper_recursion_that_a_student_allows_stays_allowed(runner):
+    limit = sys.getrecursionlimit()
+    try:
+        run(runner, "import sys\nsys.setrecursionlimit(20_000)\ndef f(n=2000): return n and f(n - 1)")
+        assert runner.probe("f", "", "f()", b"") == '["int",0]'
+        run(runner, "sys.setrecursionlimit(100)", "def g(n=500): return n and g(n - 1)")
+        assert runner.probe("g", "", "g()", b"") == '["int",0]'
+    finally:
+        sys.setrecursionlimit(limit)

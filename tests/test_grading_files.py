@@ -151,7 +151,7 @@ def test_of_marked_cells_the_last_that_defines_the_name_counts(course, below):
 
 
 def test_a_definition_in_a_check_goes_before_a_draft_above(course):
-    cells = honest_cells(conv_output_size="def conv_output_size(*numbers):\n    raise NotImplementedError")
+    cells = honest_cells(conv_output_size="def conv_output_size(*numbers):\n    return 0")
     cells[1]["source"] += f"\n{SIZE}"
     plan = plan_of(cells, course)
     assert plan.cells["conv_output_size"].source == cells[1]["source"]
@@ -298,3 +298,20 @@ def test_a_change_of_key_notebook_or_truth_changes_the_digest(tmp_path):
     given.write_text(given.read_text(encoding="utf-8").replace("A course", "The course"), encoding="utf-8")
     assert read_key(key).digest != before
     assert PROBABILITY not in given.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "stub", ["raise NotImplementedError", "'what it does'\n    raise NotImplementedError('write it')"]
+)
+def test_an_edited_stub_does_not_hide_the_answer_below_its_check(course, stub):
+    cells = honest_cells(conv_output_size=f"# below\ndef conv_output_size(*numbers):\n    {stub}")
+    plan = plan_of([*cells, code_cell(SIZE)], course)
+    assert plan.cells["conv_output_size"].source == SIZE
+    assert "conv_output_size: its cell does not define it" in plan_of(cells, course).flags
+
+
+@pytest.mark.parametrize("below", [SIZE, "conv_output_size = lambda *numbers: 3"])
+def test_what_makes_the_name_below_an_exercise_without_its_check_counts(course, below):
+    cells = honest_cells(conv_output_size="def conv_output_size(*numbers):\n    return 0")
+    cells[1] = code_cell(below)
+    assert plan_of(cells, course).cells["conv_output_size"].source == below

@@ -20,13 +20,16 @@ from sandboxes import needs_sandbox
 
 from elfw_helpers.errors import ElfwError
 from elfw_helpers.grading import sandbox
-from elfw_helpers.grading.attempt import COMMON_ERRORS, name_error
+from elfw_helpers.grading.attempt import COMMON_ERRORS, Attempt, Omitted, name_error
 from elfw_helpers.grading.batch import grade_folder
 from elfw_helpers.grading.compare import judge
 from elfw_helpers.grading.key import Probe, read_key
+from elfw_helpers.grading.load import Cell
+from elfw_helpers.grading.locate import Step
 from elfw_helpers.grading.run import TRIES, SubmissionRun
 from elfw_helpers.grading.sandbox import MOST_JOBS, Sandbox, choose_sandbox, claim_jobs
 from elfw_helpers.grading.session import TOO_LONG, UNREADABLE, Died, Session, _read_answer
+from elfw_helpers.grading.verdicts import Findings
 from elfw_helpers.grading.watchdog import Clock, descendants, resident_and_most
 
 PROBE = Probe("a probe", "f()", "", 1, 0, 1e-6, 1e-5, None, None, None, 0, 0)
@@ -237,6 +240,73 @@ def test_a_submission_takes_at_most_what_its_key_allows(folder, monkeypatch):
     assert allowed == pytest.approx(0.4 + 3 * 0.2)
     used = [end - start for start, end in spent.values()]
     assert sum(used) <= TRIES * allowed + 0.08 * len(used), used
+
+
+class Pretended:
+    """A session that only notes what it is asked; each statement takes half a second."""
+
+    def __init__(self, kinds: list[str]):
+        self.kinds, self.spent, self.probed, self.given = kinds, 0.0, False, []
+
+    def ask(self, verb, parts, seconds):
+        if verb == "open":
+            return "done", self.kinds
+        self.given.append((int(parts[0]), seconds))
+        self.spent += 0.5
+        return "done", ""
+
+
+def run_pretended(kinds: list[str], source: str = "x" * 9, own: float = 8) -> Pretended:
+    """Run a cell that a student added, of statements of some kinds."""
+    session = Pretended(kinds)
+    assert Attempt(session, {}, own, {}, Omitted(), Findings()).run([Step(Cell("code", source))])
+    return session
+
+
+def test_helpers_are_made_when_the_time_of_trials_is_gone():
+    session = run_pretended([*["trial"] * 4, "assignment", "definition"], own=2)
+    assert session.given == [(0, 1), (1, 0.75), (2, 0.5), (3, 0.25), (4, 1), (5, 0.75)]
+
+
+def test_a_forged_answer_has_no_more_statements_than_its_cell_has_characters():
+    assert len(run_pretended(["definition"] * 10**6, "x = 3").given) == 5
+
+
+def test_a_second_long_assignment_takes_no_definition_with_it():
+    omitted, step = Omitted(), Step(Cell("code", ""))
+    kinds = ["definition", "assignment", "trial", "assignment", "definition", "assignment"]
+    omitted.add(step, 1, kinds)
+    assert omitted.statements[step] == {1, 2} and not omitted.steps
+    omitted.add(step, 3, kinds)
+    assert omitted.statements[step] == {1, 2, 3, 5} and not omitted.steps
+    omitted.add(step, 4, kinds)
+    assert omitted.steps == {step}
+
+
+def test_without_time_nothing_is_asked():
+    with Session(UNSANDBOXED, 0, 1 << 30) as session:
+        assert session.ask("setup", [b""], 30) == ("done", "")
+        with pytest.raises(Died, match=TOO_LONG):
+            session.ask("setup", [b""], 0)
+        session.last = session.used
+        with pytest.raises(Died, match=TOO_LONG):
+            session.ask("setup", [b""], 30)
+
+
+def test_an_exercise_is_tried_alone_with_the_functions_of_the_others(folder, monkeypatch):
+    ask, unlucky = Session.ask, iter([True])
+
+    def ask_or_die(self, verb, parts, seconds):
+        if verb == "probe" and parts[0] == b"probability_from_loss" and next(unlucky, False):
+            raise Died(TOO_LONG)
+        return ask(self, verb, parts, seconds)
+
+    monkeypatch.setattr(Session, "ask", ask_or_die)
+    answer = "def probability_from_loss(loss):\n    return math.exp(-loss) * conv_output_size(1, 1, 1, 0)"
+    cells = honest_cells(probability_from_loss=answer)
+    (folder / "ann.ipynb").write_text(json.dumps(notebook(cells)), encoding="utf-8")
+    row = grade(folder)["ann"]
+    assert (row["status"], row["total"], next(unlucky, None)) == ("graded", "7", None)
 
 
 def test_what_took_too_long_is_tried_once_more_alone(folder, monkeypatch):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from hostile.submissions import honest_cells, notebook, write_key
-from sandboxes import needs_sandbox
+from sandboxes import ask_for_cell, needs_sandbox
 
 from elfw_helpers.cli import main
 from elfw_helpers.errors import ElfwError
@@ -146,19 +146,19 @@ def test_session_answers_and_ends_with_all_it_started():
     others = descendants(os.getpid())  # that tests before this one have left
     with Session(Sandbox("unsandboxed", ()), 0, MEMORY) as session:
         assert session.ask("setup", [b"x = 2"], 30) == ("done", "")
-        assert session.ask("cell", [b"y = x + 1"], 30) == ("done", "")
+        assert ask_for_cell(session, "y = x + 1") == ("done", "")
         assert session.ask("probe", [b"y", b"z = y", b"[x, z]", b""], 30) == (
             "value",
             ["list", [["int", 2], ["int", 3]]],
         )
         assert session.ask("probe", [b"gone", b"", b"gone", b""], 30) == ("undefined", "")
-        assert session.ask("cell", [b"raise ValueError(3)"], 30) == ("raised", "ValueError")
+        assert ask_for_cell(session, "raise ValueError(3)") == ("raised", "ValueError")
         start = "import subprocess\nsubprocess.Popen(['sleep', '1000'])"
-        assert session.ask("cell", [start.encode()], 30) == ("done", "")
+        assert ask_for_cell(session, start) == ("done", "")
         below = set(descendants(os.getpid())) - set(others)
         assert len(below) >= 2, "the runner, and what its code started"
         with pytest.raises(Died, match="took too long"):
-            session.ask("cell", [b"while True: pass"], 0.2)
+            ask_for_cell(session, "while True: pass", 0.2)
     assert not [process for process in below if is_alive(process)]
 
 
@@ -171,10 +171,10 @@ def test_hidden_inputs_reach_probes_only():
     np.savez(stream, images=np.arange(6).reshape(2, 3))
     with Session(Sandbox("unsandboxed", ()), 0, MEMORY) as session:
         session.ask("setup", [b"import numpy as np"], 30)
-        session.ask("cell", [b"def total(images): return [int(image.sum()) for image in images]"], 30)
+        ask_for_cell(session, "def total(images): return [int(image.sum()) for image in images]")
         call = [b"total", b"", b"total(hidden['images'])", stream.getvalue()]
         assert session.ask("probe", call, 30) == ("value", ["list", [["int", 3], ["int", 12]]])
-        assert session.ask("cell", [b"hidden"], 30) == ("raised", "NameError")
+        assert ask_for_cell(session, "hidden") == ("raised", "NameError")
 
 
 def test_memory_is_what_a_process_holds():

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import nbformat
 import pytest
+from sandboxes import run_cell
 
 from elfw_helpers.grading.compare import judge
 from elfw_helpers.grading.key import Exercise, Key, find_key, read_key
@@ -77,7 +78,7 @@ def ask(key: Key, exercise: Exercise, source: str) -> float:
     runner, points = Runner(), 0.0
     runner.set_up(key.setup)
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
-        runner.run_cell(source)
+        run_cell(runner, source)
         for probe in exercise.probes:
             try:
                 content = runner.probe(exercise.name, probe.given, probe.call, exercise.inputs)

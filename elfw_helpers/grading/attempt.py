@@ -46,17 +46,22 @@ class Omitted:
     own_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, step: Step, place: int, kinds: Sequence[str]) -> None:
-        """Leave out a statement, and the trials below it; the second time, all of its cell."""
-        if step in self.statements or place < 0:
-            self.steps.add(step)
-        trials = [later for later, kind in enumerate(kinds) if later > place and kind == "trial"]
-        self.statements[step].update([place, *trials])
+        """Leave out a statement and the trials below it; the second time, all below it but definitions.
 
-    def of_own_cells(self) -> Omitted:
-        """Return what is left out of the cells that the student added."""
-        statements = {step: places for step, places in self.statements.items() if not step.exercises}
-        steps = {step for step in self.steps if not step.exercises}
-        return Omitted(defaultdict(set, statements), steps, set(), self.own_deaths, self.own_seconds.copy())
+        A second one that is a definition takes the whole cell with it.
+        """
+        again = step in self.statements
+        if place < 0 or (again and kinds[place] == "definition"):
+            self.steps.add(step)
+        dropped = ("trial", "assignment") if again else ("trial",)
+        below = [later for later, kind in enumerate(kinds) if later > place and kind in dropped]
+        self.statements[step].update([place, *below])
+
+    def but_for(self, step: Step, others: set[str]) -> Omitted:
+        """Return what is left out of all cells but one, whose exercises are asked about, and no others."""
+        statements = {one: set(places) for one, places in self.statements.items() if one is not step}
+        steps, seconds = self.steps - {step}, self.own_seconds.copy()
+        return Omitted(defaultdict(set, statements), steps, others, self.own_deaths, seconds)
 
 
 class Attempt:
@@ -104,8 +109,7 @@ class Attempt:
             for step in steps:
                 self._run_cell(step)
                 for name in step.asked:
-                    if name in self.homes:  # but not, when one exercise is tried alone, about the others
-                        self._ask_about(name)
+                    self._ask_about(name)
         except Died as error:
             self.findings.starved |= error.starved
             return False
@@ -126,12 +130,13 @@ class Attempt:
             kind, content = self._ask(pool, "open", step.cell.source, step.check)
             self.findings.uncompiled |= kind == "raised"
             self._note(step, kind, content)
-            kinds = content if kind == "done" and isinstance(content, list) else []
+            # No more than a cell has characters, whoever forges the answer.
+            kinds = content[: len(step.cell.source)] if kind == "done" and isinstance(content, list) else []
             for place, kind in enumerate(kinds):
                 if not step.exercises:
-                    pool = DEFINITIONS if kind == "definition" else TRIALS
+                    pool = TRIALS if kind == "trial" else DEFINITIONS
                 if place not in self.omitted.statements.get(step, ()) and self._has_time(pool):
-                    share = 1 if step.exercises and kind != "trial" else TRIAL
+                    share = 1 if step.exercises and kind == "definition" else TRIAL
                     self._note(step, *self._ask(pool, "statement", str(place), share=share))
         except Died as error:
             self.findings.deaths[step] = str(error)
@@ -171,12 +176,12 @@ class Attempt:
             self.findings.missing.update(self.missing.get(step, ()))
 
     def _describe(self, content: Any, step: Step) -> str:
-        """Return the name of an error; of a NameError, with names that the student reads and nobody makes.
+        """Return the name of an error; of a NameError, with names that its cell reads and nobody makes.
 
         These were found in the code before it ran: what an error says may tell of hidden inputs.
         """
         error = name_error(content, any_of_python=not self.session.probed)
-        names = self.missing.get(step) or sorted(set().union(*self.missing.values()))
+        names = self.missing.get(step, ())
         return f"{error} (not defined here: {', '.join(names)})" if error == "NameError" and names else error
 
     def _ask_about(self, name: str) -> None:

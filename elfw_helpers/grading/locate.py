@@ -19,13 +19,11 @@ class Names:
     """The names of a cell, as `runner.read_names` finds them.
 
     Attributes:
-        defined: its functions and classes.
-        made: all that it makes at its outermost level.
+        made: all that it makes at its outermost level, but for stubs.
         read: what it uses and does not make.
         mentioned: those of the lecture that it mentions anyhow.
     """
 
-    defined: frozenset[str] = frozenset()
     made: frozenset[str] = frozenset()
     read: frozenset[str] = frozenset()
     mentioned: frozenset[str] = frozenset()
@@ -33,7 +31,7 @@ class Names:
     @classmethod
     def from_answer(cls, answer: Any) -> Names:
         """Return the names that the runner has answered, as lists of strings."""
-        lists = answer if isinstance(answer, list) and len(answer) == 4 else [[]] * 4
+        lists = answer if isinstance(answer, list) and len(answer) == 3 else [[]] * 3
         return cls(*(frozenset(name for name in one if isinstance(name, str)) for one in lists))
 
 
@@ -177,7 +175,7 @@ class _Search:
             is_end = is_check(other) or self.marks.get(id(other)) or self._read_metadata(other)
             if is_end and not is_check(other, name):
                 break
-            if name in self.names.get(id(other), Names()).defined:
+            if name in self.names.get(id(other), Names()).made:
                 found = other
             if is_end:
                 break

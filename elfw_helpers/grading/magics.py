@@ -13,8 +13,9 @@ __builtins__ = dict(vars(builtins))  # see encode.py
 PARSE = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 # Their body is Python that runs among the student's names; that of others, such as `%%bash`, is none.
 TRANSPARENT = {"time", "timeit", "capture", "prun", "memit"}
-OPTIONS = re.compile(r"^\s*(?:-[nrpsTDl]\s*\S+\s+|-\w+\s+)*")
-VARIABLE = re.compile(r"\{(\w+)\}|\$(\w+)")
+OPTIONS = re.compile(r"^\s*(?:-[nrpsTDl]\s*\S+\s+|--?\w[\w-]*\s+)*")
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+WORD = re.compile(r"[^\W\d]\w*")
 SHELL_SECONDS = 2
 
 
@@ -55,8 +56,15 @@ def parse(text):
 def _read_cell_magic(statements):
     """Return name, line and body of the magic that is all of a cell, or three times None."""
     match statements:
-        case [ast.Expr(ast.Call(ast.Attribute(attr="run_cell_magic"), arguments))]:
-            return [getattr(argument, "value", None) for argument in arguments]
+        case [
+            ast.Expr(
+                ast.Call(
+                    ast.Attribute(attr="run_cell_magic"),
+                    [ast.Constant(str(name)), ast.Constant(str(line)), ast.Constant(str(body))],
+                )
+            )
+        ]:
+            return name, line, body
     return None, None, None
 
 
@@ -81,26 +89,26 @@ class Shell:
     def __getattr__(self, name):
         return lambda *arguments, **options: None
 
-    def run_line_magic(self, name, line="", *_, **__):
-        """Do what `%name line` does, where that is of use here."""
-        if name in TRANSPARENT:
+    def run_line_magic(self, magic_name, line="", *_, **__):
+        """Do what `%magic_name line` does, where that is of use here."""
+        if magic_name in TRANSPARENT:
             return self.run_code(OPTIONS.sub("", line))
-        if name == "run":
+        if magic_name == "run":
             return self._run_file(line.split())
-        if name in ("env", "set_env"):
+        if magic_name in ("env", "set_env"):
             return _set_variable(line.strip())
-        if name in ("sx", "system"):
+        if magic_name in ("sx", "system"):
             return self.getoutput(line)
-        if name == "cd":
+        if magic_name == "cd":
             with contextlib.suppress(OSError):
                 os.chdir(os.path.expanduser(line.strip().strip("'\"") or "~"))
-        return os.getcwd() if name == "pwd" else None
+        return os.getcwd() if magic_name == "pwd" else None
 
-    def run_cell_magic(self, name, line="", cell=""):
-        """Do what `%%name line` does with a cell."""
-        if name in TRANSPARENT:
+    def run_cell_magic(self, magic_name, line="", cell=""):
+        """Do what `%%magic_name line` does with a cell."""
+        if magic_name in TRANSPARENT:
             return self.run_code(cell)
-        if name in ("writefile", "file"):
+        if magic_name in ("writefile", "file"):
             *options, path = line.split()
             path = os.path.expanduser(path.strip("'\""))
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)  # `!mkdir` has done nothing
@@ -131,8 +139,10 @@ class Shell:
         """Return what a shell command prints: somebody asks for its value, so it is run, for a moment."""
         import subprocess
 
-        names = self.user_ns
-        command = VARIABLE.sub(lambda found: str(names.get(found[1] or found[2], found[0])), command)
+        from IPython.utils.text import DollarFormatter
+
+        with contextlib.suppress(Exception):  # as in IPython: what cannot be filled in is the shell's
+            command = DollarFormatter().vformat(command, [], self.user_ns)
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
         try:
             done = subprocess.run(["/bin/sh", "-c", command], timeout=SHELL_SECONDS, **options)

@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from elfw_helpers.grading.load import Cell, parse_notebook
-from elfw_helpers.grading.magics import parse_cell
+from elfw_helpers.grading.magics import FUNCTIONS, WORD, parse_cell
 
 EXERCISE = re.compile(r"\s*#\s*exercise\s*:\s*(\w+)")
 CHECK = re.compile(r"\s*#\s*check\s*:\s*(\w*)")
-WORD = re.compile(r"[^\W\d]\w*")
 
 
 def normalise(source: str) -> str:
@@ -67,7 +66,7 @@ def read_statements(cell: Cell) -> dict[str, str]:
     statements = {}
     is_lecture = not (EXERCISE.match(cell.source) or CHECK.match(cell.source))
     for node in parse_cell(cell.source)[0]:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and is_lecture:
+        if isinstance(node, FUNCTIONS) and is_lecture:
             statements[node.name] = ast.unparse(node)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             for alias in node.names:

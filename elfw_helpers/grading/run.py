@@ -6,7 +6,6 @@ import builtins
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from elfw_helpers.grading.attempt import Attempt, Omitted
@@ -112,10 +111,12 @@ class SubmissionRun:
         for step in self._list_fallen():
             if self._left <= 0:
                 break
-            alone, own = Findings(), [one for one in self.plan.steps if one is step or not one.exercises]
-            steps = [replace(one, asked=one.exercises) if one is step else one for one in own]
+            alone, others = Findings(), set(self.exercises).difference(step.exercises)
+            omitted = self._omitted.but_for(step, others)
+            # Not what ended a run itself, such as processes that it left behind.
+            omitted.steps |= {one for one in self.findings.deaths if one.exercises and one is not step}
             with self._open() as session:
-                if self._attempt(session, steps, self._omitted.of_own_cells(), alone):
+                if self._attempt(session, self.plan.steps, omitted, alone):
                     del self.findings.deaths[step]
                     self.findings.answers |= alone.answers
 

@@ -15,7 +15,6 @@ import linecache
 import operator
 import os
 import random
-import re
 import resource
 import symtable
 import sys
@@ -25,13 +24,12 @@ from json.encoder import encode_basestring_ascii as quote
 __builtins__ = dict(vars(builtins))  # see encode.py
 
 from elfw_helpers.grading.encode import Encoder, read_parents
-from elfw_helpers.grading.magics import Shell, parse_cell
+from elfw_helpers.grading.magics import FUNCTIONS, WORD, Shell, parse_cell
 
 FEATURES = (getattr(__future__, name) for name in __future__.all_feature_names)
 FUTURE = functools.reduce(operator.or_, (feature.compiler_flag for feature in FEATURES))
-DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
-MAKES_NAMES = (*DEFINES, ast.Assign, ast.AnnAssign)
-WORD = re.compile(r"[^\W\d]\w*")
+DEFINES = (*FUNCTIONS, ast.Import, ast.ImportFrom)
+MOST_RECURSION = 30_000
 MOST_NAMES = 500  # of one cell
 KNOWN_ERRORS = {
     kind: kind.__name__
@@ -92,7 +90,8 @@ class Runner:
         self.cells, self.codes, self.last = 0, [], ""
         self.loop, self.awaits = None, False
         self.flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        self.builtins, self.set_recursion_limit = dict(vars(builtins)), sys.setrecursionlimit
+        self.builtins = dict(vars(builtins))
+        self.recursion_limit, self.set_recursion_limit = sys.getrecursionlimit, sys.setrecursionlimit
         # Functions of C: those of Python call builtins that a student may have replaced.
         self.seeds = [super(random.Random, random._inst).seed]
 
@@ -103,12 +102,7 @@ class Runner:
         texts = [part.decode() for part in parts]
         if verb == "names":
             return read_names(texts[0], set(texts[1].split()))
-        methods = {
-            "setup": self.set_up,
-            "open": self.open_cell,
-            "statement": self.run_statement,
-            "cell": self.run_cell,
-        }
+        methods = {"setup": self.set_up, "open": self.open_cell, "statement": self.run_statement}
         return methods[verb](*texts)
 
     def set_up(self, code, lecture="", colab=""):
@@ -135,22 +129,16 @@ class Runner:
     def start_afresh(self):
         """Set the seeds, and undo what earlier code did to Python itself: it is to lose its own only."""
         vars(builtins).update(self.builtins)
-        self.set_recursion_limit(1000)
+        self.set_recursion_limit(max(1000, min(self.recursion_limit(), MOST_RECURSION)))
         for seed in self.seeds:
             seed(0)
-
-    def run_cell(self, source):
-        """Run a cell at once, as far as it goes."""
-        self.open_cell(source)
-        for place in range(len(self.codes)):
-            self.run_statement(place)
 
     def open_cell(self, source, given=""):
         """Take a cell to run; return what each of its statements is: "definition", "assignment" or "trial".
 
         Args:
             source: the cell.
-            given: a check that it was made of; then only what makes names, and is not in it, is run.
+            given: a check that it was made of; then what is in it, asserts and bare expressions are not run.
 
         Raises:
             SyntaxError: it is no Python.
@@ -161,7 +149,9 @@ class Runner:
         if given:
             known = {ast.dump(statement) for statement in parse_cell(given)[0]}
             statements = [
-                one for one in statements if isinstance(one, MAKES_NAMES) and ast.dump(one) not in known
+                one
+                for one in statements
+                if not isinstance(one, (ast.Assert, ast.Expr)) and ast.dump(one) not in known
             ]
         name = f"<cell {self.cells}>"
         remember_source(name, text)
@@ -225,10 +215,19 @@ def name_error(kind):
 
 
 def describe_statement(statement):
-    """Return what is lost without a statement: a "definition", an "assignment" or a mere "trial"."""
-    if isinstance(statement, DEFINES):
-        return "definition"
-    return "assignment" if isinstance(statement, MAKES_NAMES) else "trial"
+    """Return what is lost without a statement: a "definition", an "assignment" or a mere "trial".
+
+    What an `if`, `with`, `try` or loop does inside counts; what a function does when it is called does not.
+    """
+    nodes, kind = [statement], "trial"
+    for node in nodes:  # which grows
+        if isinstance(node, DEFINES):
+            return "definition"
+        if isinstance(getattr(node, "ctx", None), ast.Store):
+            kind = "assignment"
+        if not isinstance(node, (ast.Lambda, ast.comprehension)):
+            nodes += ast.iter_child_nodes(node)
+    return kind
 
 
 def remember_source(name, text):
@@ -237,28 +236,55 @@ def remember_source(name, text):
 
 
 def read_names(source, wanted):
-    """Return the names of a cell: of functions and classes, all that it makes, reads, and mentions anyhow.
+    """Return the names of a cell: those that it makes at its outermost level, reads, and mentions anyhow.
 
     Each is a list; of the last, the wanted ones. Words in strings count, for magics have code in them, but
     not those of docstrings, which are prose. What is no Python, or more than the parser bears, has no names.
     """
     try:
         statements, text = parse_cell(source)
-        scopes = [symtable.symtable(text, "<cell>", "exec")]
+        made, read = find_names(statements, text)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return "[[],[],[],[]]"
-    outer = scopes[0].get_symbols()
+        return "[[],[],[]]"
+    mentioned = (read | words_in_strings(statements)) & wanted
+    kinds = (sorted(names)[:MOST_NAMES] for names in (made - find_stubs(statements), read - made, mentioned))
+    return write_list(write_list(map(quote, names)) for names in kinds)
+
+
+def find_names(statements, text):
+    """Return the names that some code makes at its outermost level, and all global ones that it reads."""
+    nodes = list(ast.walk(ast.Module(statements, [])))
+    named = {(getattr(node, "asname", None) or getattr(node, "name", None)) for node in nodes}
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    stored = {name.partition(".")[0] for name in named if isinstance(name, str)}
+    stored |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    try:
+        scopes = [symtable.symtable(text, "<cell>", "exec")]
+    except SyntaxError:  # Python 3.14 knows no `await` here: all names then, of functions too
+        return stored, {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    outer, read = scopes[0].get_symbols(), set()
     made = {symbol.get_name() for symbol in outer if symbol.is_assigned() or symbol.is_imported()}
-    defined = {symbol.get_name() for symbol in outer if symbol.is_namespace()}
-    read = set()
     for scope in scopes:  # which grows
         scopes += scope.get_children()
         found = [symbol for symbol in scope.get_symbols() if symbol.is_global()]
         read |= {symbol.get_name() for symbol in found if symbol.is_referenced()}
         made |= {symbol.get_name() for symbol in found if symbol.is_assigned()}
-    mentioned = (read | words_in_strings(statements)) & wanted
-    kinds = (sorted(names)[:MOST_NAMES] for names in (defined, made, read - made, mentioned))
-    return write_list(write_list(map(quote, names)) for names in kinds)
+    return made & stored, read  # to symtable, `del x` makes x
+
+
+def find_stubs(statements):
+    """Return the names of functions that do no more than raise NotImplementedError."""
+    last = {one.name: one for one in statements if isinstance(one, FUNCTIONS)}
+    return {name for name, one in last.items() if is_stub(one.body)}
+
+
+def is_stub(body):
+    """Say whether the body of a function only raises NotImplementedError, below a docstring at most."""
+    match body:
+        case [ast.Raise(exc=error)] | [ast.Expr(ast.Constant()), ast.Raise(exc=error)]:
+            error = error.func if isinstance(error, ast.Call) else error
+            return isinstance(error, ast.Name) and error.id == "NotImplementedError"
+    return False
 
 
 def words_in_strings(statements):

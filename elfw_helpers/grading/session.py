@@ -101,20 +101,22 @@ class Session:
         """Send a request and return the kind and content of the first answer that knows its secret.
 
         Args:
-            verb: "setup", "cell" or "probe".
+            verb: "names", "setup", "open", "statement" or "probe".
             parts: what the runner's method of that verb takes.
-            seconds: that its processes may use until the answer.
+            seconds: that its processes may use until the answer; without any, nothing is sent.
 
         Raises:
             Died: the process ended, took too long, held too much or printed too much.
             Stopped: the batch is being interrupted.
         """
+        seconds = min(seconds, self.last - self.used)
+        if seconds <= 0:  # an answer that comes at once would do without any
+            raise Died(TOO_LONG)
         secret = secrets.token_hex(16)
         header = " ".join([verb, secret, *(str(len(part)) for part in parts)])
         unsent = memoryview(header.encode() + b"\n" + b"".join(parts))
         self.probed = self.probed or verb == "probe"
-        seconds = min(seconds, self.last - self.used)
-        last, deadline = self.used + seconds, time.monotonic() + PATIENCE * max(seconds, 0)
+        last, deadline = self.used + seconds, time.monotonic() + PATIENCE * seconds
         while True:
             unsent = self._send(unsent)
             self._receive(LOOK_EVERY if not unsent else 0.001)

@@ -165,6 +165,12 @@ CASES: dict[str, Case] = {
     "import below": Case(SIZE.replace("return (", "return operator.index("), flag="further down", after=("import operator",)),
     "definition below a trial": Case("print(3)", flag="found by name", cells=[
         marked("conv_output_size", "# below"), code_cell(SIZE), *honest_cells()[1:]]),
+    "edited stub above its answer": Case(flag="conv_output_size: found by name", cells=[
+        *honest_cells(conv_output_size="# below\ndef conv_output_size(*numbers):\n    raise NotImplementedError"), code_cell(SIZE)]),
+    "guarded import and function in the check": Case(flag="conv_output_size: found in a check", cells=[
+        marked("conv_output_size", "..."), code_cell("# check: conv_output_size\ntry:\n    import math as m\nexcept ImportError: pass\n"
+        "if True:\n    def conv_output_size(size, kernel_size, stride, padding):\n"
+        "        return m.floor((size + 2 * padding - kernel_size) / stride + 1)\nassert conv_output_size"), *honest_cells()[2:]]),
     "trial below the definition": Case(cells=[honest_cells()[0], marked("conv_output_size", "print(conv_output_size(9, 3, 1, 1))"),
                                               *honest_cells()[1:]], flag="2 cells, the last that defines it counts"),
     "draft in comments below": Case(cells=[honest_cells()[0], marked("conv_output_size", "# def conv_output_size(): ..."),
