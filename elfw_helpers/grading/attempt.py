@@ -195,6 +195,9 @@ class Attempt:
             self.omitted.exercises.add(name)
             self.findings.answers.pop(name, None)
             self.findings.deaths[self.homes[name]] = str(error)
+            # The second time, it may be what the cell left behind, such as processes: the others go without.
+            if self.homes[name] in self.omitted.statements:
+                self.omitted.steps.add(self.homes[name])
             raise
         self.findings.answers[name] = answers
 
