@@ -385,4 +385,4 @@ def test_copies_of_photos_by_nobody_are_not_said_to_name_persons(folder, tmp_pat
             path.rename(path.with_name(f"IMG_{number:04d}.png"))
     copies = augment_folder(folder, tmp_path / "out", ("hand",), count=6).folder
     (copies / "manifest.json").unlink()
-    assert FaceFolder(copies).layout.persons_from == "one an image, by its name"
+    assert FaceFolder(copies).layout.persons_from == "one per image, by its name"

@@ -236,9 +236,9 @@ CASES: dict[str, Case] = {
     "closes all descriptors": costs_a_part(f"import os\nos.closerange(0, 256)\n{SIZE}", "ended its process"),
     "exits later": Case(status="graded in part", flag="a part of its cell ended its process and was left out",
                         cells=honest_cells(
-                            conv_output_size=f"import os, threading\nthreading.Timer(0.3, os._exit, (0,)).start()\n{SIZE}",
-                            probability_from_loss=f"import time; time.sleep(.6)\n{PROBABILITY}",
-                            count_runs=f"import time; time.sleep(.6)\n{RUNS}")),
+                            conv_output_size=f"import os, threading\nthreading.Timer(1, os._exit, (0,)).start()\n{SIZE}",
+                            probability_from_loss=f"import time; time.sleep(1.4)\n{PROBABILITY}",
+                            count_runs=f"import time; time.sleep(1.4)\n{RUNS}")),
     # Taking more than its share.
     "memory hog": dies("hog = []\nwhile True: hog.append(bytearray(1 << 20))", "MB of memory"),
     "memory at once": dies("hog = bytearray(1 << 40)", "ran out of memory"),
