@@ -281,7 +281,6 @@ def test_randomness_with_a_seed_of_its_own_is_not_refused():
 def test_open_is_refused_in_a_notebook_too():
     shell = InteractiveShell()
     shell.run_cell("def augment(x): return open('strength.txt').read()")
-    assert "open" in shell.user_ns
     with pytest.raises(FingerprintError, match=r"calls open\(\)"):
         fingerprint(shell.user_ns["augment"])
     shell.run_cell("def open(name): return name\ndef augment(x): return open('strength')")
