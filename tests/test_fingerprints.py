@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from IPython.core import interactiveshell
 from IPython.core.interactiveshell import InteractiveShell
 from test_training import make_batches, make_model
 from torch import nn
@@ -281,6 +282,8 @@ def test_randomness_with_a_seed_of_its_own_is_not_refused():
 def test_open_is_refused_in_a_notebook_too():
     shell = InteractiveShell()
     shell.run_cell("def augment(x): return open('strength.txt').read()")
+    # Not every IPython that the bounds allow has an `open` of its own.
+    assert ("open" in shell.user_ns) == hasattr(interactiveshell, "_modified_open")
     with pytest.raises(FingerprintError, match=r"calls open\(\)"):
         fingerprint(shell.user_ns["augment"])
     shell.run_cell("def open(name): return name\ndef augment(x): return open('strength')")
