@@ -30,13 +30,13 @@ from stored_runs import format_spread, format_table, read_result
 from tqdm import tqdm
 
 from elfw_helpers import rendering
-from elfw_helpers.datasets import FaceTensors
-from elfw_helpers.device import best_device
-from elfw_helpers.files import write_atomically
-from elfw_helpers.labels import EYEWEAR, HAIR, PIXEL_CLASSES, SKIN, WEARABLE, attribute_from_mask
-from elfw_helpers.metrics import iou_by_class, score
+from elfw_helpers.data.datasets import FaceTensors
+from elfw_helpers.data.labels import EYEWEAR, HAIR, PIXEL_CLASSES, SKIN, WEARABLE, attribute_from_mask
+from elfw_helpers.evaluation.classification import iou_by_class, score
 from elfw_helpers.rendering import render_face
-from elfw_helpers.workers import run_jobs
+from elfw_helpers.training.workers import run_jobs
+from elfw_helpers.utils.device import best_device
+from elfw_helpers.utils.files import write_atomically
 
 SEEDS = (0, 1, 2)
 # Rendered as large as the embedded set, shown to the networks at 64 pixels.

@@ -25,13 +25,13 @@ import httpx
 import numpy as np
 import torch
 
-from elfw_helpers.apps.ask import ask_app
-from elfw_helpers.batches import Batches
-from elfw_helpers.datasets import FaceFolder
-from elfw_helpers.errors import ElfwError
-from elfw_helpers.export import OnnxNetwork, encode_onnx
-from elfw_helpers.paths import project_folder
-from elfw_helpers.trained import NETWORKS, load_model
+from elfw_helpers.data.batches import Batches
+from elfw_helpers.data.datasets import FaceFolder
+from elfw_helpers.deployment.apps.ask import ask_app
+from elfw_helpers.deployment.onnx import OnnxNetwork, encode_onnx
+from elfw_helpers.models.hub import NETWORKS, load_model
+from elfw_helpers.utils.errors import ElfwError
+from elfw_helpers.utils.paths import project_folder
 
 ROUNDS, CALLS, WARM_UP = 6, 50, 5
 
@@ -60,7 +60,7 @@ def measure_load(visitors: int, seconds: float) -> None:
 @contextmanager
 def serve() -> Iterator[tuple[str, int]]:
     """Run `elfw app`, and give its address and its process."""
-    command = [sys.executable, "-u", "-m", "elfw_helpers.cli", "app", "--port", "7999"]
+    command = [sys.executable, "-u", "-m", "elfw_course.cli", "app", "--port", "7999"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8")
     try:
         url = next(line.split()[1] for line in process.stdout if line.startswith("Open "))

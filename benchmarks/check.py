@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from elfw_helpers.check import Look, examine, find_doubtful_masks
-from elfw_helpers.datasets import FaceFolder, in_parallel
-from elfw_helpers.labels import PIXEL_CLASSES
-from elfw_helpers.layout import Layout
-from elfw_helpers.paths import project_folder
+from elfw_helpers.data.audit import Look, examine, find_doubtful_masks
+from elfw_helpers.data.datasets import FaceFolder, in_parallel
+from elfw_helpers.data.labels import PIXEL_CLASSES
+from elfw_helpers.data.layout import Layout
+from elfw_helpers.utils.paths import project_folder
 
 SIZES = (1, 3, 10, 40, 200)
 

@@ -20,10 +20,10 @@ import threading
 import time
 from pathlib import Path
 
-from elfw_helpers.grading.batch import grade_folder
-from elfw_helpers.grading.key import find_key, read_key
-from elfw_helpers.grading.watchdog import resident_memory
-from elfw_helpers.paths import project_folder
+from elfw_course.grading.batch import grade_folder
+from elfw_course.grading.key import find_key, read_key
+from elfw_course.grading.watchdog import resident_memory
+from elfw_helpers.utils.paths import project_folder
 
 
 def write_submissions(key: str, count: int, folder: Path) -> Path:

@@ -17,17 +17,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from elfw_helpers.augment import shake_faces
-from elfw_helpers.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, channel_statistics
-from elfw_helpers.datasets import FaceFolder, FaceTensors
-from elfw_helpers.device import best_device
-from elfw_helpers.fingerprints import fingerprint
-from elfw_helpers.labels import BEARD, PIXEL_CLASSES, SKIN, attribute_from_mask
-from elfw_helpers.metrics import confusion_matrix
+from elfw_helpers.augmentation import shake_faces
+from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, channel_statistics
+from elfw_helpers.data.datasets import FaceFolder, FaceTensors
+from elfw_helpers.data.labels import BEARD, PIXEL_CLASSES, SKIN, attribute_from_mask
+from elfw_helpers.data.splits import cut_by_person
+from elfw_helpers.evaluation.classification import confusion_matrix
 from elfw_helpers.models import UNet, mini_network, resnet18
-from elfw_helpers.search import make_seeded
-from elfw_helpers.splits import cut_by_person
-from elfw_helpers.training import fit, predict_logits
+from elfw_helpers.training.loop import fit, predict_logits
+from elfw_helpers.training.search import make_seeded
+from elfw_helpers.utils.device import best_device
+from elfw_helpers.utils.fingerprints import fingerprint
 
 MINI, RESNET, UNET = "mini network", "ResNet-18", "U-Net"
 UNET_WIDTH = 8

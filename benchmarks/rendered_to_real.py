@@ -36,14 +36,14 @@ from stored_runs import format_spread, format_table, read_result
 from torch import Tensor
 from tqdm import tqdm
 
-from elfw_helpers.device import best_device
-from elfw_helpers.files import write_atomically
-from elfw_helpers.labels import ATTRIBUTES, BEARD, PIXEL_CLASSES
-from elfw_helpers.metrics import Scores, iou_by_class, score
-from elfw_helpers.paths import rendered_weights
-from elfw_helpers.shipping import measure_shift
-from elfw_helpers.weights import read_verified
-from elfw_helpers.workers import run_jobs
+from elfw_course.weights.release import measure_shift
+from elfw_helpers.data.labels import ATTRIBUTES, BEARD, PIXEL_CLASSES
+from elfw_helpers.evaluation.classification import Scores, iou_by_class, score
+from elfw_helpers.models.weights import read_verified
+from elfw_helpers.training.workers import run_jobs
+from elfw_helpers.utils.device import best_device
+from elfw_helpers.utils.files import write_atomically
+from elfw_helpers.utils.paths import rendered_weights
 
 SEEDS = (0, 1, 2)
 SCRATCH, RENDERED_ONLY, PRETRAINED = ("scratch", "rendered only", "pre-trained")

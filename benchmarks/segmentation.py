@@ -35,13 +35,10 @@ from stored_runs import format_spread, format_table, read_result
 from torch import Tensor
 from tqdm import tqdm
 
-from elfw_helpers import recipes
-from elfw_helpers.augment import augment_faces
-from elfw_helpers.batches import Batches
-from elfw_helpers.datasets import FaceTensors
-from elfw_helpers.device import best_device
-from elfw_helpers.files import write_atomically
-from elfw_helpers.labels import (
+from elfw_helpers.augmentation import augment_faces
+from elfw_helpers.data.batches import Batches
+from elfw_helpers.data.datasets import FaceTensors
+from elfw_helpers.data.labels import (
     BEARD,
     EYEWEAR,
     HAIR,
@@ -51,18 +48,21 @@ from elfw_helpers.labels import (
     WEARABLE,
     attribute_from_mask,
 )
-from elfw_helpers.metrics import score
-from elfw_helpers.models import UNet
-from elfw_helpers.paths import rendered_weights
-from elfw_helpers.segmentation_metrics import (
+from elfw_helpers.evaluation.classification import score
+from elfw_helpers.evaluation.segmentation import (
     compare_matrices,
     confusion_matrices,
     median_frequency_weights,
     score_matrices,
 )
-from elfw_helpers.trained import TrainedModel, load_model
-from elfw_helpers.training import fit, predict_masks
-from elfw_helpers.workers import run_jobs
+from elfw_helpers.models import UNet
+from elfw_helpers.models.hub import TrainedModel, load_model
+from elfw_helpers.training import segmentation as recipes
+from elfw_helpers.training.loop import fit, predict_masks
+from elfw_helpers.training.workers import run_jobs
+from elfw_helpers.utils.device import best_device
+from elfw_helpers.utils.files import write_atomically
+from elfw_helpers.utils.paths import rendered_weights
 
 SEEDS = (0, 1, 2)
 SCRATCH, PRETRAINED, OBJECTS = WAYS = ("scratch", "pre-trained", "pre-trained, objects")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from elfw_helpers.files import write_atomically
-from elfw_helpers.fingerprints import fingerprint
+from elfw_helpers.utils.files import write_atomically
+from elfw_helpers.utils.fingerprints import fingerprint
 
 
 def name_file(folder: Path, words: Iterable[object], depends_on: Sequence[object]) -> Path:

@@ -23,11 +23,11 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 
-from elfw_helpers.batches import Batches, channel_statistics
-from elfw_helpers.datasets import CustomDataset, FaceFolder
+from elfw_helpers.data.batches import Batches, channel_statistics
+from elfw_helpers.data.datasets import CustomDataset, FaceFolder
 from elfw_helpers.models import mini_network
-from elfw_helpers.paths import data_folder
-from elfw_helpers.training import fit
+from elfw_helpers.training.loop import fit
+from elfw_helpers.utils.paths import data_folder
 
 ROUNDS, MATRIX = 5, 2048
 

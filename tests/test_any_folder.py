@@ -20,12 +20,15 @@ from PIL import Image
 from torch.nn.functional import one_hot
 from traitlets.config import Config
 
-from elfw_helpers import plots, recipes, search, training
-from elfw_helpers.augment import augment_folder
-from elfw_helpers.images import read_mask
-from elfw_helpers.labels import ATTRIBUTES
-from elfw_helpers.notebooks import list_notebooks
-from elfw_helpers.paths import project_folder
+from elfw_course.notebook_files import list_notebooks
+from elfw_helpers import plots
+from elfw_helpers.augmentation import augment_folder
+from elfw_helpers.data.images import read_mask
+from elfw_helpers.data.labels import ATTRIBUTES
+from elfw_helpers.training import loop as training
+from elfw_helpers.training import search
+from elfw_helpers.training import segmentation as recipes
+from elfw_helpers.utils.paths import project_folder
 
 NOTEBOOKS = list_notebooks(project_folder() / "notebooks")
 EMBEDDED = project_folder() / "data" / "rendered_faces"

@@ -8,13 +8,13 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import SIDE, paint_face, write_face
 from PIL import Image
 
-from elfw_helpers.datasets import FaceFolder
-from elfw_helpers.errors import DataError
-from elfw_helpers.images import IMAGE_SUFFIXES, read_image, read_mask
-from elfw_helpers.labels import PALETTE, encode_colours
+from elfw_helpers.data.datasets import FaceFolder
+from elfw_helpers.data.images import IMAGE_SUFFIXES, read_image, read_mask
+from elfw_helpers.data.labels import PALETTE, encode_colours
+from elfw_helpers.utils.errors import DataError
+from tests.faces import SIDE, paint_face, write_face
 
 FIRST = "Some_Person00_0001"
 

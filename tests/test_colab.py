@@ -22,18 +22,18 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
 
-from elfw_helpers.address import stored_repository
-from elfw_helpers.device import GPU_ADVICE
-from elfw_helpers.paths import project_folder
+from elfw_course.address import stored_repository
+from elfw_helpers.notebook import GPU_ADVICE
+from elfw_helpers.utils.paths import project_folder
 
 ROOT = project_folder()
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("**/[0-9][0-9]_*.ipynb"))
-FREEZE = Path(__file__).parent / "data" / "colab_freeze.txt"
+FREEZE = Path(__file__).parent / "fixtures" / "colab_freeze.txt"
 # Colab's own, and another on which its IPython parses no better; its numpy has no wheels for newer ones.
 PYTHONS = ("python3.13", "python3.12")
 # Really there, with all that they need.
 REAL = ("ipython", "ipykernel", "joblib", "jupyter_client", "jupyter_core", "numpy", "protobuf")
-# What the first cell and `elfw_helpers.device` ask of it.
+# What the first cell and `elfw_helpers.utils.device` ask of it.
 TORCH = """
 __version__ = "2.11.0+cu128"
 def get_num_threads(): return 2
@@ -41,7 +41,7 @@ def set_num_threads(count): pass
 class cuda: is_available = staticmethod(lambda: False)
 """
 LOOK_AROUND = """
-from elfw_helpers.paths import data_folder
+from elfw_helpers.utils.paths import data_folder
 print(len(list((data_folder() / "faces").iterdir())), "faces in", data_folder(), "on", device)
 """
 COMPILE = """

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from elfw_helpers.paths import project_folder
+from elfw_helpers.utils.paths import project_folder
 
 # Where the encoding would stand among the arguments.
 ENCODING_AT = {"read_text": 0, "write_text": 1}

@@ -11,8 +11,8 @@ import nbformat
 import pytest
 import yaml
 
-from elfw_helpers.grading.key import tomllib
-from elfw_helpers.notebooks import list_notebooks
+from elfw_course.grading.key import tomllib
+from elfw_course.notebook_files import list_notebooks
 
 ROOT = Path(__file__).parent.parent
 # What a package is called on conda-forge, where that differs from PyPI.
@@ -127,7 +127,7 @@ def test_all_but_deployment_works_without_its_packages():
 @pytest.mark.parametrize("command", [["app"], ["export", "mini_network", "mini.onnx"], ["--help"]])
 def test_commands_that_need_them_say_in_one_line_what_to_install(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    call = "from elfw_helpers.cli import main; sys.exit(main(sys.argv[1:]))"
+    call = "from elfw_course.cli import main; sys.exit(main(sys.argv[1:]))"
     finished = run_without_deployment(call, *command)
     if command == ["--help"]:
         assert finished.returncode == 0 and "export" in finished.stdout

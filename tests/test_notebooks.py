@@ -5,7 +5,7 @@ import re
 import nbformat
 import pytest
 
-from elfw_helpers.paths import project_folder
+from elfw_helpers.utils.paths import project_folder
 
 NOTEBOOKS = sorted((project_folder() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-SANDBOX = "test_grading_hostile.py"
-BROWSER = "test_app_browser.py::test_the_mask_fades_with_the_slider_and_can_be_kept"
+SANDBOX = "course/grading/test_hostile.py"
+BROWSER = "deployment/test_apps_in_a_browser.py::test_the_mask_fades_with_the_slider_and_can_be_kept"
 
 
 @pytest.mark.parametrize(

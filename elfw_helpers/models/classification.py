@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torchvision import models
 
-from elfw_helpers.errors import WeightsError
-from elfw_helpers.paths import rendered_weights
-from elfw_helpers.weights import load_rendered, load_torchvision
+from elfw_helpers.models.weights import load_rendered, load_torchvision
+from elfw_helpers.utils.errors import WeightsError
+from elfw_helpers.utils.paths import rendered_weights
 
 
 class MiniNetwork(nn.Module):
@@ -66,3 +66,8 @@ def resnet18(weights: str | None = None, classes: int = 3) -> models.ResNet:
         load_rendered(network, rendered_weights("resnet18"))
     network.fc = nn.Linear(network.fc.in_features, classes)
     return network
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of parameters of a model, those that do not learn included."""
+    return sum(parameter.numel() for parameter in model.parameters())

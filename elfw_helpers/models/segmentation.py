@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 from torchvision.models import WeightsEnum, segmentation
 
-from elfw_helpers.errors import WeightsError
-from elfw_helpers.weights import load_torchvision
+from elfw_helpers.models.weights import load_torchvision
+from elfw_helpers.utils.errors import WeightsError
 
 # Classes of torchvision's weights: the 20 of Pascal VOC, and background.
 COCO_CLASSES = 21

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from PIL import Image
 
-from elfw_helpers.augment import FaceGeometry
+from elfw_helpers.augmentation import FaceGeometry
 from elfw_helpers.plots.segmentation import blend_mask
 from elfw_helpers.plots.style import COLOURS, words_if_empty
 

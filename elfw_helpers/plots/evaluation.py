@@ -13,8 +13,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from elfw_helpers.labels import ATTRIBUTES
-from elfw_helpers.metrics import confusion_matrix
+from elfw_helpers.data.labels import ATTRIBUTES
+from elfw_helpers.evaluation.classification import confusion_matrix
 from elfw_helpers.plots.style import COLOURS, draw_words, error_lengths, words_if_empty
 
 

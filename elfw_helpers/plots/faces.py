@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 from torch import Tensor
 
-from elfw_helpers.labels import PALETTE, PIXEL_CLASSES, decode_colours, encode_colours
+from elfw_helpers.data.labels import PALETTE, PIXEL_CLASSES, decode_colours, encode_colours
 from elfw_helpers.plots.style import COLOURS, words_if_empty
 
 

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
 from torch import Tensor
 
-from elfw_helpers.labels import PALETTE, PIXEL_CLASSES
+from elfw_helpers.data.labels import PALETTE, PIXEL_CLASSES
+from elfw_helpers.evaluation.segmentation import SegmentationScores
 from elfw_helpers.plots.style import COLOURS, draw_words, error_lengths, words_if_empty
-from elfw_helpers.segmentation_metrics import SegmentationScores
 
 OPACITY = 0.55
 # In reading order; the last two marks are told apart by shape as well.

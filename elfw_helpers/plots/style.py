@@ -1,4 +1,4 @@
-"""The look that all figures share, and where they are saved."""
+"""The look that all figures share."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
-
-from elfw_helpers.paths import figure_folder
 
 # Okabe and Ito's colours, told apart with any common colour blindness: blue, orange, green, vermilion,
 # reddish purple.
@@ -51,14 +49,3 @@ def error_lengths(values: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndar
     """
     values, low, high = (np.asarray(numbers, dtype=float) for numbers in (values, low, high))
     return np.clip(np.stack([values - low, high - values]), 0, None)
-
-
-def save_figure(figure: Figure, name: str) -> Figure:
-    """Save a figure as `<build>/figures/NAME.png`, wide enough for a slide, and return it.
-
-    Args:
-        figure: any figure of this module.
-        name: begins with its notebook's number, such as `05_confusion_matrix`.
-    """
-    figure.savefig(figure_folder() / f"{name}.png", dpi=160, bbox_inches="tight")
-    return figure

@@ -7,7 +7,12 @@ the mask. What decides a face has names (`parameters`), is drawn from a seed (`d
 be changed by name (`changes`). `plan` says who is in a set, `folder` writes it. Read `face` first.
 """
 
-from elfw_helpers.rendering.face import RenderedFace, render_face
-from elfw_helpers.rendering.folder import render_folder
+import lazy_loader
 
-__all__ = ["RenderedFace", "render_face", "render_folder"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "face": ["RenderedFace", "render_face"],
+        "folder": ["render_folder"],
+    },
+)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from elfw_helpers import labels
+from elfw_helpers.data import labels
 from elfw_helpers.rendering.camera import Rays
 from elfw_helpers.rendering.colours import column
 from elfw_helpers.rendering.parameters import Eyewear

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from elfw_helpers import labels
+from elfw_helpers.data import labels
 from elfw_helpers.rendering.background import make_background
 from elfw_helpers.rendering.camera import make_rays, trace_rays
 from elfw_helpers.rendering.changes import change_parameters

@@ -15,12 +15,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
-from elfw_helpers.errors import DataError
-from elfw_helpers.files import explain_error, write_atomically
-from elfw_helpers.labels import ATTRIBUTES, PALETTE, attribute_from_mask
+from elfw_helpers.data.labels import ATTRIBUTES, PALETTE, attribute_from_mask
 from elfw_helpers.rendering.face import RENDERER_VERSION, RenderedFace, check_seed, check_size, render_face
 from elfw_helpers.rendering.manifest import MANIFEST, encode_json, encode_manifest, read_settings
 from elfw_helpers.rendering.plan import SPLITS, PlannedFace, photo_seed, plan_faces
+from elfw_helpers.utils.errors import DataError
+from elfw_helpers.utils.files import explain_error, write_atomically
 
 JPEG_QUALITY = 90
 ATTEMPTS = 50

@@ -14,11 +14,11 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 from PIL import Image
 
-from elfw_helpers.errors import DataError
-from elfw_helpers.labels import ATTRIBUTES
+from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.rendering.drawing import PARTS, sample_parameters
 from elfw_helpers.rendering.parameters import Cloth, FaceParameters
 from elfw_helpers.rendering.plan import PlannedFace
+from elfw_helpers.utils.errors import DataError
 
 MANIFEST = "manifest.json"
 SETTINGS = ("renderer", "count", "seed", "size")

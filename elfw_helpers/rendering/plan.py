@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from elfw_helpers.labels import ATTRIBUTES
+from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.rendering.sampling import PLAN, Sampler
 
 ATTRIBUTE_SHARES = (0.6, 0.2, 0.2)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elfw_helpers import labels
+from elfw_helpers.data import labels
 from elfw_helpers.rendering import garments, head
 from elfw_helpers.rendering.hand import hand_distance
 from elfw_helpers.rendering.parameters import FaceParameters

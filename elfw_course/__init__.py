@@ -1,0 +1,1 @@
+"""What authors and instructors run: the course, its grading, and how its weights are made."""

@@ -1,0 +1,229 @@
+"""Answer keys: which exercises a notebook has, what they are asked, and what the answers must be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elfw_course.grading.released import Released
+from elfw_helpers.utils.errors import DataError, ElfwError
+from elfw_helpers.utils.paths import project_folder
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+MEASURES = ("accuracy", "mean_iou")
+NUMBER = (int, float)
+KINDS = {str: "a text", int: "a whole number", NUMBER: "a number", list: "a list", dict: "a table"}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One question to a submission, and what its answer is worth."""
+
+    name: str  # what students read about it
+    call: str  # the expression that is evaluated inside the sandbox
+    given: str  # code that runs before the call, inside too
+    points: float
+    expect: Any  # outside only: int, float, str, bool, or lists and dicts of them
+    atol: float
+    rtol: float
+    dtype: str | None
+    shape: tuple[int, ...] | None
+    measure: str | None  # of predictions against `expect`: one of MEASURES
+    at_least: float  # what the measure must reach,
+    margin: float  # less so much, for chance
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise: its name is that of the function, class or variable to write."""
+
+    name: str
+    seconds: float  # for its cell and all its probes
+    probes: tuple[Probe, ...]
+    inputs: bytes  # an .npz of hidden arrays, which probes find as `hidden`
+    without: tuple[str, ...]  # packages that it is to be solved without; an answer that uses one is flagged
+
+    @property
+    def points(self) -> float:
+        """Points of all probes."""
+        return sum(probe.points for probe in self.probes)
+
+
+@dataclass(frozen=True)
+class Key:
+    """All that is known of one notebook's exercises."""
+
+    path: Path
+    released: Path  # the notebook that students were given
+    setup: str  # code that runs in place of the lecture's cells
+    memory: int  # bytes that all processes of a submission may hold
+    own_seconds: float  # for all cells together that a student added
+    exercises: tuple[Exercise, ...]
+    written: tuple[str, ...]  # questions that a person reads the answers to
+    digest: str  # of everything above: the same digest, the same grades
+
+    @property
+    def points(self) -> float:
+        """Points of all exercises."""
+        return sum(exercise.points for exercise in self.exercises)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that all of a submission may use."""
+        return self.own_seconds + sum(exercise.seconds for exercise in self.exercises)
+
+
+def find_key(name: str) -> Path:
+    """Return the key of a notebook's number, such as 03, or the file that is named.
+
+    Raises:
+        ElfwError: there is none.
+    """
+    folder = project_folder() / "grading"
+    for path in (Path(name), folder / f"{name}.toml", folder / f"{name}.json"):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(path.stem for path in folder.glob("[0-9][0-9].*")))
+    raise ElfwError(f"There is no answer key {name!r}. Name a file, or one of: {known or 'none'}.")
+
+
+def read_key(path: Path) -> Key:
+    """Read an answer key; `grading/README.md` says how one is written.
+
+    Raises:
+        DataError: something is missing in it, misspelt or not of its type.
+    """
+    content = path.read_bytes()
+    try:
+        table = json.loads(content) if path.suffix == ".json" else tomllib.loads(content.decode())
+    except ValueError as error:
+        raise DataError(path, f"cannot be read ({error})", "Mend the line it names") from error
+    fields = _Fields(path, "the key", table)
+    released = _find_released(path, fields.take("notebook", str))
+    setup, memory = fields.take("setup", str, ""), fields.take("memory_mb", int, 2048) << 20
+    own_seconds = fields.take("own_seconds", NUMBER, 20)
+    tables, written = fields.take("exercises", dict), tuple(fields.take("written", list, []))
+    fields.end()
+    exercises = tuple(_read_exercise(path, name, inner) for name, inner in tables.items())
+    if not exercises:
+        raise DataError(path, "holds no exercise", "Add [exercises.NAME] with its probes")
+    unknown = [exercise.name for exercise in exercises if exercise.name not in Released(released).exercises]
+    if unknown:
+        raise DataError(path, f"exercise {unknown[0]} is not in {released.name}", "Is it misspelt?")
+    digest = hashlib.sha256(content + released.read_bytes())
+    for exercise in exercises:
+        digest.update(exercise.inputs + repr([probe.expect for probe in exercise.probes]).encode())
+    return Key(path, released, setup, memory, own_seconds, exercises, written, digest.hexdigest())
+
+
+def _find_released(path: Path, name: str) -> Path:
+    """Return the notebook that students were given: of the course, or beside the key."""
+    places = [project_folder() / "notebooks" / "student" / f"{name}.ipynb", path.parent / f"{name}.ipynb"]
+    for place in places:
+        if place.is_file():
+            return place
+    raise DataError(path, f"its notebook {name!r} is not there", f"Put it where it belongs: {places[0]}")
+
+
+def _read_exercise(path: Path, name: str, table: Any) -> Exercise:
+    """Read the table of one exercise."""
+    fields = _Fields(path, f"exercise {name}", table)
+    seconds, inputs = fields.take("seconds", NUMBER, 10), fields.take("inputs", str, "")
+    probes, without = fields.take("probes", list), tuple(fields.take("without", list, []))
+    fields.end()
+    if not re.fullmatch(r"[^\W\d]\w*", name) or not probes:
+        raise DataError(path, f"exercise {name!r} has no probe, or no name of Python", "Give it both")
+    return Exercise(
+        name,
+        float(seconds),
+        tuple(_read_probe(path, f"probe {place} of {name}", probe) for place, probe in enumerate(probes, 1)),
+        _read_beside(path, inputs) if inputs else b"",
+        without,
+    )
+
+
+def _read_probe(path: Path, place: str, table: Any) -> Probe:
+    """Read the table of one probe."""
+    fields = _Fields(path, place, table)
+    shape, truth = fields.take("shape", list, None), fields.take("truth", str, "")
+    measure = fields.take("measure", str, None)
+    probe = Probe(
+        name=fields.take("name", str),
+        call=fields.take("call", str),
+        given=fields.take("given", str, ""),
+        points=fields.take("points", NUMBER, 1),
+        expect=_read_truth(path, truth) if truth else fields.take("expect", object),
+        atol=fields.take("atol", NUMBER, 1e-6),
+        rtol=fields.take("rtol", NUMBER, 1e-5),
+        dtype=fields.take("dtype", str, None),
+        shape=None if shape is None else tuple(shape),
+        measure=measure,
+        at_least=fields.take("at_least", NUMBER) if measure else 0.0,
+        margin=fields.take("margin", NUMBER) if measure else 0.0,
+    )
+    fields.end()
+    if measure not in (None, *MEASURES):
+        raise DataError(path, f"{place} has the measure {measure!r}", f"Use one of {', '.join(MEASURES)}")
+    # Found out inside the sandbox, a slip of the key's would look like the student's.
+    for field, code, mode in (("given", probe.given, "exec"), ("call", probe.call, "eval")):
+        try:
+            compile(code, field, mode)
+        except (SyntaxError, ValueError) as error:
+            raise DataError(path, f"{place}: its {field!r} is not Python ({error})", "Mend it") from None
+    return probe
+
+
+def _read_beside(path: Path, name: str) -> bytes:
+    """Return the content of a file beside the key."""
+    try:
+        return (path.parent / name).read_bytes()
+    except OSError as error:
+        raise DataError(path, f"names {name}, which is not there", "Put it beside the key") from error
+
+
+def _read_truth(path: Path, name: str) -> list[Any]:
+    """Return the array `truth` of an .npz beside the key, as lists."""
+    import io
+
+    import numpy as np
+
+    content = _read_beside(path, name)
+    try:
+        return np.load(io.BytesIO(content), allow_pickle=False)["truth"].tolist()
+    except (ValueError, KeyError, OSError) as error:
+        raise DataError(path, f"{name} holds no array `truth`", "Save it by numpy.savez") from error
+
+
+class _Fields:
+    """The fields of one table, each taken once, so that what is left over is misspelt."""
+
+    def __init__(self, path: Path, place: str, table: Any):
+        self.path, self.place = path, place
+        if not isinstance(table, Mapping):
+            raise DataError(path, f"{place} is no table", "See grading/README.md")
+        self.left = dict(table)
+
+    def take(self, name: str, kind: type | tuple[type, ...], *default: Any) -> Any:
+        """Return a field of some type, or its default where there is one."""
+        if name not in self.left and default:
+            return default[0]
+        if name not in self.left:
+            raise DataError(self.path, f"{self.place} has no {name!r}", "Add it")
+        value = self.left.pop(name)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not object):
+            raise DataError(self.path, f"{self.place}: {name!r} is {value!r}", f"Make it {KINDS[kind]}")
+        return value
+
+    def end(self) -> None:
+        """Raise when a field is left."""
+        if self.left:
+            raise DataError(self.path, f"{self.place} has an unknown {min(self.left)!r}", "Is it misspelt?")

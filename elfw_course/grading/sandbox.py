@@ -1,0 +1,301 @@
+"""Where a submission's code runs: in bubblewrap, in Docker or Podman, or, only if asked to, unprotected."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import elfw_helpers
+from elfw_course.grading.seccomp import open_filter
+from elfw_course.grading.watchdog import end_tree
+from elfw_helpers.utils.errors import ElfwError
+from elfw_helpers.utils.paths import data_folder, project_folder
+
+DISK = 64 << 20  # bytes of each folder that can be written to
+WRITABLE = ("/dev/shm", "/tmp")
+MOST_PROCESSES = 64
+# Users that no system hands out; each job has one of its own, for the kernel counts processes by user.
+FIRST_USER = 64000
+MOST_JOBS = 500  # of all graders on this machine
+SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/alternatives")
+REFUSAL = """\
+No sandbox was found, and submissions are programs that strangers wrote: nothing was run.
+Install bubblewrap (Debian, Ubuntu: sudo apt install bubblewrap), or Docker or Podman.{detail}
+--unsandboxed runs them as you: they can then read and delete your files, use the network, read the answer
+key and hang your machine. Use it only for notebooks that you have written yourself."""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """One way to run the runner.
+
+    Attributes:
+        name: "bubblewrap", "docker", "podman" or "unsandboxed".
+        visible: files and folders that code inside can read; nothing else of this machine's is there,
+            but for the system's programs.
+        is_capped: whether systemd caps what it takes besides.
+    """
+
+    name: str
+    visible: tuple[Path, ...]
+    is_capped: bool = False
+
+    @property
+    def in_memory(self) -> tuple[str, ...]:
+        """Folders inside that can be written to, whose files are in memory; an engine counts its own."""
+        return WRITABLE if self.name == "bubblewrap" else ()
+
+    def start(self, job: int, memory: int) -> subprocess.Popen[bytes]:
+        """Start a runner with pipes to its three descriptors.
+
+        Args:
+            job: number of the job among those that run at the same time, see `claim_jobs`.
+            memory: bytes that it may hold.
+        """
+        filter_handle = open_filter() if self.name == "bubblewrap" else None
+        try:
+            return subprocess.Popen(
+                self.command(job, memory, filter_handle),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                # Ctrl-C is for the parent, which ends what it has started.
+                start_new_session=True,
+                env=None if self.name in ("docker", "podman") else self._outer_environment(),
+                pass_fds=() if filter_handle is None else (filter_handle,),
+            )
+        finally:
+            if filter_handle is not None:
+                os.close(filter_handle)
+
+    def _outer_environment(self) -> dict[str, str]:
+        """Return the variables of what starts the runner: it stays beside it, where they could be read."""
+        bus = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS") if self.is_capped else ()
+        found = {name: os.environ[name] for name in bus if name in os.environ}
+        return environment(tempfile.gettempdir()) | found
+
+    def command(self, job: int, memory: int, filter_handle: int | None = None) -> list[str]:
+        """Return the command line of a runner; its arguments are those of `runner.limit_resources`."""
+        drop_to = FIRST_USER + job if self.name == "bubblewrap" and os.geteuid() == 0 else 0
+        processes = MOST_PROCESSES if self.name == "bubblewrap" else 0
+        python = [
+            sys.executable,
+            "-m",
+            "elfw_course.grading.inside.runner",
+            str(drop_to),
+            str(memory),
+            str(processes),
+        ]
+        if self.name == "bubblewrap":
+            cap = cap_command(memory) if self.is_capped else []
+            return [*cap, *bubblewrap_command(self.visible, filter_handle), *python]
+        if self.name in ("docker", "podman"):
+            return [*container_command(self.name, container_name(job), self.visible, memory), *python]
+        return python
+
+    def end(self, process: subprocess.Popen[bytes], job: int) -> None:
+        """End a runner and all that it started, and wait until they are gone."""
+        if self.name in ("docker", "podman"):
+            subprocess.run([self.name, "rm", "--force", container_name(job)], capture_output=True)
+        end_tree(process)
+
+
+def choose_sandbox(unsandboxed: bool) -> Sandbox:
+    """Return the best sandbox of this machine.
+
+    Args:
+        unsandboxed: take none.
+
+    Raises:
+        ElfwError: there is none, and none was not asked for.
+    """
+    if unsandboxed:
+        return Sandbox("unsandboxed", ())
+    detail = ""
+    if shutil.which("bwrap"):
+        problem = _try_bubblewrap()
+        if problem is None:
+            return Sandbox("bubblewrap", visible_paths(), is_capped=_try_cap())
+        detail = f"\nbubblewrap is here, but does not start: {problem}"
+    for engine in ("docker", "podman"):
+        if shutil.which(engine) and not subprocess.run([engine, "info"], capture_output=True).returncode:
+            return Sandbox(engine, visible_paths())
+    raise ElfwError(REFUSAL.format(detail=detail))
+
+
+@contextlib.contextmanager
+def claim_jobs(count: int) -> Iterator[list[int]]:
+    """Lend numbers of jobs that no other grader on this machine has: users and containers are named by them.
+
+    Each number is claimed by a socket of that name, which is gone with its process, however that ends.
+    """
+    numbers: list[int] = []
+    with contextlib.ExitStack() as claims:
+        for number in range(MOST_JOBS):
+            claim = claims.enter_context(socket.socket(socket.AF_UNIX))
+            with contextlib.suppress(OSError):
+                claim.bind(f"\0elfw-grading-{number}")
+                numbers.append(number)
+            if len(numbers) == count:
+                break
+        else:
+            raise ElfwError(f"--jobs {count}: no more than {len(numbers)} can run on this machine now.")
+        yield numbers
+
+
+def visible_paths() -> tuple[Path, ...]:
+    """Return what code inside can read: Python, its packages, `elfw_helpers`, `inside/` and the data."""
+    places = {
+        Path(sys.prefix),
+        Path(sys.base_prefix).resolve(),
+        Path(elfw_helpers.__file__).resolve().parent,
+        Path(__file__).resolve().with_name("inside"),
+        project_folder() / "data",
+        data_folder(),
+    }
+    places = {place for place in places if place.exists() and not place.is_relative_to("/usr")}
+    return tuple(sorted(place for place in places if not any(other in place.parents for other in places)))
+
+
+def refuse_exposed(sandbox: Sandbox, hidden: Path) -> None:
+    """Raise when a file or folder that submissions must not read lies where they can.
+
+    Raises:
+        ElfwError: it does.
+    """
+    for place in (*sandbox.visible, Path("/usr")):
+        if hidden.resolve().is_relative_to(place):
+            raise ElfwError(f"{hidden} lies in {place}, which submissions can read. Move it out of there.")
+
+
+def environment(home: str) -> dict[str, str]:
+    """Return the environment variables of a runner: nothing of the instructor's own."""
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": home,
+        "USER": "student",
+        "LANG": "C.UTF-8",
+        "MPLBACKEND": "agg",
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # The runner is of the same course as the grader, whichever is installed.
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "CUDA_VISIBLE_DEVICES": "",
+        "ELFW_BUILD": f"{home}/build",
+        **dict.fromkeys(threads, "1"),
+    }
+
+
+def bubblewrap_command(visible: tuple[Path, ...], filter_handle: int | None) -> list[str]:
+    """Return bubblewrap's part of the command line.
+
+    Root needs no user namespace, and the runner drops root itself; others get a namespace of their own.
+    """
+    root = os.geteuid() == 0
+    command = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+    command += [
+        "--unshare-cgroup-try",
+        "--die-with-parent",
+        "--new-session",
+        "--clearenv",
+        "--cap-drop",
+        "ALL",
+    ]
+    command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else ["--unshare-user"]
+    command += ["--ro-bind", "/usr", "/usr", *_system_links(), "--proc", "/proc", "--dev", "/dev"]
+    for folder in WRITABLE:
+        command += ["--perms", "1777", "--size", str(DISK), "--tmpfs", folder]
+    # Nobody needs a terminal, and those of all sandboxes together are limited.
+    command += ["--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts"]
+    for name in SYSTEM_FILES:
+        command += ["--ro-bind-try", name, name]
+    # Made without being asked, the folders above would be closed to all but root.
+    parents = {parent for place in visible for parent in place.parents} - {Path("/"), Path("/tmp")}
+    for parent in sorted(parents):
+        command += ["--perms", "0755", "--dir", str(parent)]
+    for place in visible:
+        command += ["--ro-bind", str(place), str(place)]
+    command += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
+    for name, value in environment("/tmp").items():
+        command += ["--setenv", name, value]
+    return command + ([] if filter_handle is None else ["--seccomp", str(filter_handle)]) + ["--"]
+
+
+def cap_command(memory: int) -> list[str]:
+    """Return systemd's part of the command line: a control group that ends with what runs in it.
+
+    It is for what the watchdog cannot see, such as memory of the kernel, or sees too late. So it leaves room
+    above the watchdog's own limits, which say what was too much.
+
+    Args:
+        memory: bytes that the watchdog lets a submission hold.
+    """
+    whose = [] if os.geteuid() == 0 else ["--user"]
+    limits = {"MemoryMax": 2 * memory + len(WRITABLE) * DISK, "MemorySwapMax": 0}
+    limits |= {"TasksMax": 4 * MOST_PROCESSES, "CPUQuota": "100%"}
+    options = [f"--property={name}={value}" for name, value in limits.items()]
+    return ["systemd-run", *whose, "--scope", "--quiet", "--collect", "--no-ask-password", *options, "--"]
+
+
+def _try_cap() -> bool:
+    """Say whether systemd is here and caps what it is asked to."""
+    if not shutil.which("systemd-run"):
+        return False
+    return subprocess.run([*cap_command(1 << 30), "/usr/bin/true"], capture_output=True).returncode == 0
+
+
+def container_name(job: int) -> str:
+    """Return the name of the container of a job."""
+    return f"elfw-grading-{os.getpid()}-{job}"
+
+
+def container_command(engine: str, name: str, visible: tuple[Path, ...], memory: int) -> list[str]:
+    """Return Docker's or Podman's part of the command line: an empty image with this machine's programs."""
+    command = [engine, "run", "--rm", "--interactive", "--init", f"--name={name}", "--network=none"]
+    command += ["--read-only", "--user=64000:64000", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
+    command += [f"--memory={memory}", f"--memory-swap={memory}", f"--pids-limit={MOST_PROCESSES}"]
+    command += [f"--tmpfs=/tmp:rw,size={DISK},mode=1777", f"--shm-size={DISK}", "--workdir=/tmp"]
+    folders = [Path(name) for name in ("/usr", "/lib", "/lib64", "/bin", *SYSTEM_FILES)]
+    for place in (*(folder for folder in folders if folder.exists()), *visible):
+        command += ["--volume", f"{place}:{place}:ro"]
+    for name, value in environment("/tmp").items():
+        command += ["--env", f"{name}={value}"]
+    return [*command, _empty_image(engine)]
+
+
+def _empty_image(engine: str) -> str:
+    """Make sure that there is an image with nothing in it, and return its name."""
+    name = "elfw-empty"
+    if subprocess.run([engine, "image", "inspect", name], capture_output=True).returncode:
+        nothing = b"\0" * 10240  # an archive without a file
+        subprocess.run([engine, "import", "-", name], input=nothing, capture_output=True, check=True)
+    return name
+
+
+def _system_links() -> list[str]:
+    """Return the options for /lib and its like: links into /usr on most systems, folders on some."""
+    options = []
+    for name in ("bin", "lib", "lib64"):
+        place = Path("/", name)
+        if place.is_symlink():
+            options += ["--symlink", str(place.readlink()), str(place)]
+        elif place.is_dir():
+            options += ["--ro-bind", str(place), str(place)]
+    return options
+
+
+def _try_bubblewrap() -> str | None:
+    """Return what keeps bubblewrap from starting, or None."""
+    command = [*bubblewrap_command((), None), "/usr/bin/true"]
+    tried = subprocess.run(command, capture_output=True, encoding="utf-8")
+    return None if tried.returncode == 0 else tried.stderr.strip() or f"exit code {tried.returncode}"

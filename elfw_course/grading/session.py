@@ -1,0 +1,238 @@
+"""One run of the runner: asks it, and ends it when it takes too long, too much memory or prints too much."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+import selectors
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from elfw_course.grading.sandbox import MOST_PROCESSES, Sandbox
+from elfw_course.grading.watchdog import (
+    Clock,
+    proportional_memory,
+    resident_and_most,
+    shared_memory,
+    unmapped_memory,
+)
+
+LOOK_EVERY = 0.05  # seconds
+PATIENCE = 6  # how many times its seconds a request may take by the clock, when it has to wait for its turn
+CROWDED_SECONDS = 1
+MOST_PRINTED = 20 << 20  # bytes
+MOST_ANSWERED = 20 << 20
+# Of an answer, more than the encoder ever writes: brackets and commas, and the digits of an int.
+MOST_PARTS = 1_000_000
+MOST_DIGITS = 1300
+UNREADABLE = ("value", ["unreadable"])
+KEPT = 2000  # bytes of what was printed first: where a sandbox that does not start says why
+ENDED = "ended its process"
+TOO_LONG = "took too long"
+
+
+class Died(Exception):
+    """The runner is gone; the message says why.
+
+    Attributes:
+        starved: whether it had no time of its own to blame, but waited for its turn until patience ended.
+    """
+
+    starved = False
+
+
+class Stopped(Exception):
+    """The batch is being interrupted."""
+
+
+class Session:
+    """A runner in its sandbox, from its start to its end; a context manager.
+
+    Args:
+        sandbox: where.
+        job: number of the job among those at the same time.
+        memory: bytes that it may hold.
+        stop: set when the batch is being interrupted.
+
+    Attributes:
+        peak: bytes, the most that its processes held together.
+        printed: the beginning of what was printed.
+        probed: whether a probe was sent in: from then on its code may know hidden inputs.
+        last: what `used` may not go beyond, whatever a request is given.
+    """
+
+    def __init__(self, sandbox: Sandbox, job: int, memory: int, stop: threading.Event | None = None):
+        self.memory, self.peak, self.printed, self.probed = memory, 0, b"", False
+        self.last, self._stop = math.inf, stop or threading.Event()
+        self._sizes = {"printed": 0, "answered": 0}
+        self._sandbox, self._job = sandbox, job
+        self._process = sandbox.start(job, memory)
+        self._answers: list[bytes] = []
+        self._clock = Clock(self._process.pid, 2 * LOOK_EVERY)
+        self._started = self._looked = time.monotonic()
+        self._most, self._addresses, self._uncrowded = 0, 0, 0.0
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._process.stdout, selectors.EVENT_READ, "answered")
+        self._selector.register(self._process.stderr, selectors.EVENT_READ, "printed")
+        os.set_blocking(self._process.stdin.fileno(), False)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._selector.close()
+        self._sandbox.end(self._process, self._job)
+
+    @property
+    def used(self) -> float:
+        """Seconds that its processes have used so far, at the end of the last request; see `Clock`."""
+        return self._clock.used
+
+    @property
+    def spent(self) -> float:
+        """Seconds that it has cost so far: those used, or by the clock, of which it may take more."""
+        return max(self.used, (time.monotonic() - self._started) / PATIENCE)
+
+    def ask(self, verb: str, parts: Sequence[bytes], seconds: float) -> tuple[str, Any]:
+        """Send a request and return the kind and content of the first answer that knows its secret.
+
+        Args:
+            verb: "names", "setup", "open", "statement" or "probe".
+            parts: what the runner's method of that verb takes.
+            seconds: that its processes may use until the answer; without any, nothing is sent.
+
+        Raises:
+            Died: the process ended, took too long, held too much or printed too much.
+            Stopped: the batch is being interrupted.
+        """
+        seconds = min(seconds, self.last - self.used)
+        if seconds <= 0:  # an answer that comes at once would do without any
+            raise Died(TOO_LONG)
+        secret = secrets.token_hex(16)
+        header = " ".join([verb, secret, *(str(len(part)) for part in parts)])
+        unsent = memoryview(header.encode() + b"\n" + b"".join(parts))
+        self.probed = self.probed or verb == "probe"
+        last, deadline = self.used + seconds, time.monotonic() + PATIENCE * seconds
+        while True:
+            unsent = self._send(unsent)
+            self._receive(LOOK_EVERY if not unsent else 0.001)
+            answer = self._find_answer(secret)
+            self._look(bool(answer))
+            if answer:
+                return answer
+            if self._stop.is_set():
+                raise Stopped
+            if self.used > last or time.monotonic() > deadline:
+                died = Died(TOO_LONG)
+                died.starved = self.used <= last
+                raise died
+
+    def _send(self, unsent: memoryview) -> memoryview:
+        """Write what fits into the pipe, and return the rest."""
+        try:
+            return unsent[os.write(self._process.stdin.fileno(), unsent) :] if unsent else unsent
+        except BlockingIOError:
+            return unsent
+        except BrokenPipeError:
+            self._end()
+
+    def _end(self) -> NoReturn:
+        """Take what was printed before the end, which may say why, and raise."""
+        for _ in range(20):
+            if not self._selector.get_map():
+                break
+            self._read(0.02)
+        raise Died(ENDED)
+
+    def _receive(self, seconds: float) -> None:
+        """Wait for answers and prints, at most so long, and take what is there."""
+        self._read(seconds)
+        if self._sizes["printed"] > MOST_PRINTED or self._sizes["answered"] > MOST_ANSWERED:
+            raise Died(f"printed more than {MOST_PRINTED >> 20} MB")
+
+    def _read(self, seconds: float) -> None:
+        """Read once from each pipe that has something, or has ended."""
+        for ready, _ in self._selector.select(seconds):
+            content = os.read(ready.fd, 1 << 16)
+            if not content:
+                self._selector.unregister(ready.fileobj)
+            elif ready.data == "answered":
+                self._answers.append(content)
+            elif len(self.printed) < KEPT:
+                self.printed += content[: KEPT - len(self.printed)]
+            self._sizes[ready.data] += len(content)
+
+    def _find_answer(self, secret: str) -> tuple[str, Any] | None:
+        """Return the first whole line that is an answer to this request; lines before it are dropped."""
+        # Joined when a line has ended: a flood without an end costs no more than keeping it.
+        if not self._answers or b"\n" not in self._answers[-1]:
+            return None
+        *lines, rest = b"".join(self._answers).split(b"\n")
+        self._answers = [rest]
+        return next((answer for line in lines if (answer := _read_answer(line, secret))), None)
+
+    def _look(self, now: bool) -> None:
+        """Look at the processes, every now and then, or now."""
+        elapsed = time.monotonic() - self._looked
+        if elapsed < LOOK_EVERY and not now:
+            return
+        self._looked += elapsed
+        processes = self._clock.look(elapsed)
+        self._weigh(processes)
+        if now:
+            return
+        if self._process.poll() is not None:
+            self._end()
+        # A fork bomb that meets its limit soon falls apart; one that does not would slow down the other jobs.
+        if len(processes) <= MOST_PROCESSES // 2:
+            self._uncrowded = self.used
+        if self.used - self._uncrowded > CROWDED_SECONDS:
+            raise Died(f"went on with more than {MOST_PROCESSES // 2} processes")
+
+    def _weigh(self, processes: Sequence[int]) -> None:
+        """Note what memory the processes hold, and raise when it is too much."""
+        sizes = [resident_and_most(process) for process in processes]
+        beside = unmapped_memory(processes[1], self._sandbox.in_memory) if len(processes) > 1 else 0
+        resident, most, addresses = map(sum, zip(*sizes, strict=True))
+        resident, most = resident + beside, most + beside
+        # Asking for more takes milliseconds, so it is asked for when there is news.
+        if most < 1.1 * self._most and addresses < 1.1 * self._addresses and resident < self.memory:
+            return
+        self._most, self._addresses = most, addresses
+        shared: dict[str, int] = {}
+        for process in processes:
+            shared |= shared_memory(process)
+        held = sum(map(proportional_memory, processes)) + sum(shared.values()) + beside
+        # Between two looks a process may have held more than at either: the kernel keeps count.
+        self.peak = max(self.peak, held + most - resident)
+        if held > self.memory:
+            raise Died(f"took more than {self.memory >> 20} MB of memory")
+
+
+def _read_answer(line: bytes, secret: str) -> tuple[str, Any] | None:
+    """Return the kind and content of a line that knows the secret, or None for any other.
+
+    Who knows the secret has been asked: what it says instead of an answer is a wrong one.
+    """
+    if secret.encode() not in line:
+        return None
+    if sum(map(line.count, (b"[", b"{", b","))) > MOST_PARTS:
+        return UNREADABLE
+    try:
+        answer = json.loads(line, parse_int=_read_int)
+        if answer["secret"] == secret and isinstance(answer["kind"], str):
+            return answer["kind"], answer["content"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    return UNREADABLE
+
+
+def _read_int(digits: str) -> int:
+    """Return an int, unless it has more digits than the encoder writes: reading takes their square."""
+    if len(digits) > MOST_DIGITS:
+        raise ValueError
+    return int(digits)

@@ -1,0 +1,186 @@
+"""pytest plugin on top of nbval: metrics within their tolerance, and notebooks that were really run.
+
+Loaded by `-p elfw_course.nbval_plugin` (pyproject.toml). It works on nbval's own objects through pytest's
+hooks: nbval 0.11 asks a notebook's `skip_compare` what not to compare and a cell's `compare_outputs` whether
+stored and fresh outputs agree; its kernel's `execute_cell_input` sends a cell, `await_reply` waits for it and
+`get_message` receives it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from queue import Empty
+
+import pytest
+from nbformat import NotebookNode
+from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
+
+from elfw_helpers.notebook import METRICS_MIME, compare_payloads
+
+# Drawn anew by every version of a library, or written for the eye; nbval itself leaves png and jpeg out.
+NOT_COMPARED = ("image/svg+xml", "text/html", "stderr")
+WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
+# How long a kernel may have been dead before its cell fails.
+POLL_SECONDS = 1.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse to spread the cells of one notebook over processes: each would lack the cells before it."""
+    spread = getattr(config.option, "dist", "no") not in ("no", "loadscope", "loadfile")
+    if config.getoption("nbval", False) and spread and not hasattr(config, "workerinput"):
+        raise pytest.UsageError("Notebooks on several processes need --dist loadscope beside -n.")
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Tell nbval which kinds of output not to compare."""
+    if isinstance(collector, IPyNbFile):
+        collector.skip_compare += NOT_COMPARED
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let a notebook's cell compare metrics within tolerance before nbval compares everything else."""
+    if isinstance(item, IPyNbCell):
+        compare_rest = item.compare_outputs
+
+        def compare_outputs(now: list[NotebookNode], stored: list[NotebookNode]) -> bool:
+            differences = compare_metrics(stored, now)
+            if differences:
+                item.comparison_traceback = [*differences, "If the new values are right: make refresh"]
+                return False
+            return compare_rest(_without_special(now), _without_special(stored))
+
+        item.compare_outputs = compare_outputs
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a cell whose kernel died, one that stopped, and one not stored as a run from top to bottom."""
+    if not isinstance(item, IPyNbCell):
+        return (yield)
+    _watch_kernel(item)
+    reply = _run_as_jupyter(item)
+    result = yield
+    # Only now: the cells that follow need this one to have run.
+    may_raise = item.options["check_exception"]
+    complaint = None if may_raise else find_silent_stop(reply)
+    complaint = complaint or find_stale_state(item.cell, _expected_count(item), may_raise)
+    if complaint:
+        raise NbCellError(item.cell_num, complaint, item.cell.source)
+    return result
+
+
+def compare_metrics(stored: list[NotebookNode], now: list[NotebookNode]) -> list[str]:
+    """Compare the metrics among a cell's outputs, in order.
+
+    Returns:
+        Lines that say what differs; empty when nothing does.
+    """
+    before, after = _metrics_of(stored), _metrics_of(now)
+    if len(before) != len(after):
+        titles = " and ".join(
+            f"{when}: {', '.join(str(payload['title']) for payload in payloads) or 'none'}"
+            for when, payloads in (("stored", before), ("now", after))
+        )
+        return [f"Metrics differ in number: {len(before)} stored, {len(after)} now ({titles})"]
+    pairs = zip(before, after, strict=True)
+    return [line for old, new in pairs for line in compare_payloads(old, new)]
+
+
+def find_silent_stop(reply: dict) -> str | None:
+    """Say what stopped a cell without an error among its outputs, such as a magic that does not exist.
+
+    Args:
+        reply: the kernel's, once the cell has ended.
+    """
+    if reply.get("status") == "error":
+        return f"This cell stopped before its end: {reply['ename']}: {reply['evalue']}"
+    return None
+
+
+def find_stale_state(cell: NotebookNode, expected_count: int | None, may_raise: bool) -> str | None:
+    """Say what shows that a stored cell is not from one run of the notebook from top to bottom.
+
+    Args:
+        cell: a code cell as stored.
+        expected_count: its execution count in such a run, from 1; None for an empty cell, which has none.
+        may_raise: whether the cell is tagged `raises-exception`.
+    """
+    count = cell.execution_count
+    if expected_count is not None and count is None:
+        return "This cell was never executed: run `make refresh`"
+    if expected_count is not None and count != expected_count:
+        return (
+            f"This cell was executed out of order: it is stored as [{count}] and would be "
+            f"[{expected_count}] in a run from top to bottom. Run `make refresh`"
+        )
+    if not may_raise and any(output.output_type == "error" for output in cell.outputs):
+        return "The stored outputs hold an error. Mend the cell and run `make refresh`"
+    return None
+
+
+def _expected_count(item: IPyNbCell) -> int | None:
+    """Return the execution count of a cell in a run from top to bottom, None for an empty one."""
+    if not item.cell.source.strip():
+        return None
+    code = [cell for cell in item.parent.nb.cells if cell.cell_type == "code"]
+    return sum(bool(cell.source.strip()) for cell in code[: item.cell_num + 1])
+
+
+def _metrics_of(outputs: list[NotebookNode]) -> list[dict]:
+    """Return the payloads of all metrics among outputs."""
+    return [output["data"][METRICS_MIME] for output in outputs if METRICS_MIME in output.get("data", {})]
+
+
+def _without_special(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Leave out metrics, compared already, and widgets, whose plain text is a progress bar's."""
+    return [output for output in outputs if not {METRICS_MIME, WIDGET_MIME} & set(output.get("data", {}))]
+
+
+def _watch_kernel(item: IPyNbCell) -> None:
+    """Have the wait for a cell end soon after its kernel dies; nbval alone waits out the cell timeout.
+
+    Raises:
+        NbCellError: the kernel is dead already.
+    """
+    kernel = item.parent.kernel
+    if not kernel.is_alive():
+        raise NbCellError(item.cell_num, "Not run: the kernel died in a cell before", item.cell.source)
+    wait_once = type(kernel).await_reply
+
+    def await_reply(message_id: str, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return wait_once(kernel, message_id, timeout=min(POLL_SECONDS, timeout))
+            except Empty:
+                if not kernel.is_alive():
+                    reason = "The kernel died in this cell; most often the machine ran out of memory"
+                    raise NbCellError(item.cell_num, reason, item.cell.source) from None
+                if time.monotonic() > deadline:
+                    raise
+
+    kernel.await_reply = await_reply
+
+
+def _run_as_jupyter(item: IPyNbCell) -> dict:
+    """Have a cell run in the history, where IPython looks whether a `;` at its end hides the value.
+
+    Returns:
+        what will hold the kernel's reply, which nbval drops.
+    """
+    kernel, reply, sent = item.parent.kernel, {}, []
+    receive = type(kernel).get_message
+
+    def execute_cell_input(source: str, allow_stdin: bool) -> str:
+        sent.append(kernel.kc.execute(source, allow_stdin=allow_stdin, stop_on_error=False))
+        return sent[-1]
+
+    def get_message(stream: str, timeout: float | None = None) -> dict:
+        message = receive(kernel, stream, timeout)
+        if message["msg_type"] == "execute_reply" and message["parent_header"].get("msg_id") in sent:
+            reply.update(message["content"])
+        return message
+
+    kernel.execute_cell_input, kernel.get_message = execute_cell_input, get_message
+    return reply

@@ -1,0 +1,165 @@
+"""Copies of faces with objects put on: which face wears what, and where each copy came from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import cycle, islice
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from elfw_helpers.augmentation.compositing import put_object
+from elfw_helpers.augmentation.face_geometry import PlacingError
+from elfw_helpers.augmentation.objects import (
+    OBJECT_SEEDS,
+    OBJECTS,
+    FaceObject,
+    check_kind,
+    is_held_out,
+    render_object,
+)
+from elfw_helpers.data.datasets import FaceFolder, FaceTensors
+from elfw_helpers.data.labels import attribute_from_mask
+from elfw_helpers.data.origins import Origin
+from elfw_helpers.rendering.face import check_seed
+from elfw_helpers.rendering.sampling import OBJECTS as OBJECT_STREAM
+from elfw_helpers.rendering.sampling import Sampler
+
+
+class Copy(NamedTuple):
+    """An augmented face: its origin, image uint8 [H, W, 3] and mask uint8 [H, W]."""
+
+    origin: Origin
+    image: np.ndarray
+    mask: np.ndarray
+
+
+class Wardrobe:
+    """Deals out objects: each kind as often as the others, each object as often as the others of its kind.
+
+    Args:
+        kinds: of OBJECTS.
+        seed: decides the order.
+        held_out: only objects held out (True), only the others (False), or all (None).
+
+    Attributes:
+        made: how many faces were given an object, by its kind.
+        left_out: names of the faces that could wear none.
+    """
+
+    def __init__(self, kinds: Sequence[str], seed: int, held_out: bool | None):
+        if not kinds:
+            raise ValueError(f"name at least one kind of object, of {', '.join(OBJECTS)}")
+        for kind in kinds:
+            check_kind(kind)
+        check_seed(seed, "seed")
+        seeds = [number for number in range(OBJECT_SEEDS) if held_out in (None, is_held_out(number))]
+        self.sampler = Sampler(OBJECT_STREAM, seed)
+        self.made = dict.fromkeys(kinds, 0)
+        self.left_out: set[str] = set()
+        self._each = len(seeds)
+        self._next = {kind: cycle(self.sampler.shuffle(seeds)) for kind in self.made}
+        self._worn: dict[str, list[Origin]] = {}
+
+    def dress(self, name: str, image: np.ndarray, mask: np.ndarray) -> Copy | None:
+        """Return the face with an object on, of the kind used least so far; None if it can wear none.
+
+        Of several kinds used alike it is one that this face had less often. No face gets an object twice.
+        """
+        worn = self._worn.setdefault(name, [])
+        had = Counter(origin.object for origin in worn)
+        for kind in sorted(self.made, key=lambda kind: (self.made[kind], had[kind])):
+            origin = self._choose(name, kind)
+            if origin is None:
+                continue
+            try:
+                changed = put_object(image, mask, render_object(kind, origin.object_seed))
+            except PlacingError:
+                continue
+            worn.append(origin)
+            self.made[kind] += 1
+            return Copy(origin, *changed)
+        if not worn:
+            self.left_out.add(name)
+        return None
+
+    def _choose(self, name: str, kind: str) -> Origin | None:
+        """Return the next object of a kind that the face has not worn, or None when it has worn all."""
+        for _ in range(self._each):
+            origin = Origin(name, kind, next(self._next[kind]))
+            if origin not in self._worn[name]:
+                return origin
+        return None
+
+
+def augment_faces(
+    faces: FaceTensors,
+    chosen: Sequence[int] | Tensor,
+    kinds: Sequence[str] = OBJECTS,
+    seed: int = 0,
+    held_out: bool = False,
+) -> tuple[FaceTensors, list[Origin]]:
+    """Put an object on each of some faces, in memory.
+
+    Args:
+        faces: with masks.
+        chosen: indices of the faces, such as the training split's.
+        kinds: of OBJECTS, each used as often as the others.
+        seed: decides which objects.
+        held_out: draw only objects that are held out, to test on unseen ones, instead of only the others.
+
+    Returns:
+        the copies, in the order chosen, and their origins. Faces that can wear none of the kinds (they wear
+        one already, or show too little skin) are left out.
+
+    Raises:
+        ValueError: the faces have no masks, a kind is unknown, or no face can wear any.
+    """
+    if faces.masks is None:
+        raise ValueError("objects are placed by masks, and these faces have none")
+    wardrobe, copies = Wardrobe(kinds, seed, held_out), []
+    for index in tqdm(torch.as_tensor(chosen).tolist(), "augmenting", delay=2, unit="face"):
+        copy = wardrobe.dress(faces.names[index], faces.images[index].numpy(), faces.masks[index].numpy())
+        if copy is not None:
+            copies.append(copy)
+    if not copies:
+        raise ValueError(f"none of the {len(chosen)} faces can wear {' or '.join(kinds)}")
+    return stack_copies(copies), [copy.origin for copy in copies]
+
+
+def find_wearers(faces: FaceFolder, chosen: Sequence[int] | Tensor, count: int) -> list[int]:
+    """Return the first of some faces, at most `count`, that an object of every kind can be put on.
+
+    Args:
+        faces: a folder with masks.
+        chosen: indices of the faces.
+        count: so many, or fewer where there are no more.
+    """
+    trial = [render_object(kind, seed=0) for kind in OBJECTS]
+    wearers = (index for index in torch.as_tensor(chosen).tolist() if _can_wear(faces, index, trial))
+    return list(islice(wearers, count))
+
+
+def _can_wear(faces: FaceFolder, index: int, objects: Sequence[FaceObject]) -> bool:
+    """Say whether each of some objects can be put on a face."""
+    image, mask = faces.read(index)
+    try:
+        for face_object in objects:
+            put_object(np.asarray(image), mask, face_object)
+    except PlacingError:
+        return False
+    return True
+
+
+def stack_copies(copies: Sequence[Copy]) -> FaceTensors:
+    """Return copies of one size as tensors; attributes by the rule, from the new masks."""
+    return FaceTensors(
+        torch.from_numpy(np.stack([copy.image for copy in copies])),
+        torch.from_numpy(np.stack([copy.mask for copy in copies])),
+        torch.tensor([attribute_from_mask(copy.mask) for copy in copies]),
+        [copy.origin.name for copy in copies],
+    )

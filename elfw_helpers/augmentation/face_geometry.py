@@ -1,0 +1,181 @@
+"""Where a face is, by its pixel labels alone: no landmark model, nothing but the shape of skin and hair.
+
+An oval is slid, scaled and turned over the labels until as much as possible of it is face, and as little as
+possible of a ring around it. The ring is open below, where the neck may be skin too. How far skin and hair
+reach within and around the oval then tells where in it the eyes are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from elfw_helpers.data.labels import BEARD, EYEWEAR, HAIR, MOUTH_MASK, SKIN, WEARABLE
+from elfw_helpers.utils.errors import ElfwError
+
+FACE, HEADDRESS = (SKIN, BEARD, EYEWEAR, MOUTH_MASK), (HAIR, WEARABLE)
+# Pixels of the larger side on which the oval is sought.
+GRID = 48
+LEAST_FACE = 0.02  # of the picture
+# An oval that is all face, in a ring that is none, scores 1. Rendered and real faces score 0.4 and more.
+LEAST_SCORE = 0.3
+
+HEIGHT = 1.3  # of the oval, in its widths
+RINGS, RING_OPENING = (1.1, 1.35), 50.0  # in half widths of the oval; degrees to either side of straight down
+ROLL_PENALTY = 0.1  # times the roll squared: heads are held straight unless the labels say otherwise
+FIRST_SIZES = (0.6, 0.72, 0.85, 1.0, 1.15)
+ROUNDS, SHRINKAGE = 6, 0.6
+
+# Fitted by least squares, on rendered faces (whose eyes are known) and photos (aligned by their eyes) alike.
+EYE_DISTANCE, EYE_DISTANCE_BY_HEAD = 0.78, -0.30
+EYES_DOWN, EYES_DOWN_BY_HEAD, EYES_DOWN_BY_FACE = -0.03, 0.8, 1.2
+EYES_ASIDE_BY_HAIR = -0.24
+ROLL_BY_HAIR = 0.28
+SURE_ROLL = 0.05  # radians: what is estimated to be less may as well be nothing
+
+
+class PlacingError(ElfwError, ValueError):
+    """A mask shows no face to put an object on, or one that wears such an object already."""
+
+
+@dataclass(frozen=True)
+class FaceGeometry:
+    """Where a face is in its picture.
+
+    Attributes:
+        x, y: the point midway between the eyes, pixels, from the middle of the first pixel.
+        eye_distance: from the middle of one eye to that of the other, pixels.
+        roll: by which the head is tilted clockwise, as the viewer sees it, radians.
+    """
+
+    x: float
+    y: float
+    eye_distance: float
+    roll: float
+
+    def to_face(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return pixels' places in the face: right and down from between the eyes, in eye distances."""
+        return turn_into(x - self.x, y - self.y, self.eye_distance, self.roll)
+
+
+def turn_into(x: np.ndarray, y: np.ndarray, size: float, roll: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return offsets [pixels] as seen from something of this size that is rolled clockwise."""
+    cosine, sine = np.cos(roll) / size, np.sin(roll) / size
+    return cosine * x + sine * y, cosine * y - sine * x
+
+
+def locate_face(mask: np.ndarray) -> FaceGeometry:
+    """Estimate where the face is, from its labels.
+
+    Args:
+        mask: uint8 [H, W], class ids. Ears, neck and shoulders may be labelled as skin or not.
+
+    Raises:
+        PlacingError: the mask shows no face.
+    """
+    small, scale = shrink(mask)
+    face = np.isin(small, FACE)
+    if face.mean() < LEAST_FACE:
+        raise PlacingError(f"the mask shows no face: {face.mean():.1%} of it is skin, beard or eyewear")
+    (x, y, size, roll), score = fit_oval(face)
+    if score < LEAST_SCORE:
+        raise PlacingError("the mask shows no face: what is skin in it has no face's shape")
+    aside, down, distance, turn = find_eyes(small, face, x, y, size, roll)
+    cosine, sine = size * np.cos(roll), size * np.sin(roll)
+    x, y = x + cosine * aside - sine * down, y + sine * aside + cosine * down
+    return FaceGeometry((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5, distance * size * scale, turn)
+
+
+def shrink(mask: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the mask by nearest neighbour with GRID pixels on its larger side, and a new pixel's side."""
+    scale = max(mask.shape) / GRID
+    rows, columns = (
+        np.minimum((np.arange(max(1, round(side / scale))) + 0.5) * scale, side - 1).astype(int)
+        for side in mask.shape
+    )
+    return mask[np.ix_(rows, columns)], scale
+
+
+def oval_points() -> tuple[np.ndarray, np.ndarray]:
+    """Return points in and around an oval of half width 1, float32 [P, 2], and their weights, float32 [P]."""
+    steps = np.linspace(-0.9, 0.9, 10)
+    inside = np.array([(x, y) for y in steps for x in steps if x * x + y * y <= 1])
+    angles = np.radians(np.arange(RING_OPENING, 361 - RING_OPENING, 10))
+    ring = np.array([(r * np.sin(angle), r * np.cos(angle)) for r in RINGS for angle in angles])
+    weights = np.concatenate([np.full(len(inside), 1 / len(inside)), np.full(len(ring), -1 / len(ring))])
+    points = np.concatenate([inside, ring]) * (1, HEIGHT)
+    return points.astype(np.float32), weights.astype(np.float32)
+
+
+POINTS, WEIGHTS = oval_points()
+
+
+def fit_oval(face: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the oval that fits best (x, y, half width, roll; float [4]) and its score, at most 1.
+
+    A coarse search, then ever finer ones around the best found.
+
+    Args:
+        face: bool [H, W], what is face; not empty.
+    """
+    rows, columns = np.nonzero(face)
+    size = np.sqrt(len(rows) / (np.pi * HEIGHT))
+    across, down = (np.linspace(places.min(), places.max(), 9) for places in (columns, rows))
+    ovals = grid_of(across, down, size * np.array(FIRST_SIZES), np.zeros(1))
+    steps = np.array([np.ptp(across) / 16, np.ptp(down) / 16, 0.08 * size, 0.12])
+    moves = grid_of(*[np.array([-1.0, 0.0, 1.0])] * 4)
+    best, score = best_oval(face, ovals)
+    for _ in range(ROUNDS):
+        best, score = best_oval(face, best + steps * moves)
+        steps = SHRINKAGE * steps
+    return best, score
+
+
+def grid_of(*axes: np.ndarray) -> np.ndarray:
+    """Return all combinations of the axes' values, float32 [N, number of axes]."""
+    return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes)).astype(np.float32)
+
+
+def best_oval(face: np.ndarray, ovals: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the oval, of [N, 4], that has the most face inside and the least around; and its score."""
+    x, y, size, roll = ovals.T[..., None]
+    cosine, sine = size * np.cos(roll), size * np.sin(roll)
+    columns = np.rint(x + cosine * POINTS[:, 0] - sine * POINTS[:, 1]).astype(np.int32)
+    rows = np.rint(y + sine * POINTS[:, 0] + cosine * POINTS[:, 1]).astype(np.int32)
+    height, width = face.shape
+    # What lies outside the picture is taken to be like its border: many crops cut through chin or hair.
+    found = face[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
+    scores = found @ WEIGHTS - ROLL_PENALTY * roll[:, 0] ** 2
+    place = int(scores.argmax())
+    return ovals[place], float(scores[place])
+
+
+def find_eyes(small: np.ndarray, face: np.ndarray, x: float, y: float, size: float, roll: float):
+    """Return where the eyes are in the oval, their distance (both in half widths), and the head's roll.
+
+    Hair that reaches high means eyes higher up; skin that sits low in the oval, lower; and who shows more
+    hair on one side has turned to the other.
+    """
+    head, low, hair = oval_clues(small, face, x, y, size, roll)
+    aside = EYES_ASIDE_BY_HAIR * hair
+    down = EYES_DOWN + EYES_DOWN_BY_HEAD * head + EYES_DOWN_BY_FACE * low
+    turn = roll + ROLL_BY_HAIR * hair
+    turn = float(np.sign(turn) * max(abs(turn) - SURE_ROLL, 0))
+    return aside, down, EYE_DISTANCE + EYE_DISTANCE_BY_HEAD * head, turn
+
+
+def oval_clues(small, face, x, y, size, roll) -> tuple[float, float, float]:
+    """Return how low head and face lie in the oval (their centres), and how far right hair does."""
+    rows, columns = np.indices(small.shape)
+    across, along = turn_into(columns - x, rows - y, size, roll)
+    # Below the oval's lower end are neck and shoulders, on which locks may hang.
+    around = (np.abs(across) < 2) & (along > -2.2) & (along < 0.9)
+    hair = np.isin(small, HEADDRESS) & around
+    within = face & (across**2 + (along / HEIGHT) ** 2 < 1.25**2)
+    return centre(along, (face & around) | hair), centre(along, within), centre(across, hair)
+
+
+def centre(values: np.ndarray, chosen: np.ndarray) -> float:
+    """Return the mean of the chosen values, or 0 where none is chosen."""
+    return float(values[chosen].mean()) if chosen.any() else 0.0

@@ -1,0 +1,160 @@
+"""Preloaded uint8 images to normalised float batches, on whatever device the model is on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from elfw_helpers.data.datasets import FaceTensors
+from elfw_helpers.data.splits import Split
+
+# Channel statistics of ImageNet's training images, from torchvision's documentation of its weights.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each channel, exactly, in one pass.
+
+    An 8-bit channel has 256 possible values, so counting them loses nothing: no running sums in
+    float32 whose rounding grows with the number of images.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+
+    Returns:
+        mean and (population) standard deviation, float64 [3], of values scaled to 0..1.
+
+    Raises:
+        ValueError: the images are not uint8, or there are none.
+    """
+    if images.dtype != torch.uint8 or images.numel() == 0:
+        raise ValueError(f"expected uint8 images [N, H, W, 3], got {images.dtype} {tuple(images.shape)}")
+    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(-1)])
+    values = torch.arange(256, dtype=torch.float64) / 255
+    share = counts.double() / counts.sum(1, keepdim=True)
+    mean = share @ values
+    variance = (share * (values - mean[:, None]) ** 2).sum(1)
+    return mean, variance.sqrt()
+
+
+class Batches:
+    """The samples of one split, cut into batches, normalised and augmented on the device.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        targets: int64 [N] (classification), or uint8 or int64 [N, H, W] (segmentation); batches hold int64.
+        mean, std: three numbers each, for values scaled to 0..1.
+        batch_size: samples a batch; the last one may be smaller, and a single last sample joins the
+            batch before it.
+        shuffle_seed: a seed shuffles each epoch anew (and reproducibly); None keeps the order.
+        augment: called as `augment(inputs, targets, generator)` on every batch, before
+            normalisation, with float inputs [B, 3, H, W] in 0..1; returns both.
+        device: where the batches are made; the uint8 data moves there once.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        batch_size: int = 32,
+        shuffle_seed: int | None = None,
+        augment: Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]] | None = None,
+        device: str = "cpu",
+    ):
+        if len(images) != len(targets) or len(images) == 0:
+            found = f"{len(images)} images and {len(targets)} targets"
+            raise ValueError(f"{found}: need as many of each, at least one")
+        self.images, self.targets = images.to(device), targets.to(device)
+        self.mean = torch.as_tensor(mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+        self.std = torch.as_tensor(std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+        self.batch_size, self.shuffle_seed, self.augment = batch_size, shuffle_seed, augment
+
+    def __len__(self) -> int:
+        return len(self._cut(torch.empty(self.count)))
+
+    @property
+    def count(self) -> int:
+        """Number of samples in one epoch."""
+        return len(self.images)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches are made."""
+        return self.images.device
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of one epoch; the order depends on the shuffle seed and `number` alone."""
+        # Drawn on the CPU, so that the order (not the speed) is the same on every device.
+        generator = torch.Generator().manual_seed(1_000_003 * (self.shuffle_seed or 0) + number)
+        shuffled = self.shuffle_seed is not None
+        order = torch.randperm(self.count, generator=generator) if shuffled else torch.arange(self.count)
+        for chosen in self._cut(order.to(self.device)):
+            # NHWC storage read as NCHW is torch's channels_last: no copy, and the CPU's faster layout.
+            inputs = self.images[chosen].permute(0, 3, 1, 2).float().div_(255)
+            # Masks stay uint8 until they are needed: as int64 they would be 2.7 times their images.
+            targets = self.targets[chosen].long()
+            if self.augment is not None:
+                inputs, targets = self.augment(inputs, targets, generator)
+            if self.device.type == "cuda":
+                # A GPU's deterministic float32 convolutions are faster in NCHW proper.
+                inputs = inputs.contiguous()
+            yield inputs.sub_(self.mean).div_(self.std), targets
+
+    def _cut(self, order: Tensor) -> list[Tensor]:
+        cut = list(order.split(self.batch_size))
+        if len(cut) > 1 and len(cut[-1]) == 1 < self.batch_size:
+            # Batch normalisation has no variance to divide by in a batch of one.
+            cut[-2:] = [torch.cat(cut[-2:])]
+        return cut
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.epoch(0)
+
+
+class SplitBatches(NamedTuple):
+    """The batches of the three splits; only training's are shuffled."""
+
+    train: Batches
+    validation: Batches
+    test: Batches
+
+
+def split_batches(
+    faces: FaceTensors,
+    split: Split,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    batch_size: int = 32,
+    seed: int = 0,
+    device: str = "cpu",
+) -> SplitBatches:
+    """Return the batches of each split of preloaded faces, to classify their attributes.
+
+    Args:
+        faces: images uint8 [N, H, W, 3] and attributes int64 [N].
+        split: indices of the three splits.
+        mean, std, batch_size, device: as in `Batches`.
+        seed: shuffles the training images.
+    """
+    return SplitBatches(
+        *(
+            Batches(
+                faces.images[indices],
+                faces.attributes[indices],
+                mean=mean,
+                std=std,
+                batch_size=batch_size,
+                shuffle_seed=shuffle_seed,
+                device=device,
+            )
+            for indices, shuffle_seed in ((split.train, seed), (split.validation, None), (split.test, None))
+        )
+    )

@@ -1,0 +1,203 @@
+"""Folders of faces in ELFW's layout, whoever made them, behind one loader.
+
+faces/NAME.jpg     the image
+labels/NAME.png    pixel labels: ELFW's RGB colours, or one channel of class ids (optional)
+labels.txt         `NAME attribute` a line (optional: derived from the masks)
+persons.txt        `NAME person` a line (optional: inferred from names like First_Last_0001)
+manifest.json      of augmented copies: the source of each, so that copies stay with it
+train.txt, validation.txt, test.txt    the frozen split (optional), or elfw_set_00.txt
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from elfw_helpers.data.images import read_image, read_mask, read_pair
+from elfw_helpers.data.labels import attribute_from_mask
+from elfw_helpers.data.layout import scan_folder, warn_of_passed_over
+from elfw_helpers.data.splits import Split, carve_validation, draw_split, make_split, warn_of_untested
+
+
+@dataclass(frozen=True)
+class FaceTensors:
+    """All faces of a folder at one size, decoded once.
+
+    Attributes:
+        images: uint8 [N, size, size, 3], channels last.
+        masks: uint8 [N, size, size] class ids, or None when the folder has no masks.
+        attributes: int64 [N], class indices.
+        names: N names, without extension.
+    """
+
+    images: Tensor
+    masks: Tensor | None
+    attributes: Tensor
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class FaceFolder(Dataset):
+    """A folder of faces: `folder[i]` is (image, mask, attribute).
+
+    Args:
+        root: the folder, or the official ELFW release that holds `elfw_01_basic`.
+        labels_file: name of the list of attributes, inside `root`.
+        held_out: name of the official release's list of held-out names (00 sunglasses, 01 hands,
+            02 general), used as the test split when train.txt, validation.txt, test.txt are not there.
+
+    Raises:
+        DataError: anything about the folder that is off, naming file, line and what to do.
+
+    Warns:
+        PassedOverWarning: files lie in it that are no images, or of a format that is not opened here.
+    """
+
+    def __init__(self, root: str | Path, labels_file: str = "labels.txt", held_out: str = "elfw_set_00.txt"):
+        self.layout = scan_folder(root, labels_file, held_out)
+        warn_of_passed_over(self.layout)
+        self.root = self.layout.root
+        self.names = list(self.layout.images)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor | None, int]:
+        """Return image uint8 [3, H, W], mask uint8 [H, W] (None without masks), class index."""
+        image, mask = self.read(index)
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        labels = None if mask is None else torch.from_numpy(mask.copy())
+        return pixels, labels, self.attribute_of(index, mask)
+
+    def read(self, index: int) -> tuple[Image.Image, np.ndarray | None]:
+        """Return image (RGB) and mask (uint8 [H, W], None without masks) at their own size.
+
+        Raises:
+            DataError: a file is damaged, or mask and image differ in size.
+        """
+        name = self.names[index]
+        return read_pair(self.layout.images[name], self.layout.masks.get(name))
+
+    def attribute_of(self, index: int, mask: np.ndarray | None) -> int:
+        """Return the class index: the one in labels.txt, else the mask's by the rule."""
+        listed = self.layout.listed.get(self.names[index])
+        return attribute_from_mask(mask) if listed is None else listed
+
+    @cached_property
+    def attributes(self) -> Tensor:
+        """Class index of every image, int64 [N]; decodes the masks where there is no labels.txt."""
+        if self.layout.listed:
+            return torch.tensor([self.layout.listed[name] for name in self.names])
+        masks = in_parallel(lambda name: attribute_from_mask(read_mask(self.layout.masks[name])), self.names)
+        return torch.tensor(masks)
+
+    @cached_property
+    def persons(self) -> list[str]:
+        """Who is on each image; `layout.persons_from` says how that is known."""
+        return [self.layout.persons[name] for name in self.names]
+
+    def split(self, seed: int = 0) -> Split:
+        """Return the frozen split where there is one, else 80 / 10 / 10 % drawn by person from the seed.
+
+        Warns:
+            SplitWarning: a class has no test image.
+        """
+        place = {name: index for index, name in enumerate(self.names)}
+        frozen = {
+            split: torch.tensor([place[name] for name in names])
+            for split, names in self.layout.splits.items()
+        }
+        if len(frozen) == 3:
+            split = make_split(**frozen)
+        elif frozen:
+            split = carve_validation(self.root, self.attributes, self.persons, frozen["test"], seed)
+        else:
+            split = draw_split(self.root, self.attributes, self.persons, seed)
+        warn_of_untested(self.root, split, self.attributes)
+        return split
+
+    def preload(self, size: int) -> FaceTensors:
+        """Decode every face once, all cores at work, and keep it at `size` x `size` pixels.
+
+        Images are resized with antialiasing (as torchvision's Resize does), masks by nearest neighbour:
+        anything smoother would invent classes between two others.
+
+        Raises:
+            DataError: the first file that is off; nothing is returned then.
+        """
+        loaded = in_parallel(lambda index: self.load(index, size), range(len(self)))
+        images, masks, attributes = zip(*loaded, strict=True)
+        self.attributes = torch.tensor(attributes)
+        return FaceTensors(
+            torch.from_numpy(np.stack(images)),
+            torch.from_numpy(np.stack(masks)) if self.layout.masks else None,
+            self.attributes,
+            self.names,
+        )
+
+    def load(self, index: int, size: int) -> tuple[np.ndarray, np.ndarray | None, int]:
+        """Return image uint8 [size, size, 3], mask uint8 [size, size] or None, class index."""
+        image, mask = self.read(index)
+        pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+        attribute = self.attribute_of(index, mask)
+        if mask is not None:
+            mask = np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST))
+        return pixels, mask, attribute
+
+
+def in_parallel(function: Callable[[Any], Any], items: Any, label: str = "reading faces") -> list[Any]:
+    """Return `function` of every item, in order, by a thread a core; a bar when it takes over 2 seconds."""
+    # Threads are enough: Pillow and NumPy release the interpreter lock while they decode and resize.
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        try:
+            return list(tqdm(pool.map(function, items), label, len(items), delay=2, unit="file"))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+class CustomDataset(Dataset):
+    """The report's dataset: `CustomDataset(root='Annotated Data', labels_file='labels.txt', transform=...)`.
+
+    Decodes an image each time it is asked for, as the report does; `FaceFolder.preload` is the fast way.
+
+    Args:
+        root: any folder in ELFW's layout.
+        labels_file: name of the list of attributes in it, by name or by id 1, 2, 3.
+        transform: applied to the RGB PIL image.
+
+    Raises:
+        DataError: as FaceFolder.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        labels_file: str = "labels.txt",
+        transform: Callable[[Image.Image], Any] | None = None,
+    ):
+        self.folder = FaceFolder(root, labels_file)
+        self.labels = self.folder.attributes.tolist()
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        """Return the transformed image and its class index: 0 hair, 1 spectacles, 2 cap."""
+        image = read_image(self.folder.layout.images[self.folder.names[index]])
+        return image if self.transform is None else self.transform(image), self.labels[index]

@@ -1,0 +1,20 @@
+"""Trained networks at work: on photos and folders, as ONNX files, in two apps."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "apps.ask": ["ask_app"],
+        "apps.pieces": ["data_address", "shrink"],
+        "apps.serve": ["describe_exposure", "start_app"],
+        "onnx": ["OnnxNetwork", "export_model"],
+        "predict": [
+            "enlarge_to_classes",
+            "mask_picture",
+            "predict_attribute",
+            "predict_mask",
+            "predict_square",
+        ],
+    },
+)

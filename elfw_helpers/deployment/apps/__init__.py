@@ -1,0 +1,14 @@
+"""The two apps: attributes of a face, and its mask. `serve` starts them; `elfw app` is its command."""
+
+import os
+
+from elfw_helpers.utils.errors import require_deployment
+
+# Before Gradio is imported anywhere: it would report each start to its makers.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+# It would sum up all requests so far after each one, ever slower.
+os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "10"
+os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**9)
+
+require_deployment("gradio", "httpx")

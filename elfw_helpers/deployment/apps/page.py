@@ -1,0 +1,198 @@
+"""The page of the apps: what both have in common, and each one's own control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import gradio
+from matplotlib.cbook import get_sample_data
+from PIL import Image
+
+from elfw_helpers.data.images import read_image
+from elfw_helpers.deployment.apps.attributes import TITLES, answer_attributes, report_attributes
+from elfw_helpers.deployment.apps.pieces import (
+    describe_card,
+    describe_problem,
+    draw_examples,
+    say_problem,
+    say_results,
+    say_waiting,
+)
+from elfw_helpers.deployment.apps.segmentation import answer_segmentation, report_segmentation
+from elfw_helpers.deployment.apps.uploads import delete_upload, make_photo_input, read_upload
+from elfw_helpers.deployment.predict import collect_remarks
+from elfw_helpers.models.hub import ModelCard, TrainedModel
+from elfw_helpers.utils.errors import DataError
+from elfw_helpers.utils.paths import project_folder
+
+EXAMPLES = {
+    "hair": "person_0049_0001",
+    "spectacles": "person_0056_0004",
+    "cap, beard": "person_0072_0003",
+    "mouth-mask": "person_0884_0006",
+}
+# Left, top, right and bottom in the portrait, pixels: as much of her as faces show that the networks know.
+HOPPERS_HEAD = (96, 0, 416, 320)
+TITLE = "Faces: attributes and masks"
+INTRODUCTION = """<header><h1>What is on this face?</h1>
+<p>Give it one face, roughly centred and filling the picture. The networks were trained on
+<strong>faces drawn by a computer, on no photo</strong>: on photos they do worse. What you send is deleted
+once it is answered.</p></header>"""
+# One thread for all photos: every thread that decoded a large one would keep the memory that it took.
+ANSWERING = ThreadPoolExecutor(1)
+WAITING = "The answer appears here."
+# A button of the examples tells Gradio which face it shows.
+TELL_WHICH = """element.addEventListener("click", (event) => {
+    const face = event.target.closest("button");
+    if (face) trigger("click", { caption: face.dataset.caption });
+});"""
+# In the browser: what is shown of an answer changes without asking the server again.
+SHOW_MODEL = "(name) => { document.getElementById('attributes-answer').dataset.model = name; }"
+SHOW_OPACITY = "(percent) => { document.body.style.setProperty('--opacity', percent / 100); }"
+# Gradio says nothing when a visitor, or the browser, refuses the camera.
+EXPLAIN_CAMERA = """() => {
+    const media = navigator.mediaDevices;
+    if (!media) return;
+    const ask = media.getUserMedia.bind(media);
+    const notes = () => document.querySelectorAll(".camera");
+    const say = (text) => notes().forEach((note) => { note.textContent = text; });
+    media.getUserMedia = (wish) => ask(wish).then(
+        (stream) => { say(""); return stream; },
+        (error) => {
+            say(error.name === "NotAllowedError"
+                ? "The camera stays off, as you or your browser decided. A file or an example works as well."
+                : "No camera can be used here. A file or an example works as well.");
+            throw error;
+        });
+}"""
+
+
+def build_app(apps: tuple[str, ...], models: dict[str, TrainedModel]) -> gradio.Blocks:
+    """Return the page with a tab for each app."""
+    builders = {"attributes": add_attributes, "segmentation": add_segmentation}
+    with gradio.Blocks(title=TITLE, analytics_enabled=False) as blocks:
+        gradio.HTML(INTRODUCTION, apply_default_css=False)
+        if len(apps) == 1:
+            builders[apps[0]](models)
+        else:
+            with gradio.Tabs():
+                for name in apps:
+                    with gradio.Tab(name.capitalize(), id=name):
+                        builders[name](models)
+        # Not by `launch(js=...)`, which Gradio 6.24 passes over.
+        blocks.load(None, js=EXPLAIN_CAMERA, api_visibility="private")
+    return blocks
+
+
+def add_attributes(models: dict[str, TrainedModel]) -> None:
+    """Add the app of attributes to the page."""
+    chosen = {name: models[name] for name in TITLES if name in models}
+
+    def add_choice() -> None:
+        choices = [(TITLES[name], name) for name in chosen]
+        radio = gradio.Radio(choices, value=next(iter(chosen)), label="Which network answers")
+        radio.change(None, radio, None, js=SHOW_MODEL)
+
+    cards = {TITLES[name]: model.card for name, model in chosen.items()}
+    finder = models["unet"]
+    answer, report = partial(answer_attributes, chosen, finder), partial(report_attributes, chosen, finder)
+    add_panel("attributes", answer, report, add_choice, cards)
+
+
+def add_segmentation(models: dict[str, TrainedModel]) -> None:
+    """Add the app of masks to the page."""
+
+    def add_slider() -> None:
+        slider = gradio.Slider(0, 100, 50, step=5, label="Opacity of the colours, %")
+        slider.change(None, slider, None, js=SHOW_OPACITY)
+
+    model = models["unet"]
+    answer, report = partial(answer_segmentation, model), partial(report_segmentation, model)
+    add_panel("segmentation", answer, report, add_slider, {"U-Net": model.card})
+
+
+def add_panel(
+    name: str,
+    answer: Callable[..., str],
+    report: Callable[..., dict],
+    add_control: Callable[[], None],
+    cards: dict[str, ModelCard],
+) -> None:
+    """Add what both apps have in common: a photo on the left, its answer on the right, the card below.
+
+    Args:
+        name: of the app, and of its address for programs.
+        answer: gives the page's HTML for a photo, RGB, and for what was remarked when it was read.
+        report: gives the same for a program.
+        add_control: adds what changes how an answer is shown.
+        cards: of the models, by the names that visitors know them by.
+    """
+    faces, plain = read_examples(), {"apply_default_css": False}
+    with gradio.Row(equal_height=False):
+        with gradio.Column(scale=2, min_width=300):
+            photo = make_photo_input()
+            examples = gradio.HTML(draw_examples(faces), js_on_load=TELL_WHICH, **plain)
+            add_control()
+        with gradio.Column(scale=3, min_width=300):
+            shown = gradio.HTML(say_waiting(WAITING), elem_id=f"{name}-answer", **plain)
+    gradio.HTML(say_results(cards), **plain)
+    with gradio.Accordion("Model card", open=False):
+        gradio.Markdown("\n\n".join(describe_card(title, card) for title, card in cards.items()))
+
+    def show_example(event: gradio.EventData) -> str:
+        return answer(faces[event.caption])
+
+    def show_photo(path: Path | None) -> tuple[None, str | dict]:
+        # The photo makes room for the next one: it stands beside its answer. Without one, as when a visitor
+        # turns to the camera, the answer that is there stays.
+        return None, show_upload(answer, path) if path else gradio.skip()
+
+    options = {"concurrency_id": "faces", "api_visibility": "private"}
+    photo.input(show_photo, photo, [photo, shown], **options)
+    examples.click(show_example, None, shown, **options)
+    # For programs alone: a button that nobody sees.
+    button, result = gradio.Button(visible=False), gradio.JSON(visible=False)
+    button.click(partial(report_upload, report), photo, result, api_name=name, concurrency_id="faces")
+
+
+def answer_upload(answer: Callable[..., str | dict], path: Path) -> str | dict:
+    """Return an answer for an uploaded photo, beside it what was remarked when the photo was read."""
+    with collect_remarks() as remarks:
+        image = read_upload(path)
+    return answer(image, remarks)
+
+
+def show_upload(answer: Callable[..., str], path: Path) -> str:
+    """Return the page's answer for an uploaded photo, or what is wrong with it; the upload is deleted."""
+    try:
+        return ANSWERING.submit(answer_upload, answer, path).result()
+    except DataError as error:
+        return say_problem(error)
+    finally:
+        delete_upload(path)
+
+
+def report_upload(report: Callable[..., dict], path: Path | None) -> dict:
+    """Return the answer for an upload to a program, or raise Gradio's error; the upload is deleted."""
+    if path is None:
+        raise gradio.Error("No photo was sent.", print_exception=False)
+    try:
+        return ANSWERING.submit(answer_upload, report, path).result()
+    except DataError as error:
+        raise gradio.Error(describe_problem(error), print_exception=False) from None
+    finally:
+        delete_upload(path)
+
+
+def read_examples() -> dict[str, Image.Image]:
+    """Return the example faces by caption: rendered ones, and a portrait in the public domain.
+
+    The portrait is of Rear Admiral Grace Hopper, by James S. Davis for the US Navy; matplotlib brings it.
+    """
+    folder = project_folder() / "data" / "rendered_faces" / "faces"
+    faces = {caption: read_image(folder / f"{name}.jpg") for caption, name in EXAMPLES.items()}
+    portrait = read_image(Path(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    return faces | {"Grace Hopper": portrait.crop(HOPPERS_HEAD)}

@@ -1,0 +1,38 @@
+"""Scores with their intervals, for attributes and for masks, and Grad-CAM.
+
+Loaded at once, not on demand as the other packages: `grad_cam` names a module here and its function.
+"""
+
+from elfw_helpers.evaluation.classification import (
+    calibration_curve,
+    classification_report,
+    confusion_matrix,
+    expected_calibration_error,
+    iou_by_class,
+    mcnemar_test,
+    score,
+    wilson_interval,
+)
+from elfw_helpers.evaluation.grad_cam import grad_cam
+from elfw_helpers.evaluation.segmentation import (
+    compare_matrices,
+    confusion_matrices,
+    median_frequency_weights,
+    score_masks,
+)
+
+__all__ = [
+    "calibration_curve",
+    "classification_report",
+    "compare_matrices",
+    "confusion_matrices",
+    "confusion_matrix",
+    "expected_calibration_error",
+    "grad_cam",
+    "iou_by_class",
+    "mcnemar_test",
+    "median_frequency_weights",
+    "score",
+    "score_masks",
+    "wilson_interval",
+]

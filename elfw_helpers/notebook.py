@@ -1,0 +1,350 @@
+"""Numbers shown in a notebook together with the tolerance they are checked at.
+
+`show_metrics` and `show_table` display plain text for the reader and, under a MIME type of our own, the
+same numbers for the nbval plugin, which compares a fresh run with the stored one by `compare_payloads`.
+A payload is `{"title", "rows", "columns"}`; each column is `{"name", "values", "atol"}` and has one value
+a row. Single metrics are columns of one row, and their `rows` is null.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from elfw_helpers.utils.errors import ElfwError
+from elfw_helpers.utils.paths import build_folder, data_folder, figure_folder
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "build_folder",
+    "choose_device",
+    "data_folder",
+    "require_data",
+    "save_figure",
+    "show_metrics",
+    "show_table",
+]
+
+GPU_ADVICE = "No GPU: the CPU will do. To get one: Runtime -> Change runtime type -> GPU, then start again."
+METRICS_MIME = "application/vnd.elfw.metrics+json"
+
+Tolerance = float | Mapping[str, float]
+Payload = dict[str, Any]
+Number = int | float
+# JSON has no NaN, so None stands for it; a pair is an interval.
+Value = None | bool | str | Number | list[Number | None]
+
+
+def choose_device() -> str:
+    """Print what this notebook runs on, and have torch take no more threads than there are cores for it.
+
+    Of a container's quota, a share of the machine's time, torch knows nothing.
+
+    Returns:
+        The device for its networks: "cuda" where a GPU can be used, else "cpu".
+    """
+    import joblib
+    import torch
+
+    from elfw_helpers.utils.device import best_device
+
+    torch.set_num_threads(min(torch.get_num_threads(), joblib.cpu_count()))
+    device = best_device()
+    print(describe_device(device))
+    return device
+
+
+def describe_device(device: str) -> str:
+    """Name the versions, the device and the GPU; on Colab without a GPU, say how to get one.
+
+    Args:
+        device: "cuda" or "cpu".
+
+    Returns:
+        One line, or two with the advice.
+    """
+    import torch
+
+    gpu = f" ({torch.cuda.get_device_name(device)})" if device == "cuda" else ""
+    line = f"Python {platform.python_version()}, torch {torch.__version__}, device {device}{gpu}"
+    return f"{line}\n{GPU_ADVICE}" if device == "cpu" and "google.colab" in sys.modules else line
+
+
+def show_metrics(title: str | None = None, *, atol: Tolerance, **metrics: Any) -> None:
+    """Show numbers and the tolerance at which `make test` checks them.
+
+    Args:
+        title: what was measured, for instance the model; a titled accuracy joins the closing table.
+        atol: largest absolute difference allowed between runs. A number holds for every float and
+            interval, and whole numbers are exact; a mapping from names to numbers holds for the names in
+            it, and all others are exact.
+        metrics: ints, floats (NaN too), strings, booleans or (low, high) pairs; numpy's and torch's
+            scalars are welcome. Without any, words say so: a folder may have nothing to measure.
+
+    Raises:
+        ElfwError: a value of another kind, or a tolerance that fits no metric.
+    """
+    if not metrics:
+        print(f"{title or 'Metrics'}: nothing was measured")
+        return
+    values = {name: [_plain_value(name, value)] for name, value in metrics.items()}
+    payload = _make_payload(title, None, values, atol)
+    _display(payload, _format_metrics(payload))
+
+
+def show_table(frame: pandas.DataFrame, *, title: str | None = None, atol: Tolerance) -> None:
+    """Show a table and the tolerance at which `make test` checks its columns.
+
+    Args:
+        frame: the table; its index is checked too, exactly.
+        title: what the table holds.
+        atol: as in `show_metrics`, by column: a number holds for every column with a float in it, so
+            name the columns where some of them are settings and not measurements.
+
+    Raises:
+        ElfwError: a value of another kind, two columns of one name, or a tolerance that fits no column.
+    """
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        raise ElfwError(f"The table has two columns of one name among {names}. Rename one.")
+    values = {
+        name: [_plain_value(name, value) for value in frame.iloc[:, position]]
+        for position, name in enumerate(names)
+    }
+    payload = _make_payload(title, [str(row) for row in frame.index], values, atol)
+    _display(payload, _format_table(payload, frame.index))
+
+
+def compare_payloads(stored: Payload, now: Payload) -> list[str]:
+    """Compare the metrics of two runs within the stored tolerance.
+
+    Returns:
+        Lines that say what differs, the first a heading; empty when nothing does.
+    """
+    before, after = _flatten(stored), _flatten(now)
+    differences = [
+        line
+        for name in [*before, *(name for name in after if name not in before)]
+        if (line := _describe_difference(name, before.get(name), after.get(name)))
+    ]
+    if stored.get("title") != now.get("title"):
+        differences.insert(0, ("title", str(stored.get("title")), str(now.get("title")), "", ""))
+    if not differences:
+        return []
+    header = ("name", "stored", "now", "difference", "allowed")
+    return [f"Metrics differ: {stored.get('title') or 'untitled'}", *align_columns([header, *differences])]
+
+
+def read_metrics(payload: Payload) -> dict[str, Value]:
+    """Return the values of a `show_metrics` payload by name (NaN is None); empty for a table."""
+    if payload["rows"] is not None:
+        return {}
+    return {column["name"]: column["values"][0] for column in payload["columns"]}
+
+
+def _plain_value(name: str, value: Any) -> Value:
+    """Turn a value, its numpy or torch scalar, or a pair of them into what JSON can hold."""
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, Sequence) or getattr(value, "ndim", 0) == 1:
+        ends = [_plain_value(name, end) for end in value]
+        if len(ends) == 2 and not any(isinstance(end, bool | str | list) for end in ends):
+            return ends
+    elif callable(getattr(value, "item", None)) and getattr(value, "ndim", 0) == 0:
+        return _plain_value(name, value.item())
+    elif isinstance(value, numbers.Integral):
+        return int(value)
+    elif value is None or (isinstance(value, numbers.Real) and not math.isinf(value)):
+        return None if value is None or math.isnan(value) else float(value)
+    raise ElfwError(
+        f"{name} is {value!r}, which cannot be checked. Give a finite number or NaN, a string, a boolean, "
+        "or a (low, high) pair of numbers."
+    )
+
+
+def _make_payload(
+    title: str | None, rows: list[str] | None, values: dict[str, list[Value]], atol: Tolerance
+) -> Payload:
+    """Lay values and tolerances out as the module's docstring says."""
+    if not isinstance(atol, Mapping):
+        atol = {name: atol for name, column in values.items() if any(map(_is_inexact, column))}
+    for name, tolerance in atol.items():
+        _check_tolerance(name, tolerance, values)
+    columns = [
+        {"name": name, "values": column, "atol": float(atol.get(name, 0))} for name, column in values.items()
+    ]
+    return {"title": title, "rows": rows, "columns": columns}
+
+
+def _is_inexact(value: Value) -> bool:
+    """Say whether a value is one that a tolerance for all applies to: a float, NaN or an interval."""
+    return value is None or isinstance(value, float | list)
+
+
+def _check_tolerance(name: str, tolerance: float, values: dict[str, list[Value]]) -> None:
+    """Refuse a tolerance for a name that is not there, for text, or that is no tolerance at all."""
+    if name not in values:
+        raise ElfwError(f"atol names {name!r}, which is none of {', '.join(values)}.")
+    if not (isinstance(tolerance, numbers.Real) and math.isfinite(tolerance) and tolerance >= 0):
+        raise ElfwError(f"The tolerance of {name} is {tolerance!r}. Give a number of at least 0.")
+    if any(isinstance(value, bool | str) for value in values[name]):
+        raise ElfwError(f"{name} is text or true/false and always exact. Take it out of atol.")
+
+
+def _format_value(value: Value, tolerance: float) -> str:
+    """Write a value with one digit more than its tolerance asks for."""
+    if isinstance(value, list):
+        return f"[{', '.join(_format_value(end, tolerance) for end in value)}]"
+    if value is None:
+        return "nan"
+    if not isinstance(value, float):
+        return str(value)
+    if tolerance == 0:
+        return f"{value:.6g}"
+    return f"{value:.{max(0, 1 + math.ceil(-math.log10(tolerance)))}f}"
+
+
+def _format_tolerance(tolerance: float) -> str:
+    """Name a tolerance for the reader."""
+    return f"checked within ± {tolerance:g}" if tolerance else "checked exactly"
+
+
+def _format_metrics(payload: Payload) -> str:
+    """Write one line a metric: name, value, tolerance."""
+    lines = align_columns(
+        [
+            (column["name"], _format_value(column["values"][0], column["atol"]),
+             _format_tolerance(column["atol"]))
+            for column in payload["columns"]
+        ]
+    )  # fmt: skip
+    return "\n".join([payload["title"], *lines] if payload["title"] else lines)
+
+
+def _format_table(payload: Payload, index: pandas.Index) -> str:
+    """Write the table as pandas does, then a line for each tolerance with its columns."""
+    # A show.py without pandas keeps the pytest plugin, loaded before every test run, quick to import.
+    import pandas
+
+    cells = {
+        column["name"]: [_format_value(value, column["atol"]) for value in column["values"]]
+        for column in payload["columns"]
+    }
+    names: dict[float, list[str]] = {}
+    for column in payload["columns"]:
+        names.setdefault(column["atol"], []).append(column["name"])
+    lines = [pandas.DataFrame(cells, index=index).to_string()]
+    lines += [f"{_format_tolerance(atol)}: {', '.join(columns)}" for atol, columns in sorted(names.items())]
+    return "\n".join([payload["title"], *lines] if payload["title"] else lines)
+
+
+def align_columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Pad the cells of equally long rows to columns, indented by two."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  " + "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _display(payload: Payload, text: str) -> None:
+    """Display in a notebook; print anywhere else."""
+    # Nobody can be inside IPython before it was imported.
+    ipython = sys.modules.get("IPython")
+    if ipython is None or ipython.get_ipython() is None:
+        print(text)
+    else:
+        from IPython.display import display
+
+        display({METRICS_MIME: payload, "text/plain": text}, raw=True)
+
+
+def _flatten(payload: Payload) -> dict[str, tuple[Value, float]]:
+    """Return (value, tolerance) of every single number, by a name that says where it is."""
+    rows = payload["rows"]
+    flat: dict[str, tuple[Value, float]] = {}
+    for column in payload["columns"]:
+        for position, value in enumerate(column["values"]):
+            name = column["name"] if rows is None else f"{column['name']}, row {rows[position]}"
+            # Rows may share their name, as the rows of two concatenated tables do.
+            name = f"{name} ({position})" if name in flat else name
+            if isinstance(value, list):
+                flat[f"{name}, low"], flat[f"{name}, high"] = ((end, column["atol"]) for end in value)
+            else:
+                flat[name] = (value, column["atol"])
+    return flat
+
+
+def _describe_difference(
+    name: str, stored: tuple[Value, float] | None, now: tuple[Value, float] | None
+) -> tuple[str, ...] | None:
+    """Return a row (name, stored, now, difference, allowed), or None where two runs agree."""
+    if stored is None or now is None:
+        return (name, _write(stored), _write(now), "new" if stored is None else "missing", "")
+    (before, tolerance), (after, tolerance_now) = stored, now
+    if tolerance != tolerance_now:
+        return (name, _write(stored), _write(now), "tolerance", f"{tolerance:g}, now {tolerance_now:g}")
+    if _is_number(before) and _is_number(after):
+        difference = after - before
+        # A hair above the tolerance is the rounding of the subtraction.
+        if abs(difference) <= tolerance * (1 + 1e-9):
+            return None
+        return (name, _write(stored), _write(now), f"{difference:+.3g}", f"{tolerance:g}")
+    if type(before) is type(after) and before == after:
+        return None
+    return (name, _write(stored), _write(now), "", f"{tolerance:g}")
+
+
+def _is_number(value: Value) -> bool:
+    """Say whether a flattened value is a number to subtract: neither text, nor true/false, nor NaN."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _write(entry: tuple[Value, float] | None) -> str:
+    """Write a flattened entry in full, for a report of differences."""
+    if entry is None:
+        return "-"
+    value = entry[0]
+    return "nan" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def require_data(found: bool, needed: str) -> None:
+    """Go on where a lesson finds what it needs; else say what is missing, and pass over the cells below.
+
+    For the end of a cell, because what follows in the same cell is executed all the same.
+
+    Args:
+        found: whether the folder has it.
+        needed: by the lesson, for the reader: "masks: a file in labels/ for each photo".
+
+    Raises:
+        ElfwError: it is not found, and there are no cells: nobody is inside IPython.
+    """
+    if found:
+        return
+    words = f"{data_folder().name} has nothing to show here. This lesson needs {needed}."
+    # Nobody can be inside IPython before it was imported.
+    ipython = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if ipython is None:
+        raise ElfwError(words)
+    print(words)
+    print("The cells below are passed over. Set ELFW_DATA to another folder, and restart the kernel.")
+    ipython.input_transformers_cleanup.append(lambda _: [f"print({'Passed over: needs ' + needed!r})\n"])
+
+
+def save_figure(figure: Figure, name: str) -> Figure:
+    """Save a figure as `<build>/figures/NAME.png`, wide enough for a slide, and return it.
+
+    Args:
+        figure: any figure of `elfw_helpers.plots`.
+        name: begins with its notebook's number, such as `05_confusion_matrix`.
+    """
+    figure.savefig(figure_folder() / f"{name}.png", dpi=160, bbox_inches="tight")
+    return figure

@@ -1,0 +1,19 @@
+"""The training loop, losses, checkpoints, the recipe for segmentation, and the search for settings."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "loop": ["History", "fit", "predict_logits", "predict_masks"],
+        "search": [
+            "REPORT_GRID",
+            "best_setting",
+            "expand_grid",
+            "grid_search",
+            "sample_settings",
+            "search_settings",
+        ],
+        "segmentation": ["TWO_CORES", "segmentation_batches", "train_segmentation"],
+    },
+)

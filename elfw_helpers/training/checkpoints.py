@@ -1,0 +1,97 @@
+"""Training, saved after every epoch so that a kill at any moment loses at most one of them.
+
+A checkpoint is two files: tensors in `epoch_NNNN.safetensors` (no pickle: loading one runs no code), and
+`progress.json`, which names that file with its checksum. The JSON is replaced last and in one step, so
+it always names tensors that are complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from elfw_helpers.utils.errors import TrainingError
+from elfw_helpers.utils.files import write_atomically
+
+PROGRESS = "progress.json"
+
+
+class TrainingState:
+    """The tensors that training goes on from: weights, momentum, and the best weights so far."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.SGD):
+        self.model, self.optimizer = model, optimizer
+        self.best: dict[str, Tensor] = {}
+
+    def keep_best(self) -> None:
+        """Remember the present weights as the best."""
+        self.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+
+    def restore_best(self) -> None:
+        """Give the model the best weights, if any were kept."""
+        if self.best:
+            self.model.load_state_dict(self.best)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return everything under names `model.*`, `momentum.*` and `best.*`."""
+        named = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        named |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        for name, parameter in self.model.named_parameters():
+            buffer = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
+            if buffer is not None:
+                named[f"momentum.{name}"] = buffer
+        return {name: tensor.detach().contiguous() for name, tensor in named.items()}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take everything back from what `tensors` returned, on the model's device."""
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "momentum": {}}
+        for name, tensor in tensors.items():
+            group, _, rest = name.partition(".")
+            groups[group][rest] = tensor
+        self.model.load_state_dict(groups["model"])
+        device = next(self.model.parameters()).device
+        self.best = {name: tensor.to(device) for name, tensor in groups["best"].items()}
+        for name, parameter in self.model.named_parameters():
+            if name in groups["momentum"]:
+                self.optimizer.state[parameter]["momentum_buffer"] = groups["momentum"][name].to(device)
+
+
+def save_checkpoint(folder: Path, state: TrainingState, history: dict[str, list[float]]) -> None:
+    """Save a training state and its history, then drop the epoch before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = save(state.tensors())
+    tensors = folder / f"epoch_{len(history['train_loss']):04d}.safetensors"
+    write_atomically(tensors, content)
+    progress = {"tensors": tensors.name, "sha256": hashlib.sha256(content).hexdigest(), "history": history}
+    write_atomically(folder / PROGRESS, json.dumps(progress, indent=1).encode())
+    for other in folder.glob("epoch_*.safetensors"):
+        if other != tensors:
+            other.unlink()
+
+
+def load_checkpoint(
+    folder: Path, state: TrainingState, history: dict[str, list[float]]
+) -> dict[str, list[float]]:
+    """Restore a training state and return its history, or return `history` as it is when none was saved.
+
+    Raises:
+        TrainingError: the checkpoint is damaged.
+    """
+    if not (folder / PROGRESS).exists():
+        return history
+    try:
+        progress = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+        # A bare name: a path in a tampered file must not lead out of the folder.
+        content = (folder / Path(progress["tensors"]).name).read_bytes()
+        if hashlib.sha256(content).hexdigest() != progress["sha256"]:
+            raise ValueError(f"{progress['tensors']} is not the file that was saved")
+        state.restore(load(content))
+        return progress["history"]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise TrainingError(f"the checkpoint in {folder} is damaged ({error}). Delete that folder") from error

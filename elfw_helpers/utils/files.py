@@ -1,0 +1,99 @@
+"""Writing files, and saying why one cannot be read or written, for all floors of the package.
+
+It imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from elfw_helpers.utils.errors import DataError
+
+# More than a file system keeps inside a folder's own entry: a full disk shows.
+PROBE = bytes(1 << 16)
+REMEDIES = {
+    errno.EACCES: "Change its rights (`ls -ld` shows them), or name another place",
+    errno.EPERM: "Change its rights (`ls -ld` shows them), or name another place",
+    errno.EROFS: "Nothing can be written on that disk: name a place on another one",
+    errno.ENOSPC: "The disk is full: free some space, or name a place on another one",
+    errno.EDQUOT: "Your share of the disk is full: free some space, or name a place on another one",
+    errno.EFBIG: "Files there cannot be so large: name a place on another disk",
+    errno.ENOENT: "Check the name: nothing of it is there, or it was moved or deleted meanwhile",
+    errno.EEXIST: "A file stands where a folder is needed: move it away, or name another place",
+    errno.ENOTDIR: "A file stands where a folder is needed: move it away, or name another place",
+    errno.EISDIR: "A folder stands where a file is needed: move it away, or name another place",
+    errno.ENOTEMPTY: "The folder holds files: move them away, or name another place",
+    errno.ENAMETOOLONG: "Choose a shorter name",
+    errno.ELOOP: "Its links lead round in a circle: name the place itself",
+    errno.EMFILE: "Too many files are open: close other programs, or raise the limit (`ulimit -n`)",
+    errno.EIO: "The disk or the network behind it fails: copy the files to another one",
+}
+ANY_REMEDY = "Check that the place is there, and that you may read and write it"
+
+
+def explain_error(error: OSError, path: str | Path | None = None) -> DataError:
+    """Return what the operating system refused, as an error that names the path and what to do about it.
+
+    Args:
+        error: as it was raised.
+        path: what it is about, where the error itself does not say.
+    """
+    named = error.filename if isinstance(error.filename, (str, bytes, os.PathLike)) else None
+    place = os.fsdecode(named) if named is not None else path or "a file"
+    return DataError(place, error.strerror or str(error), REMEDIES.get(error.errno, ANY_REMEDY))
+
+
+def require_writable(folder: Path) -> None:
+    """Create a folder, with its parents, and prove that a file can be written into it.
+
+    Commands call it before their work: an hour of it is not lost to a folder that cannot hold the result.
+
+    Raises:
+        DataError: it cannot be made, or nothing can be written into it; names it and what to do.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".elfw_") as probe:
+            probe.write(PROBE)
+            probe.flush()
+    except OSError as error:
+        # The probe's own name would tell its reader nothing.
+        explained = explain_error(OSError(error.errno, error.strerror or str(error)), folder)
+        raise DataError(folder, f"cannot be written into ({explained.found})", explained.fix) from None
+
+
+def require_writable_file(file: Path) -> None:
+    """Prove that a file can be written, new or in another's place; makes the folder that it is to lie in.
+
+    Raises:
+        DataError: its folder cannot be made or written into, or a folder stands in its place.
+    """
+    require_writable(file.parent)
+    if file.is_dir():
+        raise explain_error(OSError(errno.EISDIR, os.strerror(errno.EISDIR)), file)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that whoever reads it sees the old content or the new, never a part.
+
+    Raises:
+        OSError: it cannot be written; its `filename` is the path.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            # A full disk says no name, and the other faults that of the temporary file.
+            error.filename, error.filename2 = str(path), None
+        raise

@@ -1,0 +1,104 @@
+"""Objects alone: rendered reproducibly, with a transparency that can be blended and labelled."""
+
+import numpy as np
+import pytest
+
+from elfw_helpers.augmentation import OBJECT_SEEDS, OBJECTS, is_held_out, render_object
+from elfw_helpers.augmentation.colour_transfer import (
+    SkinColours,
+    from_lab,
+    match_light,
+    match_skin,
+    measure_skin,
+    to_lab,
+)
+from elfw_helpers.augmentation.compositing import THRESHOLD
+from elfw_helpers.augmentation.objects import draw_wearer
+
+
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_object(kind):
+    first = render_object(kind, 3)
+    render_object.cache_clear()
+    again = render_object(kind, 3)
+    assert first is not again
+    assert np.array_equal(first.rgba, again.rgba) and first.face == again.face
+    assert np.array_equal(first.skin.mean, again.skin.mean)
+    other = render_object(kind, 4)
+    assert other.rgba.shape != first.rgba.shape or not np.array_equal(other.rgba, first.rgba)
+
+
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_an_object_is_cropped_to_what_is_seen_and_its_edge_is_soft(kind):
+    alpha = render_object(kind, 0).rgba[..., 3]
+    assert alpha.dtype == np.uint8
+    assert all(line.any() for line in (alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]))
+    assert alpha.max() == 255 and ((alpha > 0) & (alpha < 255)).any()
+
+
+def test_dark_lenses_hide_the_eyes_and_clear_ones_still_lie_above_the_threshold():
+    dark, clear = (
+        next(seed for seed in range(50) if draw_wearer("eyewear", seed).eyewear.dark is wanted)
+        for wanted in (True, False)
+    )
+    for seed, least, most in ((dark, 0.45, 1.0), (clear, THRESHOLD, 0.45)):
+        eyewear = render_object("eyewear", seed)
+        x, y = (round(place) for place in (eyewear.face.x + eyewear.face.eye_distance / 2, eyewear.face.y))
+        assert least < eyewear.rgba[y, x, 3] / 255 < most
+
+
+def test_every_lens_is_labelled_whole():
+    for seed in range(8):
+        eyewear = render_object("eyewear", seed)
+        half = eyewear.face.eye_distance / 2
+        columns = [round(eyewear.face.x + side * half) for side in (-1, 1)]
+        rows = slice(round(eyewear.face.y) - 3, round(eyewear.face.y) + 4)
+        assert (eyewear.rgba[rows, columns, 3] >= 255 * THRESHOLD).all()
+
+
+def test_a_mouth_mask_lies_below_the_eyes_and_a_hand_has_an_arm_below_it():
+    mask = render_object("mouth-mask", 0)
+    top, bottom = ((place - mask.face.y) / mask.face.eye_distance for place in (0, len(mask.rgba) - 1))
+    assert 0.1 < top < 0.7 and 1.5 < bottom < 2.1
+    hand = render_object("hand", 0)
+    assert (len(hand.rgba) - hand.face.y) / hand.face.eye_distance > 2
+
+
+def test_a_fifth_of_the_objects_is_held_out():
+    assert sum(map(is_held_out, range(OBJECT_SEEDS))) == OBJECT_SEEDS // 5
+    assert not is_held_out(0) and is_held_out(4)
+
+
+@pytest.mark.parametrize(("kind", "seed"), [("monocle", 0), ("eyewear", -1), ("hand", 1.5)])
+def test_what_cannot_be_rendered_is_refused(kind, seed):
+    with pytest.raises(ValueError, match="eyewear, mouth-mask, hand|whole number"):
+        render_object(kind, seed)
+
+
+def test_colours_survive_the_way_to_l_alpha_beta_and_back():
+    colours = np.random.default_rng(0).integers(20, 256, (100, 3), dtype=np.uint8)
+    assert np.abs(from_lab(to_lab(colours)) - colours).max() < 0.5
+    # Grey has no colour: alpha and beta of all greys agree.
+    greys = to_lab(np.array([[50] * 3, [200] * 3], np.uint8))
+    assert greys[1, 0] > greys[0, 0] and np.allclose(greys[0, 1:], greys[1, 1:], atol=1e-3)
+
+
+def test_a_hand_takes_mean_and_deviation_of_the_face():
+    generator = np.random.default_rng(0)
+    hand = (generator.normal((180, 140, 120), 12, (4000, 3))).clip(0, 255).astype(np.uint8)
+    face = (generator.normal((90, 60, 50), 5, (4000, 3))).clip(0, 255).astype(np.uint8)
+    source, target = measure_skin(hand), measure_skin(face)
+    found = measure_skin(match_skin(hand, source, target))
+    assert np.allclose(found.mean, target.mean, atol=0.01)
+    assert np.allclose(found.deviation, target.deviation, rtol=0.1)
+
+
+def test_a_thing_keeps_its_contrast_and_takes_the_light_within_limits():
+    skin = SkinColours(np.array([-0.3, 0.05, 0.02]), np.array([0.1, 0.02, 0.01]))
+    darker = SkinColours(skin.mean - (0.1, 0, 0), 5 * skin.deviation)
+    black = SkinColours(skin.mean - (3, 0, 0), skin.deviation)
+    cloth = np.random.default_rng(0).integers(60, 200, (500, 3), dtype=np.uint8)
+    dimmed, dimmest = (to_lab(match_light(cloth, skin, target)) for target in (darker, black))
+    assert np.allclose(to_lab(cloth) - dimmed, (0.1, 0, 0), atol=1e-6)
+    assert np.allclose(to_lab(cloth) - dimmest, (0.35, 0, 0), atol=1e-6)
+    assert np.allclose(match_light(cloth, skin, skin), cloth, atol=0.5)

@@ -1,0 +1,137 @@
+"""The commands: what they print, and their exit codes. What they do is tested where it is written."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from elfw_course import cli
+from elfw_course.cli import main
+from elfw_helpers import __version__
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_renders_a_set_that_the_check_finds_sound(tmp_path, capsys):
+    assert main(["render", "--count", "40", "--size", "32", "--out", str(tmp_path / "set")]) == 0
+    assert main(["check", str(tmp_path / "set")]) == 0
+    assert "40 images, 40 of them readable" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", [["--size", "30"], ["--seed", "-1"], ["--count", "0"]])
+def test_numbers_that_make_no_sense_are_refused_before_anything_is_written(tmp_path, capsys, wrong):
+    arguments = ["render", "--count", "4", "--out", str(tmp_path / "set"), *wrong]
+    assert main(arguments) == 2
+    assert wrong[0].strip("-") in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+
+
+def test_folder_with_other_content_is_left_alone(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
+    assert main(["render", "--count", "4", "--out", str(tmp_path)]) == 1
+    assert "elfw: " in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.fixture
+def blocked(tmp_path):
+    """A file where folders are asked for."""
+    (tmp_path / "notes").write_text("mine", encoding="utf-8")
+    return tmp_path / "notes"
+
+
+def says_one_line(capsys, *words) -> bool:
+    """Say whether one line went to stderr, with all of the words and no traceback."""
+    said = capsys.readouterr().err
+    return said.count("\n") == 1 and all(str(word) in said for word in words)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "export mini_network {}/mine.onnx",
+        "pretrain --faces 24 --out {}/mine.safetensors",
+        "render --count 4 --size 32 --out {}/set",
+        "augment data/rendered_faces {}/copies --count 2",
+        "predict data/rendered_faces --out {}/answers",
+        "check data/rendered_faces --sheet {}/sheet.png",
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_line_before_any_work(
+    blocked, monkeypatch, capsys, command, tmp_path
+):
+    monkeypatch.chdir(cli.project_folder())
+    monkeypatch.setenv("ELFW_BUILD", str(tmp_path / "build"))
+    assert main(command.format(blocked).split()) in (1, 2)
+    assert says_one_line(capsys, "elfw", blocked, ". ")
+    assert blocked.read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("command", [["run"], ["run", "03"], ["pretrain"]])
+def test_a_build_folder_that_cannot_be_written_says_how_to_name_another(
+    blocked, monkeypatch, capsys, command
+):
+    monkeypatch.setenv("ELFW_BUILD", str(blocked))
+    assert main(command) == 1
+    assert says_one_line(capsys, blocked, "A file stands where a folder is needed", "$ELFW_BUILD")
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"),
+    [(errno.EACCES, "rights"), (errno.ENOSPC, "disk is full"), (errno.ENOENT, "Check the name")],
+)
+@pytest.mark.parametrize("command", ["results", "student"])
+def test_whatever_the_system_refuses_is_one_line(monkeypatch, capsys, command, number, fix):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number), "some/file")
+
+    monkeypatch.setattr("elfw_course.results.write_results", refuse)
+    monkeypatch.setattr("elfw_course.student.write_student_copies", refuse)
+    assert main([command]) == 1
+    assert says_one_line(capsys, "elfw: some/file: ", os.strerror(number), fix)
+
+
+def run_printing(text: str, stdout, **environment) -> subprocess.CompletedProcess:
+    """Run `elfw check .`, which prints a text and does nothing else, in a process of its own."""
+    script = f"import sys; from elfw_helpers import cli; cli.check = lambda _: print({text!r}) or 0; "
+    command = [sys.executable, "-c", script + "sys.exit(cli.main(['check', '.']))"]
+    options = {"stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
+    return subprocess.run(command, stdout=stdout, env=os.environ | environment, **options)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_output_that_goes_nowhere_ends_the_command_without_a_traceback(unbuffered):
+    reader, writer = os.pipe()
+    os.close(reader)
+    left = run_printing("all is well", writer, PYTHONUNBUFFERED=unbuffered)
+    os.close(writer)
+    assert (left.returncode, left.stderr) == (1, "")
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        stopped = run_printing("all is well", full, PYTHONUNBUFFERED=unbuffered)
+    assert stopped.returncode == 1
+    assert stopped.stderr.startswith("elfw: the output: No space left on device. The disk is full")
+    assert stopped.stderr.count("\n") == 1
+
+
+def test_a_name_that_no_terminal_can_show_does_no_harm():
+    done = run_printing("Jos\udce9.jpg", subprocess.PIPE)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "Jos\\udce9.jpg", "")
+
+
+@pytest.mark.parametrize("system", ["win32", "darwin"])
+def test_grading_says_that_it_needs_linux_and_loads_nothing_that_only_linux_has(monkeypatch, capsys, system):
+    monkeypatch.setattr(sys, "platform", system)
+    for module in ("resource", "fcntl", "pwd", "elfw_course.grading.batch"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert main(["grade", "03", "submissions", "--out", "grades"]) == 1
+    assert capsys.readouterr().err.startswith("elfw: grading needs Linux")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "grade" in capsys.readouterr().out

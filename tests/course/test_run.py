@@ -1,0 +1,287 @@
+"""Executing notebooks: into the build folder, and in place."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from elfw_course import execute as execution
+from elfw_course import run as course
+from elfw_course.results import BEGIN, END, read_results
+from elfw_helpers.utils.errors import DataError, ElfwError
+
+RESULTS = """
+from elfw_helpers.notebook import show_metrics
+show_metrics("mini network", atol=0.1, accuracy=0.9, accuracy_interval=(0.85, 0.95), macro_f1=0.7,
+             macro_f1_interval=(0.6, 0.8), f1_hair=float("nan"), f1_spectacles=0.25, f1_cap=0.5, images=228,
+             majority_baseline=0.6, balanced_accuracy=0.8)
+show_metrics("not a model", atol=0.1, loss=0.5)
+show_metrics("not all scores", atol=0.1, accuracy=0.5, macro_f1=0.5)
+"""
+DRAWING = """
+import sys
+import matplotlib.pyplot as plt
+from elfw_helpers.utils.paths import figure_folder
+print("progress", file=sys.stderr)
+print("one")
+figure = plt.figure(figsize=(1, 1))
+figure.savefig(figure_folder() / "02_new.png")
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with two notebooks, faces and a build folder, and a false `python3` kernel registered."""
+    write_notebook(tmp_path / "notebooks" / "01_results.ipynb", RESULTS, "", "print('done')")
+    write_notebook(tmp_path / "notebooks" / "02_drawing.ipynb", DRAWING)
+    (tmp_path / "data" / "rendered_faces").mkdir(parents=True)
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "course_on_photos.json").write_text(
+        '{"data": "photos", "results": []}', encoding="utf-8"
+    )
+    (tmp_path / "README.md").write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
+    false_kernel = tmp_path / "jupyter" / "kernels" / "python3"
+    false_kernel.mkdir(parents=True)
+    kernel = {"argv": ["/bin/false"], "display_name": "Another", "language": "python"}
+    (false_kernel / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    monkeypatch.setenv("ELFW_BUILD", str(tmp_path / "build"))
+    monkeypatch.delenv("ELFW_DATA", raising=False)
+    for module in ("course", "paths"):
+        monkeypatch.setattr(f"elfw_helpers.{module}.project_folder", lambda: tmp_path)
+    return tmp_path
+
+
+def write_notebook(path: Path, *sources: str) -> None:
+    """Write a notebook as an author leaves it, not executed; a cell's id is its position."""
+    path.parent.mkdir(exist_ok=True)
+    cells = [new_markdown_cell("# Title", id="title")]
+    cells += [new_code_cell(source.strip(), id=f"cell-{position}") for position, source in enumerate(sources)]
+    nbformat.write(new_notebook(cells=cells), path)
+
+
+def read_all(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of all files in a folder, and in those within it, by name."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_run_leaves_copies_pages_and_a_table_and_touches_no_notebook(project, capsys):
+    before = read_all(project / "notebooks")
+    assert course.run_course([]) == 0
+    assert read_all(project / "notebooks") == before
+    assert not (project / "figures").exists()
+    copy = nbformat.read(project / "build" / "01_results.ipynb", as_version=4)
+    assert [cell.execution_count for cell in copy.cells[1:]] == [1, None, 2]
+    assert "data:image/png;base64" in (project / "build" / "02_drawing.html").read_text(encoding="utf-8")
+    assert (project / "build" / "figures" / "02_new.png").is_file()
+    output = capsys.readouterr().out
+    rows = [" ".join(line.split()) for line in output.splitlines()]
+    assert "01_results 2 cells ..." in rows
+    assert "mini network 01 228 0.900 [0.850, 0.950] 0.600 0.800 0.700 [0.600, 0.800] – 0.250 0.500" in rows
+    data, (result,) = read_results(project / "build" / "results.json")
+    assert (data, result.title, result.metrics["f1_cap"]) == ("rendered_faces", "mini network", 0.5)
+    assert f"Results on {project / 'data' / 'rendered_faces'}" in rows
+    assert "not a model" not in output and "not all scores" not in output
+    assert "Peak memory" in output
+
+
+def test_relative_folders_reach_the_kernel_absolute(project, monkeypatch):
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("ELFW_DATA", "data")
+    monkeypatch.setenv("ELFW_BUILD", "out")
+    source = "import os\nprint(os.environ['ELFW_DATA'], os.environ['ELFW_BUILD'], os.getcwd())"
+    write_notebook(project / "notebooks" / "03_where.ipynb", source)
+    assert course.run_course(["03"]) == 0
+    copy = nbformat.read(project / "out" / "03_where.ipynb", as_version=4)
+    expected = " ".join(str(project / name) for name in ("data", "out", "notebooks"))
+    assert copy.cells[1].outputs[0].text == expected + "\n"
+
+
+def test_failing_cell_ends_its_notebook_and_is_named_and_the_others_go_on(project, capsys):
+    path = project / "notebooks" / "00_failing.ipynb"
+    write_notebook(path, "print('fine')", "", "raise ValueError('no such face\\nat all')", "print('never')")
+    write_notebook(project / "notebooks" / "02_drawing.ipynb", "import os\nos._exit(1)")
+    (project / "notebooks" / "03_merged.ipynb").write_text("<<<<<<< HEAD\n{}\n", encoding="utf-8")
+    assert course.run_course([]) == 1
+    output, error = capsys.readouterr()
+    assert "00_failing.ipynb stopped in code cell 2 of 3:" in error
+    assert "    ValueError: no such face" in error
+    assert str(project / "build" / "00_failing.html") in error
+    assert "no such face" in (project / "build" / "00_failing.html").read_text(encoding="utf-8")
+    rows = [" ".join(re.sub(r"\d:\d\d", "TIME", line).split()) for line in output.splitlines()]
+    times = rows[rows.index("Time (minutes:seconds)") + 1 :]
+    assert times[0] == "00_failing TIME FAILED in code cell 2 of 3: ValueError: no such face"
+    assert times[1] == "01_results TIME"
+    assert times[2].startswith("02_drawing TIME FAILED in code cell 1 of 1: The kernel died")
+    assert times[3].startswith("03_merged TIME FAILED: no notebook: ")
+    assert [one.title for one in read_results(project / "build" / "results.json")[1]] == ["mini network"]
+
+
+def test_run_on_windows_has_no_signals_of_the_loop_and_no_peak_memory(project, monkeypatch, capsys):
+    def refuse(*_):
+        raise NotImplementedError
+
+    chosen = []
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", refuse)
+    monkeypatch.setattr(asyncio, "WindowsSelectorEventLoopPolicy", lambda: "it", raising=False)
+    monkeypatch.setattr(asyncio, "set_event_loop_policy", chosen.append)
+    monkeypatch.setitem(sys.modules, "resource", None)
+    before = signal.getsignal(signal.SIGINT)
+    assert course.run_course(["01"]) == 0
+    output, error = capsys.readouterr()
+    assert "Traceback" not in error and "Exception" not in error
+    assert "mini network" in output and "Peak memory" not in output
+    assert read_results(project / "build" / "results.json")[1]
+    assert signal.getsignal(signal.SIGINT) == before and chosen == ["it"]
+
+
+def test_ctrl_c_reaches_the_loop_where_it_knows_no_signals(monkeypatch):
+    def refuse(*_):
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", refuse)
+
+    async def wait_for_ctrl_c() -> bool:
+        pressed = asyncio.Event()
+        with execution._handle_ctrl_c(asyncio.get_running_loop(), pressed.set):
+            await asyncio.sleep(0)
+            signal.raise_signal(signal.SIGINT)
+            return await asyncio.wait_for(pressed.wait(), 10)
+
+    assert asyncio.run(wait_for_ctrl_c())
+
+
+def test_kernel_that_dies_is_said_so(project, capsys):
+    write_notebook(project / "notebooks" / "01_results.ipynb", "import os\nos._exit(1)")
+    assert course.run_course(["01"]) == 1
+    assert "The kernel died" in capsys.readouterr().err
+
+
+def test_interrupt_stops_the_kernel_and_says_how_to_go_on(project):
+    source = f"open({str(project / 'started')!r}, 'w').write(str(__import__('os').getpid()))\n"
+    write_notebook(project / "notebooks" / "01_results.ipynb", source + "import time; time.sleep(60)")
+    script = (
+        "import pathlib, sys\nfrom elfw_helpers import course\n"
+        f"course.project_folder = lambda: pathlib.Path({str(project)!r})\n"
+        "sys.exit(course.run_course(['01']))"
+    )
+    environment = {**os.environ, "ELFW_DATA": str(project)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE, encoding="utf-8"
+    )
+    deadline = time.monotonic() + 30
+    while not (project / "started").is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130, error
+    assert "The same command again goes on" in error
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((project / "started").read_text(encoding="utf-8")), 0)
+
+
+def test_missing_faces_are_said_before_any_notebook_runs(project, monkeypatch):
+    monkeypatch.setenv("ELFW_DATA", str(project / "nowhere"))
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        course.run_course([])
+
+
+def test_build_folder_must_not_be_the_notebooks_own(project):
+    path = project / "notebooks" / "01_results.ipynb"
+    with pytest.raises(ElfwError, match="holds the notebooks themselves"):
+        course.run_notebooks([path], project / "notebooks")
+
+
+def test_notebooks_are_found_by_name_and_number(project):
+    names = [path.stem for path in course.find_notebooks(["02_drawing.ipynb", "01"])]
+    assert names == ["01_results", "02_drawing"]
+    with pytest.raises(ElfwError, match="There is no notebook '09'.*01_results, 02_drawing"):
+        course.find_notebooks(["09"])
+
+
+def test_refresh_refuses_pictures_of_real_people(project, monkeypatch):
+    monkeypatch.setenv("ELFW_DATA", str(project / "data"))
+    before = read_all(project / "notebooks")
+    with pytest.raises(ElfwError, match="pictures of real people must not be stored"):
+        course.refresh_course()
+    assert read_all(project / "notebooks") == before
+
+
+def test_refresh_replaces_notebooks_and_figures_and_is_stable(project):
+    figures = project / "figures"
+    figures.mkdir()
+    for name in ("02_old.png", "07_other.png", "sheet.jpg"):
+        (figures / name).write_text(name, encoding="utf-8")
+    (project / "build").mkdir()
+    assert course.refresh_course() == 0
+    first = read_all(project / "notebooks")
+    assert set(read_all(figures)) == {"02_new.png", "07_other.png", "sheet.jpg"}
+    assert list((project / "build").iterdir()) == []
+    assert {"student/01_results.ipynb", "student/02_drawing.ipynb"} < first.keys()
+    assert "| mini network | 228 rendered faces | 0.900 [0.850, 0.950] |" in (
+        project / "README.md"
+    ).read_text(encoding="utf-8")
+    assert course.refresh_course() == 0
+    assert read_all(project / "notebooks") == first
+    text = first["02_drawing.ipynb"].decode()
+    assert text.endswith("}\n") and "progress\\n" not in text and str(project) not in text
+    notebook = nbformat.reads(text, as_version=4)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "version" not in notebook.metadata.language_info
+    assert [cell.id for cell in notebook.cells] == ["title", "cell-0"]
+    assert [output.output_type for output in notebook.cells[1].outputs] == ["stream", "display_data"]
+
+
+@pytest.mark.parametrize("source", ["raise ValueError", "import os; print(os.environ['ELFW_BUILD'])"])
+def test_refresh_that_fails_changes_nothing(project, source):
+    write_notebook(project / "notebooks" / "02_drawing.ipynb", DRAWING, source)
+    before = read_all(project / "notebooks")
+    if "raise" in source:
+        assert course.refresh_course() == 1
+    else:
+        with pytest.raises(
+            ElfwError, match=r"02_drawing.ipynb, cell \[2\] shows .* a folder of this machine"
+        ):
+            course.refresh_course()
+    assert read_all(project / "notebooks") == before
+    assert read_all(project / "figures") == {}
+
+
+def test_pieces_of_text_are_joined_and_noise_removed():
+    pieces = [("stdout", "a"), ("stderr", "x"), ("stdout", "b\n")]
+    cell = new_code_cell("", metadata={"execution": {"iopub.status.busy": "now"}})
+    cell.outputs = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in pieces]
+    notebook = new_notebook(cells=[cell], metadata={"widgets": {}})
+    course.clean_notebook(notebook)
+    assert [output.text for output in cell.outputs] == ["ab\n"]
+    assert "execution" not in cell.metadata and "widgets" not in notebook.metadata
+
+
+def test_progress_on_a_terminal_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    with execution.ProgressLine("02_transfer", 23) as progress:
+        progress.advance()
+        time.sleep(0.6)
+    lines = capsys.readouterr().out
+    assert "\r\x1b[K02_transfer  cell 1/23  0:01" in lines
+    assert lines.endswith("\r\x1b[K02_transfer  23 cells  0:01\n") and lines.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(41.4, "0:41"), (59.7, "1:00"), (725, "12:05"), (3609, "1:00:09")]
+)
+def test_duration(seconds, text):
+    assert execution.format_duration(seconds) == text

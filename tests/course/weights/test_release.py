@@ -1,0 +1,116 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from elfw_course.cli import main
+from elfw_course.weights import release as shipping
+from elfw_course.weights.pretraining import PRETRAINING_SEED, RENDER_SIZE
+from elfw_course.weights.release import (
+    LIFE_EYEWEAR,
+    LIFE_HEADWEAR,
+    SHIPPED,
+    Stage,
+    correct_for_shares,
+    last_layer,
+    make_head,
+    make_shipped,
+    measure_shift,
+)
+from elfw_helpers.data.batches import Batches
+from elfw_helpers.data.datasets import FaceFolder
+from elfw_helpers.data.labels import ATTRIBUTES, EYEWEAR, PIXEL_CLASSES, WEARABLE
+from elfw_helpers.models import UNet, mini_network
+from elfw_helpers.models.hub import load_model
+from elfw_helpers.rendering import render_folder
+from elfw_helpers.training.loop import predict_logits
+from elfw_helpers.utils.errors import WeightsError
+
+COUNT = 24
+pytestmark = pytest.mark.filterwarnings("ignore::elfw_helpers.data.splits.SplitWarning")
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    """A work folder in which the faces are rendered already."""
+    work = tmp_path_factory.mktemp("work")
+    render_folder(work / "faces", COUNT, PRETRAINING_SEED, RENDER_SIZE, workers=1, progress=False)
+    return work
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Recipes of an epoch a stage, at small sizes."""
+    unet = replace(SHIPPED["unet"], stages=(Stage(16, 20, 0.1), Stage(32, 20, 0.05)), options={"width": 4})
+    mini = replace(SHIPPED["mini_network"], stages=(Stage(64, 20, 3e-3),))
+    monkeypatch.setattr(shipping, "SHIPPED", {"unet": unet, "mini_network": mini})
+
+
+@pytest.mark.parametrize(("name", "classes"), [("unet", PIXEL_CLASSES), ("mini_network", ATTRIBUTES)])
+def test_a_network_is_trained_and_stored_with_a_card_that_builds_it_again(
+    short, rendered, tmp_path, name, classes
+):
+    make_shipped(name, COUNT, tmp_path / "model.safetensors", rendered)
+    model = load_model(tmp_path / "model.safetensors")
+    assert (model.card.architecture, model.card.classes) == (name, classes)
+    assert model.card.size == {"unet": 32, "mini_network": 64}[name]
+    assert "rendered faces; no photo" in model.card.trained_on
+    # Resumed from its checkpoints, the same call makes the same file.
+    make_shipped(name, COUNT, tmp_path / "again.safetensors", rendered)
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+
+
+def test_a_last_layer_on_the_shared_backbone_learns_the_training_faces(rendered, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipping, "measure_shift", lambda words: torch.zeros(3))
+    make_head(COUNT, tmp_path / "head.safetensors", rendered)
+    model = load_model(tmp_path / "head.safetensors")
+    assert (model.card.architecture, model.card.classes, model.card.size) == ("resnet18", ATTRIBUTES, 64)
+    folder = FaceFolder(rendered / "faces", labels_file="no-labels.txt")
+    tensors, chosen = folder.preload(64), folder.split().train
+    words = tensors.attributes[chosen]
+    batches = Batches(tensors.images[chosen], words, mean=model.card.mean, std=model.card.std, device="cpu")
+    assert (predict_logits(model.network, batches).argmax(1) == words).float().mean() > 0.9
+
+
+def test_nothing_is_overwritten_unless_asked(rendered, tmp_path):
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"precious")
+    with pytest.raises(WeightsError, match="--replace"):
+        make_shipped("unet", COUNT, file, rendered)
+    assert file.read_bytes() == b"precious"
+
+
+def test_the_command_makes_the_network_that_it_names(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(shipping, "make_shipped", lambda *arguments: calls.append(arguments))
+    monkeypatch.setenv("ELFW_BUILD", str(tmp_path))
+    assert main(["pretrain", "unet", "--faces", "30"]) == 0
+    (name, faces, out, work, replaced) = calls[0]
+    assert (name, faces, out.name, replaced) == ("unet", 30, "unet_rendered.safetensors", False)
+    assert work == tmp_path / "pretraining"
+
+
+def test_the_shift_is_how_much_commoner_a_class_is_than_in_life():
+    masks = torch.zeros(20, 4, 4, dtype=torch.uint8)
+    masks[:10, 0, 0], masks[:5, 1, 1] = EYEWEAR, WEARABLE
+    shift = measure_shift(masks)
+    assert shift[EYEWEAR].exp().item() == pytest.approx(0.5 / LIFE_EYEWEAR, rel=1e-5)
+    assert shift[WEARABLE].exp().item() == pytest.approx(0.25 / LIFE_HEADWEAR, rel=1e-5)
+    assert shift.count_nonzero() == 2
+    words = measure_shift(torch.tensor([0, 0, 1, 2]))
+    assert words.exp().tolist() == pytest.approx(
+        [0.5 / (1 - LIFE_EYEWEAR - LIFE_HEADWEAR), 0.25 / LIFE_EYEWEAR, 0.25 / LIFE_HEADWEAR], rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("network", [UNet(width=4), mini_network()])
+def test_the_correction_takes_the_shift_from_every_logit(network):
+    network.eval()
+    images, shift = torch.rand(2, 3, 64, 64), torch.arange(7.0)
+    with torch.no_grad():
+        before = network(images)
+        shift = shift[: before.shape[1]]
+        correct_for_shares(last_layer(network), shift)
+        after = network(images)
+    difference = (before - after).movedim(1, -1)
+    assert torch.allclose(difference, shift.expand_as(difference), atol=1e-5)

@@ -1,0 +1,482 @@
+import copy
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+from elfw_helpers.augmentation import shake_faces
+from elfw_helpers.data.batches import Batches
+from elfw_helpers.models import MiniNetwork, UNet
+from elfw_helpers.training.loop import evaluate, fit, predict_logits, predict_masks
+from elfw_helpers.training.losses import dice_loss
+from elfw_helpers.utils.errors import TrainingError
+from elfw_helpers.utils.paths import project_folder
+
+SETTINGS = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}
+ON_GPU = {"mean": [0.4] * 3, "std": [0.2] * 3, "device": "cuda"}
+
+
+def make_batches(count=40, seed=0, shuffle_seed=0, per_pixel=False):
+    """Return learnable batches: the class is the brightest colour channel."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(0, 3, (count,), generator=generator)
+    images = torch.randint(0, 120, (count, 8, 8, 3), dtype=torch.uint8, generator=generator)
+    images[torch.arange(count), :, :, targets] += 60
+    if per_pixel:
+        targets = targets[:, None, None].expand(-1, 8, 8).contiguous()
+    return Batches(images, targets, mean=[0.4] * 3, std=[0.2] * 3, batch_size=8, shuffle_seed=shuffle_seed)
+
+
+def make_model(seed=0):
+    """Return a small model with all that a checkpoint has to hold: batch statistics, random dropout."""
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(144, 3)
+    )
+
+
+def same_weights(first, second):
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_learns_and_reports_what_evaluate_measures():
+    model, train, validation = make_model(), make_batches(), make_batches(seed=1, shuffle_seed=None)
+    history = fit(model, train, validation, 8, **SETTINGS, restore_best=False, progress=False)
+    assert len(history) == 8
+    assert history.train_loss[-1] < 0.5 * history.train_loss[0]
+    assert (history.validation_loss[-1], history.validation_accuracy[-1]) == evaluate(model, validation)
+    logits = predict_logits(model, validation)
+    assert (logits.argmax(1) == validation.targets).float().mean().item() == pytest.approx(
+        history.validation_accuracy[-1]
+    )
+    frame = history.frame()
+    assert frame.index.tolist() == list(range(1, 9)) and frame.index.name == "epoch"
+
+
+def test_losses_are_counted_not_averages_of_batch_averages():
+    validation = make_batches(count=9, shuffle_seed=None)
+    model = make_model().eval()
+    logits = predict_logits(model, validation)
+    expected = nn.functional.cross_entropy(logits, validation.targets).item()
+    assert evaluate(model, validation)[0] == pytest.approx(expected, rel=1e-6)
+    weights = torch.tensor([1.0, 5.0, 0.5])
+    expected = nn.functional.cross_entropy(logits, validation.targets, weight=weights).item()
+    assert evaluate(model, validation, weights)[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_one_step_is_sgd_s_with_momentum_and_decay():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    reference = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    reference.load_state_dict(model.state_dict())
+    batches = make_batches(count=8, shuffle_seed=None)
+    fit(model, batches, None, 3, **SETTINGS, progress=False)
+    optimizer = torch.optim.SGD(reference.parameters(), **SETTINGS)
+    inputs, targets = next(iter(batches))
+    for _ in range(3):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(reference(inputs), targets).backward()
+        optimizer.step()
+    for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_same_seed_same_weights_and_the_caller_s_random_numbers_are_left_alone():
+    models = [make_model(), make_model(), make_model()]
+    for model, seed in zip(models, (0, 0, 1), strict=True):
+        torch.manual_seed(42)
+        before = torch.get_rng_state()
+        fit(model, make_batches(), None, 2, **SETTINGS, seed=seed, progress=False)
+        assert torch.equal(torch.get_rng_state(), before)
+    assert same_weights(models[0], models[1])
+    assert not same_weights(models[0], models[2])
+
+
+def test_best_weights_are_restored_and_patience_stops():
+    validation = make_batches(seed=1, shuffle_seed=None)
+    model = make_model()
+    # A learning rate that blows up after the third epoch makes later epochs worse for sure.
+    history = fit(
+        model, make_batches(), validation, 20, lr=0.02, schedule=lambda e: 1 if e < 3 else 200, patience=2,
+        progress=False,
+    )  # fmt: skip
+    assert len(history) < 20
+    assert history.best_epoch == len(history) - 3
+    assert evaluate(model, validation)[0] == min(history.validation_loss)
+
+
+def test_class_weights_move_the_answers():
+    skewed = torch.tensor([1.0, 100.0, 1.0])
+    model = make_model()
+    fit(model, make_batches(), None, 2, lr=0.01, class_weights=skewed, progress=False)
+    plain = make_model()
+    fit(plain, make_batches(), None, 2, lr=0.01, progress=False)
+    counts = [(predict_logits(m, make_batches(seed=2)).argmax(1) == 1).sum() for m in (model, plain)]
+    assert counts[0] > counts[1]
+
+
+def test_segmentation_trains_with_the_same_loop():
+    batches = make_batches(per_pixel=True)
+    torch.manual_seed(0)
+    model = nn.Conv2d(3, 3, 1)
+    history = fit(model, batches, batches, 20, lr=0.1, progress=False)
+    assert history.train_loss[-1] < history.train_loss[0]
+    assert history.validation_accuracy[-1] > 0.5
+
+
+def test_masks_may_be_bytes_and_are_predicted_pixel_by_pixel():
+    batches = make_batches(per_pixel=True, shuffle_seed=None)
+    in_bytes = make_batches(per_pixel=True, shuffle_seed=None)
+    in_bytes.targets = in_bytes.targets.to(torch.uint8)
+    models = []
+    for data in (batches, in_bytes):
+        torch.manual_seed(0)
+        models.append(nn.Conv2d(3, 3, 1))
+        history = fit(models[-1], data, data, 3, lr=0.1, progress=False)
+    assert same_weights(*models)
+    masks = predict_masks(models[1], in_bytes)
+    assert masks.dtype == torch.uint8 and masks.shape == in_bytes.targets.shape
+    assert torch.equal(masks, predict_logits(models[1], in_bytes).argmax(1))
+    assert (masks == in_bytes.targets).float().mean().item() == pytest.approx(history.validation_accuracy[-1])
+
+
+def test_dice_counted_by_hand():
+    # Two pixels, three classes; the second image has one class, and the third none of its pixels right.
+    logits = torch.tensor([[[0.8, 0.5], [0.2, 0.25], [0, 0.25]]] * 3).log()[:, :, None]
+    masks = torch.tensor([[[0, 1]], [[0, 0]], [[2, 2]]])
+    first = 2 * 0.8 / (0.8**2 + 0.5**2 + 1)
+    second = 2 * 0.25 / (0.2**2 + 0.25**2 + 1)
+    only = 2 * (0.8 + 0.5) / (0.8**2 + 0.5**2 + 2)
+    missed = 2 * 0.25 / (0.25**2 + 2)
+    expected = [1 - (first + second) / 2, 1 - only, 1 - missed]
+    assert dice_loss(logits, masks).tolist() == pytest.approx(expected)
+    sure = torch.full((1, 3, 1, 2), -1e4)
+    sure[0, 0, 0, 0] = sure[0, 1, 0, 1] = 1e4
+    sure.requires_grad_()
+    loss = dice_loss(sure, masks[:1])
+    loss.sum().backward()
+    assert loss.item() == 0 and sure.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["dice", "cross_entropy+dice"])
+def test_other_losses_are_learned_and_evaluated_as_means_over_samples(name):
+    batches = make_batches(count=21, per_pixel=True, shuffle_seed=None)
+    torch.manual_seed(0)
+    model = nn.Conv2d(3, 3, 1)
+    weights = torch.tensor([1.0, 5.0, 0.5])
+    history = fit(model, batches, batches, 15, lr=0.1, class_weights=weights, loss=name, progress=False)
+    assert history.train_loss[-1] < 0.9 * history.train_loss[0]
+    logits = predict_logits(model, batches)
+    expected = dice_loss(logits, batches.targets).mean().item()
+    if name != "dice":
+        expected += nn.functional.cross_entropy(logits, batches.targets, weight=weights).item()
+    best = min(history.validation_loss)
+    assert evaluate(model, batches, weights, name)[0] == best == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_unknown_loss_is_refused_and_known_ones_are_named():
+    with pytest.raises(
+        TrainingError, match="no loss 'cross_entropy\\+dise'. Known are 'cross_entropy', 'dice'"
+    ):
+        fit(make_model(), make_batches(), None, 1, loss="cross_entropy+dise", progress=False)
+
+
+class SmallMemory(nn.Module):
+    """A network that runs out of memory when it is given more than `most` samples at once."""
+
+    def __init__(self, network: nn.Module, most: int, error: Exception):
+        super().__init__()
+        self.network, self.most, self.error, self.held = network, most, error, None
+
+    def forward(self, inputs):
+        logits = self.network(inputs)
+        if len(inputs) > self.most:
+            self.held = weakref.ref(logits)
+            raise self.error
+        return logits
+
+
+FULL = {
+    "GPU": torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    "CPU": RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+    "NumPy": MemoryError(),
+}
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_a_full_memory_ends_with_advice(kind):
+    model, batches = make_model(), make_batches(shuffle_seed=None)
+    small = SmallMemory(model, 4, FULL[kind])
+    calls = (
+        lambda: fit(small, batches, None, 1, progress=False),
+        lambda: evaluate(small, batches),
+        lambda: predict_logits(small, batches),
+        lambda: predict_masks(small, batches),
+    )
+    for call in calls:
+        with pytest.raises(TrainingError, match="memory for a batch of 8 .*halve batch_size.*smaller images"):
+            call()
+    # The whole batch went through once, and no halves: each would have moved the running statistics.
+    assert model[1].num_batches_tracked == 1
+
+
+def test_a_full_memory_is_free_again_when_the_advice_is_read():
+    small = SmallMemory(make_model(), 4, torch.cuda.OutOfMemoryError("full"))
+    with pytest.raises(TrainingError) as kept:
+        fit(small, make_batches(), None, 1, progress=False)
+    assert "batch of 8" in str(kept.value) and small.held() is None
+
+
+def test_other_errors_are_left_as_they_are():
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        fit(nn.Sequential(nn.Flatten(), nn.Linear(5, 3)), make_batches(), None, 1, progress=False)
+
+
+class TwoHeads(MiniNetwork):
+    """A student's network: the mini network, and another layer on top."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(3, 3)
+
+    def forward(self, images):
+        return self.last(super().forward(images))
+
+
+def draw_faces(count=8):
+    """Return batches of noise as large as the mini network takes."""
+    drawn = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (count, 64, 64, 3), dtype=torch.uint8, generator=drawn)
+    return Batches(images, torch.arange(count) % 3, mean=[0.5] * 3, std=[0.3] * 3, batch_size=4)
+
+
+def test_the_network_that_is_trained_is_the_one_that_is_tested():
+    torch.manual_seed(0)
+    model, calls = TwoHeads(), []
+    before = model.last.weight.clone()
+    model.relu1.register_forward_hook(lambda module, inputs, output: calls.append(module.training))
+    model.register_forward_hook(lambda module, inputs, output: calls.append("whole"))
+    fit(model, draw_faces(), draw_faces(), 1, lr=0.1, progress=False)
+    assert not torch.equal(model.last.weight, before) and model.last.weight.grad is not None
+    assert calls == [True, "whole"] * 2 + [False, "whole"] * 2
+
+
+def test_a_wrapper_of_torch_s_is_trained():
+    torch.manual_seed(0)
+    wrapped = torch.optim.swa_utils.AveragedModel(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)))
+    before = wrapped.module[1].weight.clone()
+    fit(wrapped, make_batches(), None, 1, progress=False)
+    assert not torch.equal(wrapped.module[1].weight, before)
+
+
+def test_training_and_testing_compute_alike_and_leave_the_settings():
+    seen = []
+
+    def look(*_):
+        flags = torch.backends.cudnn
+        seen.append((flags.allow_tf32, flags.benchmark, flags.deterministic))
+        seen.append(torch.get_float32_matmul_precision())
+
+    model, batches = nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), make_batches()
+    model.register_forward_pre_hook(look)
+    torch.set_float32_matmul_precision("high")
+    try:
+        fit(model, batches, batches, 1, progress=False)
+        evaluate(model, batches)
+        predict_logits(model, batches)
+        predict_masks(model, batches)
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert set(seen) == {(False, False, True), "highest"} and len(seen) == 2 * 5 * len(batches)
+
+
+class SayWhatIsAsked(nn.Module):
+    """A network that answers each pixel with the class that its first channel says."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(2))
+
+    def forward(self, inputs):
+        return torch.cat([1 - inputs[:, :1], inputs[:, :1]], 1) + self.bias[:, None, None]
+
+
+def test_millions_of_right_answers_are_counted_exactly():
+    # 2^24 + 2^22 pixels, one of them wrong: float32 cannot tell that from none.
+    side = 1 << 11
+    images = torch.zeros(5, side, side, 3, dtype=torch.uint8)
+    masks = torch.zeros(5, side, side, dtype=torch.uint8)
+    masks[0, 0, 0] = 1
+    batches = Batches(images, masks, mean=[0] * 3, std=[1] * 3, batch_size=1)
+    right = (masks.numel() - 1) / masks.numel()
+    history = fit(SayWhatIsAsked(), batches, batches, 1, lr=0, progress=False)
+    assert history.train_accuracy == history.validation_accuracy == [right]
+
+
+def test_a_validation_that_is_not_finite_stops_and_says_where():
+    class Sleeper(nn.Linear):
+        def forward(self, inputs):
+            return super().forward(inputs.flatten(1)) * (1 if self.training else math.nan)
+
+    with pytest.raises(TrainingError, match=r"validation loss is nan after epoch 1.* rate 0.001.*Low"):
+        fit(Sleeper(192, 3), make_batches(), make_batches(), 2, progress=False)
+
+
+def test_a_sample_that_cannot_be_normalised_alone_ends_with_advice():
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3), nn.Flatten())
+    model.append(nn.Linear(3, 3))
+    with pytest.raises(TrainingError, match="cannot train on one sample at a time .*batches of two or more"):
+        fit(model, make_batches(count=1), None, 1, progress=False)
+
+
+@pytest.mark.filterwarnings("error")
+def test_loss_that_is_not_finite_stops_and_says_where():
+    with pytest.raises(TrainingError, match=r"at step \d+ of epoch 1, with learning rate 1e\+20.*Lower"):
+        fit(make_model(), make_batches(), None, 3, lr=1e20, progress=False)
+
+
+def test_finished_run_is_loaded_and_another_setting_is_another_run(tmp_path):
+    first, again, other = make_model(), make_model(), make_model()
+    history = fit(
+        first, make_batches(), make_batches(seed=1), 3, **SETTINGS, checkpoint=tmp_path, progress=False
+    )
+    folder = next(tmp_path.iterdir())
+    stamp = (folder / "progress.json").stat().st_mtime_ns
+    loaded = fit(
+        again, make_batches(), make_batches(seed=1), 3, **SETTINGS, checkpoint=tmp_path, progress=False
+    )
+    assert loaded == history and same_weights(first, again)
+    assert (folder / "progress.json").stat().st_mtime_ns == stamp
+    fit(other, make_batches(), make_batches(seed=1), 3, lr=0.01, checkpoint=tmp_path, progress=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert not same_weights(first, other)
+
+
+@pytest.mark.parametrize("change", ["data", "weights", "seed", "frozen", "loss"])
+def test_a_run_is_not_taken_for_one_with_other_data_weights_seed_or_loss(tmp_path, change):
+    def train(changed=None):
+        torch.manual_seed(1 if changed == "weights" else 0)
+        model = nn.Conv2d(3, 3, 1)
+        model.bias.requires_grad_(changed != "frozen")
+        data = make_batches(seed=1 if changed == "data" else 0, per_pixel=True)
+        loss, seed = "dice" if changed == "loss" else "cross_entropy", 1 if changed == "seed" else 0
+        fit(model, data, None, 1, loss=loss, seed=seed, checkpoint=tmp_path, progress=False)
+
+    train()
+    train()
+    assert len(list(tmp_path.iterdir())) == 1
+    train(change)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+SCRIPT = """
+import sys
+import tests.conftest  # as many threads as the test: the order of sums, so the last bits, depends on it
+from tests.training.test_loop import SETTINGS, fit, make_batches, make_model
+data = make_batches(80), make_batches(seed=1)
+fit(make_model(), *data, 80, **SETTINGS, checkpoint=sys.argv[1], progress=False)
+"""
+
+
+def test_killed_run_goes_on_bit_for_bit(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(project_folder()), *sys.path])}
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], env=environment)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("*/epoch_00[0-9][5-9].safetensors")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    saved = json.loads(next(tmp_path.glob("*/progress.json")).read_text(encoding="utf-8"))
+    # 4 where the kill fell between the fifth epoch's tensors and the file that names them.
+    assert 4 <= len(saved["history"]["train_loss"]) < 80
+    arguments = (make_batches(80), make_batches(seed=1), 80)
+    resumed, straight = make_model(), make_model()
+    history = fit(resumed, *arguments, **SETTINGS, checkpoint=tmp_path, progress=False)
+    expected = fit(straight, *arguments, **SETTINGS, progress=False)
+    assert history == expected
+    assert same_weights(resumed, straight)
+
+
+def test_damaged_checkpoint_says_so(tmp_path):
+    fit(make_model(), make_batches(), None, 1, checkpoint=tmp_path, progress=False)
+    tensors = next(tmp_path.glob("*/*.safetensors"))
+    content = bytearray(tensors.read_bytes())
+    content[-1] ^= 1
+    tensors.write_bytes(content)
+    with pytest.raises(TrainingError, match="is damaged.*Delete that folder"):
+        fit(make_model(), make_batches(), None, 1, checkpoint=tmp_path, progress=False)
+
+
+def test_without_validation_its_history_is_nan():
+    history = fit(make_model(), make_batches(), None, 2, progress=False)
+    assert all(math.isnan(loss) for loss in history.validation_loss)
+    assert history.best_epoch is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_gpu_agrees_with_cpu():
+    data = make_batches()
+    on_gpu = Batches(data.images, data.targets, mean=[0.4] * 3, std=[0.2] * 3, batch_size=8, shuffle_seed=0,
+                     device="cuda")  # fmt: skip
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    twin = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    twin.load_state_dict(model.state_dict())
+    losses = [fit(m, d, None, 3, progress=False).train_loss for m, d in ((model, data), (twin, on_gpu))]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_masks_are_learned_alike_on_gpu_and_cpu():
+    torch.manual_seed(0)
+    images, masks = torch.randint(256, (24, 32, 32, 3), dtype=torch.uint8), torch.randint(7, (24, 32, 32))
+    network, results = UNet(), []
+    for device in ("cpu", "cuda"):
+        batches = Batches(images, masks, mean=[0.4] * 3, std=[0.2] * 3, batch_size=8, shuffle_seed=0,
+                          augment=shake_faces, device=device)  # fmt: skip
+        twin = copy.deepcopy(network)
+        history = fit(twin, batches, batches, 2, lr=0.01, progress=False)
+        results.append((history.train_loss, predict_masks(twin, batches)))
+    (expected, on_cpu), (losses, on_gpu) = results
+    assert losses == pytest.approx(expected, abs=1e-3)
+    assert (on_cpu == on_gpu).float().mean() > 0.95
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_whose_memory_is_really_full_says_what_to_do_and_then_can():
+    images, masks = torch.zeros(64, 128, 128, 3, dtype=torch.uint8), torch.zeros(64, 128, 128).long()
+    torch.cuda.empty_cache()
+    in_use, total = torch.cuda.memory_reserved(), torch.cuda.get_device_properties(0).total_memory
+    try:
+        # Half the batch fits into that, the whole does not.
+        torch.cuda.set_per_process_memory_fraction((in_use + 600 * 2**20) / total)
+        with pytest.raises(TrainingError, match="memory for a batch of 64 .*halve batch_size") as kept:
+            fit(UNet(), Batches(images, masks, **ON_GPU, batch_size=64), None, 1, progress=False)
+        history = fit(UNet(), Batches(images, masks, **ON_GPU, batch_size=32), None, 1, progress=False)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert kept.value and math.isfinite(history.train_loss[0])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_evaluates_with_the_numbers_it_trains_with():
+    drawn = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (32, 64, 64, 3), dtype=torch.uint8, generator=drawn)
+    batches = Batches(images, torch.arange(32) % 3, **ON_GPU)
+    torch.manual_seed(0)
+    model = MiniNetwork()
+    history = fit(model, batches, batches, 1, lr=0.01, progress=False)
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        assert evaluate(model, batches) == (history.validation_loss[0], history.validation_accuracy[0])
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False

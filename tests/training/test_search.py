@@ -1,0 +1,208 @@
+import json
+import math
+import multiprocessing
+import os
+import threading
+import time
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from elfw_helpers.training import search
+from elfw_helpers.training.search import (
+    REPORT_GRID,
+    best_setting,
+    grid_search,
+    sample_settings,
+    search_settings,
+)
+from elfw_helpers.training.workers import run_jobs
+from elfw_helpers.utils.errors import TrainingError
+from elfw_helpers.utils.fingerprints import FingerprintWarning
+from tests.training.test_loop import make_batches, make_model
+
+GRID = {"lr": (0.01, 0.05), "momentum": (0.0, 0.9)}
+
+
+def run(out, **options):
+    options = {"grid": GRID, "workers": 2, "progress": False, **options}
+    return grid_search(make_model, make_batches(), make_batches(seed=1), 2, out=out, **options)
+
+
+def test_report_s_grid_has_18_settings():
+    assert math.prod(map(len, REPORT_GRID.values())) == 18
+
+
+def test_a_row_a_combination_in_the_grid_s_order_whatever_the_number_of_workers(tmp_path):
+    table = run(tmp_path / "two")
+    assert table[["lr", "momentum"]].to_numpy().tolist() == [
+        [0.01, 0.0],
+        [0.01, 0.9],
+        [0.05, 0.0],
+        [0.05, 0.9],
+    ]
+    assert table["best_validation_loss"].nunique() == 4
+    pd.testing.assert_frame_equal(run(tmp_path / "one", workers=1), table)
+
+
+def test_interrupted_search_repeats_no_run(tmp_path, monkeypatch):
+    table = run(tmp_path)
+    stored = sorted(tmp_path.glob("*.json"))
+    assert len(stored) == 4
+    stored[1].unlink()
+    stamps = {file: file.stat().st_mtime_ns for file in stored if file.exists()}
+    started = []
+    original = search.run_jobs
+
+    def watched(function, shared, jobs, *options):
+        started.extend(jobs)
+        return original(function, shared, jobs, *options)
+
+    monkeypatch.setattr(search, "run_jobs", watched)
+    pd.testing.assert_frame_equal(run(tmp_path), table)
+    assert len(started) == 1
+    assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
+
+
+def test_other_data_or_another_seed_is_another_search(tmp_path):
+    grid = {"lr": (0.01,)}
+    run(tmp_path, grid=grid)
+    run(tmp_path, grid=grid, seed=1)
+    grid_search(
+        make_model, make_batches(seed=5), make_batches(seed=1), 2, out=tmp_path, grid=grid, progress=False
+    )
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+class Moody(nn.Linear):
+    """A layer that breaks in validation once its weights have grown."""
+
+    def forward(self, inputs):
+        broken = not self.training and self.weight.abs().max() > 1
+        return super().forward(inputs) * (math.nan if broken else 1)
+
+
+def make_moody():
+    return nn.Sequential(nn.Flatten(), Moody(192, 3))
+
+
+class Failing(nn.Sequential):
+    """A network that fails in training as many do: no memory, or shapes that do not fit."""
+
+    def forward(self, inputs):
+        raise self.error
+
+
+@pytest.fixture
+def workers(monkeypatch):
+    """Have jobs done here, which takes no time to start; returns how many workers were asked for."""
+    asked = []
+
+    def run_here(function, shared, jobs, workers, device):
+        asked.append(workers)
+        return ((place, function(shared, job)) for place, job in enumerate(jobs))
+
+    monkeypatch.setattr(search, "run_jobs", run_here)
+    return asked
+
+
+def test_failed_runs_are_marked_stop_no_other_and_are_tried_again(tmp_path, workers):
+    table = run(tmp_path, grid={"lr": (1e20, 0.01)})
+    assert "Lower the learning rate" in table["error"][0] and table["error"][1] == ""
+    assert math.isnan(table["best_validation_loss"][0])
+    assert best_setting(table, ["lr"]) == {"lr": 0.01}
+    assert len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(TrainingError, match="every run failed"):
+        best_setting(table.head(1), ["lr"])
+    with pytest.raises(TrainingError, match="every run failed, the first by: the loss is .* learning rate"):
+        run(tmp_path, grid={"lr": (1e20, 1e21)})
+
+
+def test_a_run_whose_validation_diverges_is_marked_and_the_others_go_on(tmp_path, workers):
+    data = make_batches(), make_batches(seed=1)
+    table = grid_search(make_moody, *data, 2, out=tmp_path, grid={"lr": (10.0, 0.001)}, progress=False)
+    assert table["error"][0].startswith("the validation loss is nan after epoch 1, with learning rate 10.")
+    assert table["error"][1] == "" and table["best_epoch"][1] >= 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.cuda.OutOfMemoryError("full"), "not enough memory for a batch of 8"),
+        (RuntimeError("mat1 and mat2"), "RuntimeError: mat1 and mat2"),
+    ],
+)
+def test_any_error_of_a_run_is_that_run_s(error, reason):
+    model = Failing(nn.Flatten(), nn.Linear(192, 3))
+    model.error = error
+    job = (lambda: model, make_batches(), make_batches(seed=1), 1, 0)
+    assert search.train_setting(job, {"lr": 0.01})["error"].startswith(reason)
+
+
+def make_hidden():
+    model = make_model()
+    model.lock = threading.Lock()
+    return model
+
+
+def test_a_search_that_cannot_be_named_is_made_and_not_stored(tmp_path, workers):
+    data = make_batches(), make_batches(seed=1)
+    with pytest.warns(FingerprintWarning, match="nothing of this is stored.*_thread.lock"):
+        table = grid_search(make_hidden, *data, 1, out=tmp_path, grid={"lr": (0.01,)}, progress=False)
+    assert table["error"].tolist() == [""] and list(tmp_path.iterdir()) == []
+
+
+def stop_at_once(shared, job):
+    os._exit(9)
+
+
+def test_a_worker_that_is_killed_is_said_to_be():
+    with pytest.raises(TrainingError, match="ended without an answer.*fewer workers"):
+        list(run_jobs(stop_at_once, None, [1], 1))
+
+
+def test_as_many_workers_as_this_process_may_use(tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+    run(tmp_path, workers=None, grid={"lr": (0.01,)})
+    assert workers == [1]
+
+
+def test_interruption_keeps_finished_runs_and_leaves_no_process(tmp_path, monkeypatch):
+    original, written = search.write_atomically, []
+
+    def interrupt_after_first(path, content):
+        original(path, content)
+        written.append(path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search, "write_atomically", interrupt_after_first)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, workers=1)
+    # The pool's own thread collects them too: a join here may return before it has noted their end.
+    deadline = time.monotonic() + 30
+    while multiprocessing.active_children() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not multiprocessing.active_children()
+    assert json.loads(written[0].read_text(encoding="utf-8"))["error"] == ""
+
+
+def test_chosen_settings_are_the_same_runs_as_in_a_grid(tmp_path):
+    table = run(tmp_path)
+    chosen = [{"lr": 0.05, "momentum": 0.9}, {"lr": 0.01, "momentum": 0.0}]
+    some = search_settings(
+        make_model, make_batches(), make_batches(seed=1), 2, chosen, out=tmp_path, progress=False
+    )
+    assert len(list(tmp_path.glob("*.json"))) == 4
+    pd.testing.assert_frame_equal(some, table.iloc[[3, 0]].reset_index(drop=True))
+
+
+def test_sampled_settings_fill_their_ranges_evenly_in_the_logarithm():
+    ranges = {"lr": (1e-4, 1e-2), "momentum": (0.9, 0.9)}
+    drawn = pd.DataFrame(sample_settings(ranges, 2000, seed=3))
+    assert drawn["lr"].between(*ranges["lr"]).all()
+    assert abs((drawn["lr"] < 1e-3).mean() - 0.5) < 0.05
+    assert drawn["momentum"].round(12).unique().tolist() == [0.9]
+    assert sample_settings(ranges, 5, seed=3) == drawn[:5].to_dict("records")
+    assert sample_settings(ranges, 5, seed=4) != drawn[:5].to_dict("records")
