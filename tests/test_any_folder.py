@@ -21,7 +21,7 @@ from torch.nn.functional import one_hot
 from traitlets.config import Config
 
 from elfw_course.notebook_files import list_notebooks
-from elfw_helpers import plots
+from elfw_helpers import notebook
 from elfw_helpers.augmentation import augment_folder
 from elfw_helpers.data.images import read_mask
 from elfw_helpers.data.labels import ATTRIBUTES
@@ -110,7 +110,7 @@ def short_cuts(monkeypatch):
     for module in (training, search, recipes):
         monkeypatch.setattr(module, "fit", fit_briefly)
     monkeypatch.setattr(search, "run_jobs", run_jobs_here)
-    monkeypatch.setattr(plots, "save_figure", lambda figure, name: figure.canvas.draw())
+    monkeypatch.setattr(notebook, "save_figure", lambda figure, name: figure.canvas.draw())
 
 
 class AnyFolder:

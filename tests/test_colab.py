@@ -32,12 +32,22 @@ FREEZE = Path(__file__).parent / "fixtures" / "colab_freeze.txt"
 # Colab's own, and another on which its IPython parses no better; its numpy has no wheels for newer ones.
 PYTHONS = ("python3.13", "python3.12")
 # Really there, with all that they need.
-REAL = ("ipython", "ipykernel", "joblib", "jupyter_client", "jupyter_core", "numpy", "protobuf")
+REAL = (
+    "ipython",
+    "ipykernel",
+    "joblib",
+    "lazy_loader",
+    "jupyter_client",
+    "jupyter_core",
+    "numpy",
+    "protobuf",
+)
 # What the first cell and `elfw_helpers.utils.device` ask of it.
 TORCH = """
 __version__ = "2.11.0+cu128"
 def get_num_threads(): return 2
 def set_num_threads(count): pass
+class nn: pass
 class cuda: is_available = staticmethod(lambda: False)
 """
 LOOK_AROUND = """
@@ -207,7 +217,8 @@ def test_first_cell_fetches_and_installs_the_course_and_moves_nothing_of_colabs(
 def test_pip_would_change_no_package_that_colab_has(colab, tmp_path):
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "elfw_helpers", tmp_path / "elfw_helpers")
+    for name in ("elfw_helpers", "elfw_course"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     report = tmp_path / "report.json"
     colab.install("--dry-run", f"--report={report}", f"{tmp_path}[deploy]")
     chosen = json.loads(report.read_text(encoding="utf-8"))["install"]

@@ -99,7 +99,7 @@ def test_whatever_the_system_refuses_is_one_line(monkeypatch, capsys, command, n
 
 def run_printing(text: str, stdout, **environment) -> subprocess.CompletedProcess:
     """Run `elfw check .`, which prints a text and does nothing else, in a process of its own."""
-    script = f"import sys; from elfw_helpers import cli; cli.check = lambda _: print({text!r}) or 0; "
+    script = f"import sys; from elfw_course import cli; cli.check = lambda _: print({text!r}) or 0; "
     command = [sys.executable, "-c", script + "sys.exit(cli.main(['check', '.']))"]
     options = {"stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
     return subprocess.run(command, stdout=stdout, env=os.environ | environment, **options)

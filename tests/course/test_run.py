@@ -58,8 +58,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path / "build"))
     monkeypatch.delenv("ELFW_DATA", raising=False)
-    for module in ("course", "paths"):
-        monkeypatch.setattr(f"elfw_helpers.{module}.project_folder", lambda: tmp_path)
+    for module in ("elfw_course.run", "elfw_helpers.utils.paths"):
+        monkeypatch.setattr(f"{module}.project_folder", lambda: tmp_path)
     return tmp_path
 
 
@@ -173,7 +173,7 @@ def test_interrupt_stops_the_kernel_and_says_how_to_go_on(project):
     source = f"open({str(project / 'started')!r}, 'w').write(str(__import__('os').getpid()))\n"
     write_notebook(project / "notebooks" / "01_results.ipynb", source + "import time; time.sleep(60)")
     script = (
-        "import pathlib, sys\nfrom elfw_helpers import course\n"
+        "import pathlib, sys\nfrom elfw_course import run as course\n"
         f"course.project_folder = lambda: pathlib.Path({str(project)!r})\n"
         "sys.exit(course.run_course(['01']))"
     )

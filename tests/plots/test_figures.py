@@ -10,7 +10,7 @@ from PIL import Image
 
 matplotlib.use("Agg")
 
-from elfw_helpers import plots
+from elfw_helpers import notebook, plots
 from elfw_helpers.augmentation import FaceGeometry
 from elfw_helpers.data.labels import PIXEL_CLASSES
 from elfw_helpers.evaluation.classification import calibration_curve
@@ -29,7 +29,7 @@ def close_figures():
 
 def test_saved_figures_land_in_the_build_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path / "build"))
-    plots.save_figure(plots.show_faces(IMAGES[:2], None, ["a", "b"]), "09_faces")
+    notebook.save_figure(plots.show_faces(IMAGES[:2], None, ["a", "b"]), "09_faces")
     assert (tmp_path / "build" / "figures" / "09_faces.png").stat().st_size > 1000
 
 

@@ -47,7 +47,7 @@ def key():
             + write("elfw_helpers.evaluation.wilson_interval(correct, total)")
         ],
         ["import elfw_helpers.evaluation as m", write("m.wilson_interval(correct, total)")],
-        ["from elfw_helpers import metrics", "f = metrics.wilson_interval", write("f(correct, total)")],
+        ["from elfw_helpers import evaluation", "f = evaluation.wilson_interval", write("f(correct, total)")],
         ["import functools\nwilson = functools.partial(wilson_interval)"],
         ["import functools\nhelp_me = functools.partial(wilson_interval)", write("help_me(correct, total)")],
         ["def helper(a, b):\n    return wilson_interval(a, b)", write("helper(correct, total)")],
