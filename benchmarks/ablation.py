@@ -32,7 +32,8 @@ from tqdm import tqdm
 from elfw_helpers import rendering
 from elfw_helpers.data.datasets import FaceTensors
 from elfw_helpers.data.labels import EYEWEAR, HAIR, PIXEL_CLASSES, SKIN, WEARABLE, attribute_from_mask
-from elfw_helpers.evaluation.classification import iou_by_class, score
+from elfw_helpers.evaluation.classification import score
+from elfw_helpers.evaluation.segmentation import iou_by_class
 from elfw_helpers.rendering import render_face
 from elfw_helpers.training.workers import run_jobs
 from elfw_helpers.utils.device import best_device

@@ -38,8 +38,8 @@ from tqdm import tqdm
 
 from elfw_course.weights.release import measure_shift
 from elfw_helpers.data.labels import ATTRIBUTES, BEARD, PIXEL_CLASSES
-from elfw_helpers.evaluation.classification import Scores, iou_by_class, score
-from elfw_helpers.models.weights import read_verified
+from elfw_helpers.evaluation.classification import Scores, score
+from elfw_helpers.evaluation.segmentation import iou_by_class
 from elfw_helpers.training.workers import run_jobs
 from elfw_helpers.utils.device import best_device
 from elfw_helpers.utils.files import write_atomically
@@ -96,7 +96,7 @@ def prepare_bench(rendered: Path, real: Path, out: Path) -> Bench:
     checksums = {
         "all": real_photos.hash_code() + real_photos.hash_folder(real),
         "rendered": real_photos.hash_folder(rendered),
-        "weights": hashlib.sha256(read_verified(rendered_weights("resnet18"))).hexdigest(),
+        "weights": hashlib.sha256(rendered_weights("resnet18").read_bytes()).hexdigest(),
     }
     attributes, parts = folder.attributes, {}
     split = folder.split()

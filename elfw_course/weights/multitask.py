@@ -17,7 +17,8 @@ from torchvision.models import resnet18
 
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
-from elfw_helpers.evaluation.classification import confusion_matrix, iou_by_class, score
+from elfw_helpers.evaluation.classification import confusion_matrix, score
+from elfw_helpers.evaluation.segmentation import iou_by_class
 from elfw_helpers.utils.device import exact_arithmetic, memory_advice
 
 DECODER_CHANNELS = 64

@@ -1,6 +1,6 @@
 """Scores with their intervals, for attributes and for masks, and Grad-CAM.
 
-Loaded at once, not on demand as the other packages: `grad_cam` names a module here and its function.
+Loaded at once, not on demand as the other packages, because `grad_cam` names both a module and a function.
 """
 
 from elfw_helpers.evaluation.classification import (
@@ -8,7 +8,6 @@ from elfw_helpers.evaluation.classification import (
     classification_report,
     confusion_matrix,
     expected_calibration_error,
-    iou_by_class,
     mcnemar_test,
     score,
     wilson_interval,
@@ -17,6 +16,7 @@ from elfw_helpers.evaluation.grad_cam import grad_cam
 from elfw_helpers.evaluation.segmentation import (
     compare_matrices,
     confusion_matrices,
+    iou_by_class,
     median_frequency_weights,
     score_masks,
 )

@@ -1,4 +1,4 @@
-"""How good masks are, all from one accumulated confusion matrix, and how sure one may be of it."""
+"""Scores of predicted masks, comparisons of networks, and class weights, all from confusion matrices."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ import torch
 from torch import Tensor
 
 from elfw_helpers.data.labels import PIXEL_CLASSES
-from elfw_helpers.evaluation.classification import RESAMPLES, confusion_matrix, hold_value, iou_by_class
+from elfw_helpers.evaluation.classification import (
+    RESAMPLES,
+    Interval,
+    confusion_matrix,
+    f1_by_class,
+    percentile_interval,
+    widen_interval,
+)
 
 Masks = Tensor | np.ndarray
-Interval = tuple[float, float]
 
 
 class MissingClassWarning(UserWarning):
@@ -24,17 +30,17 @@ class MissingClassWarning(UserWarning):
 
 @dataclass(frozen=True)
 class SegmentationScores:
-    """How well masks are predicted on one set of images; intervals are (low, high) at 95 %.
+    """How good predicted masks are on one set of images; intervals are (low, high) at 95 %.
 
-    A class absent from truth and prediction is NaN, and has no part in any mean.
+    A class absent from truth and prediction is NaN, and is left out of all means.
 
     Attributes:
-        images: how many.
-        pixel_accuracy: pixels answered rightly / all pixels.
-        mean_accuracy: mean over the classes of the share of their pixels that is found.
+        images: number of images.
+        pixel_accuracy: pixels predicted correctly / all pixels.
+        mean_accuracy: mean recall of the classes.
         mean_iou, mean_f1: means over the classes.
         frequency_weighted_iou: mean of the IoU, each class weighted by its true pixels.
-        class_iou, class_iou_intervals: a value and an interval a class.
+        class_iou, class_iou_intervals: one value and one interval per class.
 
     Source: Long et al. (2015), https://arxiv.org/abs/1411.4038, section 5, for all but F1.
     """
@@ -51,21 +57,12 @@ class SegmentationScores:
 
     def as_metrics(self) -> dict[str, int | float | Interval]:
         """Return the scores under the names that `show_metrics` uses."""
+        metrics = dict(vars(self))
+        values, intervals = metrics.pop("class_iou"), metrics.pop("class_iou_intervals")
         names = [f"iou_{name.replace('-', '_')}" for name in PIXEL_CLASSES]
-        return {
-            "images": self.images,
-            "pixel_accuracy": self.pixel_accuracy,
-            "mean_accuracy": self.mean_accuracy,
-            "mean_iou": self.mean_iou,
-            "mean_iou_interval": self.mean_iou_interval,
-            "frequency_weighted_iou": self.frequency_weighted_iou,
-            "mean_f1": self.mean_f1,
-            **dict(zip(names, self.class_iou, strict=True)),
-            **{
-                f"{name}_interval": interval
-                for name, interval in zip(names, self.class_iou_intervals, strict=True)
-            },
-        }
+        metrics.update(zip(names, values, strict=True))
+        metrics.update(zip([f"{name}_interval" for name in names], intervals, strict=True))
+        return metrics
 
 
 def score_masks(
@@ -76,7 +73,7 @@ def score_masks(
 
 
 def confusion_matrices(targets: Masks, predictions: Masks) -> np.ndarray:
-    """Count, image by image, how often each class was taken for each.
+    """Count, image by image, how often each class was predicted as each.
 
     More images than fit in memory can be counted in portions, and the results concatenated.
 
@@ -105,73 +102,78 @@ def confusion_matrices(targets: Masks, predictions: Masks) -> np.ndarray:
 def score_matrices(
     matrices: np.ndarray, *, ignore: Collection[int] = (), seed: int = 0
 ) -> SegmentationScores:
-    """Score from one confusion matrix an image; the intervals are of drawing the images anew.
+    """Score from one confusion matrix per image; the intervals are from resampling the images.
 
     Args:
         matrices: int64 [N, 7, 7], as `confusion_matrices` returns them.
         ignore: classes left out, `(MOUTH_MASK,)` for the ELFW paper's six: their pixels are not scored, and
-            they have no part in the means. Where another class is taken for one of them, that is a mistake.
+            the means leave them out. A pixel of another class predicted as one of them is a mistake.
         seed: of the bootstrap.
 
     Raises:
         ValueError: every pixel is of an ignored class.
     """
-    matrices = leave_out(matrices, ignore)
-    matrix = matrices.sum(0)
-    if matrix.sum() == 0:
-        raise ValueError("no pixel to score: all are of ignored classes")
-    class_iou = iou_without(matrix, ignore)
-    support, hits = matrix.sum(1), matrix.diagonal()
+    matrix, resampled_iou = resample_images(matrices, ignore, seed)
+    class_iou, support, hits = resampled_iou[0], matrix.sum(1), matrix.diagonal()
     shown = support > 0
-    mean_iou = float(np.nanmean(class_iou))
-    class_intervals, mean_interval = bootstrap_iou(matrices, ignore, seed)
+    if not shown.any():
+        raise ValueError("no pixel to score: all are of ignored classes")
+    mean_iou, *mean_interval = estimate(mean_over_classes(resampled_iou))
     return SegmentationScores(
         images=len(matrices),
         pixel_accuracy=float(hits.sum() / support.sum()),
         mean_accuracy=float((hits[shown] / support[shown]).mean()),
         mean_iou=mean_iou,
-        mean_iou_interval=hold_value(mean_iou, mean_interval),
+        mean_iou_interval=tuple(mean_interval),
         frequency_weighted_iou=float(np.average(class_iou[shown], weights=support[shown])),
-        # F1 counts the hits twice: 2 TP / (2 TP + FP + FN).
+        # 2 TP / (2 TP + FP + FN), from TP / (TP + FP + FN).
         mean_f1=float(np.nanmean(2 * class_iou / (1 + class_iou))),
         class_iou=tuple(class_iou.tolist()),
-        class_iou_intervals=tuple(map(hold_value, class_iou.tolist(), class_intervals)),
+        class_iou_intervals=tuple(estimate(values)[1:] for values in resampled_iou.T),
     )
 
 
-def leave_out(matrices: np.ndarray, ignore: Collection[int]) -> np.ndarray:
-    """Return confusion matrices [N, C, C] without the pixels that truly are of the ignored classes."""
-    matrices = matrices.copy()
-    matrices[:, list(ignore)] = 0
-    return matrices
-
-
-def iou_without(matrices: np.ndarray, ignore: Collection[int]) -> np.ndarray:
-    """Return the IoU of every class, float64 [..., C], of confusion matrices [..., C, C]; NaN if ignored."""
-    class_iou = iou_by_class(matrices)
-    class_iou[..., list(ignore)] = np.nan
-    return class_iou
-
-
-def bootstrap_iou(
+def resample_images(
     matrices: np.ndarray, ignore: Collection[int], seed: int
-) -> tuple[tuple[Interval, ...], Interval]:
-    """Return the intervals of each class's IoU and of their mean, over images drawn with replacement.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images' confusion matrices summed, [C, C], and the class IoU of all bootstrap samples.
 
-    Whole images are drawn, not pixels: those of one image are right or wrong together. A class that few
-    images show is missing from some of the draws, which then say nothing about it.
-
-    Args:
-        matrices, ignore, seed: as in `score_matrices`.
+    The IoU, [1 + samples, C], begins with that of the images themselves. Pixels of ignored classes are left
+    out. Whole images are drawn, not pixels: those of one image are right or wrong together.
 
     Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
     """
-    count = len(matrices)
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
     # As floats, which hold whole numbers up to 2^53 exactly, the product is BLAS's.
-    sums = drawn.astype(np.float64) @ matrices.reshape(count, -1).astype(np.float64)
-    class_iou = iou_without(sums.reshape(-1, *matrices.shape[1:]), ignore)
-    return tuple(map(percentile_interval, class_iou.T)), percentile_interval(mean_known(class_iou))
+    counts = matrices.astype(np.float64)
+    counts[:, list(ignore)] = 0
+    images = len(counts)
+    drawn = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=RESAMPLES)
+    drawn = np.concatenate([np.ones((1, images)), drawn])
+    sums = (drawn @ counts.reshape(images, -1)).reshape(-1, *counts.shape[1:])
+    class_iou = iou_by_class(sums)
+    class_iou[:, list(ignore)] = np.nan
+    return sums[0], class_iou
+
+
+def iou_by_class(matrices: np.ndarray) -> np.ndarray:
+    """Return IoU = TP / (TP + FP + FN) per class, float64 [..., C], of confusion matrices [..., C, C].
+
+    A class absent from truth and prediction is NaN.
+    """
+    f1 = f1_by_class(matrices)
+    return f1 / (2 - f1)
+
+
+def mean_over_classes(class_iou: np.ndarray) -> np.ndarray:
+    """Return the means [N] of the values [N, C] that are not NaN; NaN without a warning where all are."""
+    known = (~np.isnan(class_iou)).sum(1)
+    return np.divide(np.nansum(class_iou, 1), known, out=np.full(len(known), np.nan), where=known > 0)
+
+
+def estimate(resampled: np.ndarray) -> tuple[float, float, float]:
+    """Return the first of some values and the interval of the others, which are from bootstrap samples."""
+    value = float(resampled[0])
+    return value, *widen_interval(percentile_interval(resampled[1:]), value)
 
 
 def compare_matrices(
@@ -179,7 +181,7 @@ def compare_matrices(
 ) -> pd.DataFrame:
     """Compare the IoU of two networks, or ways of training them, on the same images.
 
-    The images are drawn anew for both at once (a paired bootstrap), so that what makes an image hard for both
+    The same images are drawn for both (a paired bootstrap), so that what makes an image hard for both
     cancels out.
 
     Args:
@@ -189,9 +191,9 @@ def compare_matrices(
         seed: of the bootstrap.
 
     Returns:
-        a row a class, then `mean`, with columns difference (second minus first), low and high (its 95 %
-        interval). A class that neither truth nor answers show is NaN. Where no image has a class and only
-        one of the two answers it, its IoU of 0 is compared with 1: the other is right about every pixel.
+        a row per class, then `mean`, with columns difference (second minus first), low and high (its 95 %
+        interval). A class absent from truth and both predictions is NaN. Where no image has a class and only
+        one of the two predicts it, its IoU of 0 is compared with 1: the other is right about every pixel.
         `mean` is the difference of the mean IoUs that `score_matrices` gives the two.
 
     Raises:
@@ -201,49 +203,25 @@ def compare_matrices(
     """
     if first.shape != second.shape or not (first.sum(2) * second.sum() == second.sum(2) * first.sum()).all():
         raise ValueError("the two do not score the same images: their true pixels differ")
-    first, second = leave_out(first, ignore), leave_out(second, ignore)
-    count = len(first)
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-    drawn = np.concatenate([np.ones((1, count)), drawn])
-    sums = (drawn @ matrices.reshape(count, -1).astype(np.float64) for matrices in (first, second))
-    before, after = (iou_without(total.reshape(-1, *first.shape[1:]), ignore) for total in sums)
-    means = mean_known(after) - mean_known(before)
-    # Only where the truth lacks a class altogether, not in a draw that happens to lack it.
-    invented = (np.isnan(before) != np.isnan(after)) & (first.sum((0, 2)) == 0)
-    before[invented & np.isnan(before)] = after[invented & np.isnan(after)] = 1
-    differences = after - before
-    rows = {
-        name: (values[0], *hold_value(values[0], percentile_interval(values[1:])))
-        for name, values in zip((*PIXEL_CLASSES, "mean"), (*differences.T, means), strict=True)
-    }
+    before, after = (resample_images(matrices, ignore, seed)[1] for matrices in (first, second))
+    means = mean_over_classes(after) - mean_over_classes(before)
+    # Only for a class that the truth lacks altogether, not for one that a bootstrap sample happens to lack.
+    absent = first.sum((0, 2)) == 0
+    one_predicts = absent & (np.isnan(before) != np.isnan(after))
+    before[one_predicts & np.isnan(before)] = after[one_predicts & np.isnan(after)] = 1
+    names, columns = (*PIXEL_CLASSES, "mean"), (*(after - before).T, means)
+    rows = {name: estimate(values) for name, values in zip(names, columns, strict=True)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
 
 
-def mean_known(class_iou: np.ndarray) -> np.ndarray:
-    """Return the mean over the classes that are not NaN, float64 [N], of values [N, C]; NaN if all are."""
-    known = (~np.isnan(class_iou)).sum(1)
-    return np.divide(np.nansum(class_iou, 1), known, out=np.full(len(known), np.nan), where=known > 0)
-
-
-def percentile_interval(values: np.ndarray) -> Interval:
-    """Return what the middle 95 % of some values lie between, NaN left out; (NaN, NaN) if there is none."""
-    known = values[~np.isnan(values)]
-    if not known.size:
-        return np.nan, np.nan
-    low, high = np.quantile(known, (0.025, 0.975)).tolist()
-    return low, high
-
-
 def median_frequency_weights(masks: Masks, classes: int = len(PIXEL_CLASSES)) -> Tensor:
-    """Return the weight of each class in a loss that is to hear rare classes: median frequency / frequency.
+    """Return class weights for the loss that balance rare classes: median frequency / frequency.
 
-    A frequency is the class's pixels over all pixels of the images that show it. A class that no image shows
-    gets weight 0: training cannot tell, and in validation a class that was never learned should not decide
-    which epoch is the best.
+    A frequency is the class's pixels divided by all pixels of the images that show it. A class that no image
+    shows gets weight 0, so that a class that was never learned does not decide which epoch is the best.
 
     Args:
-        masks: class ids, integers [N, H, W]; of the training split.
-        classes: number of classes.
+        masks: class ids, integers [N, H, W], of the training split.
 
     Returns:
         float32 [classes].

@@ -1,4 +1,4 @@
-"""The networks of the course, and the weights that they begin from."""
+"""The networks of the course, their pre-trained weights, and trained models by name."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Networks that give a face one attribute: the report's mini network, and ResNet-18."""
+"""Networks that give a whole face one attribute: the report's mini network, and ResNet-18."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ from elfw_helpers.utils.paths import rendered_weights
 
 
 class MiniNetwork(nn.Module):
-    """The report's network for 64 x 64 images: two convolutions and one linear layer.
-
-    Args:
-        classes: number of outputs.
-    """
+    """The report's network for 64 x 64 images: two convolutions and one linear layer."""
 
     def __init__(self, classes: int = 3):
         super().__init__()
@@ -31,7 +27,7 @@ class MiniNetwork(nn.Module):
         """Return logits [B, classes] of images, float32 [B, 3, 64, 64]."""
         features = self.pool1(self.relu1(self.conv1(images)))
         features = self.pool2(self.relu2(self.conv2(features)))
-        # Without a Flatten module: the report's table has seven layers, and this is none of them.
+        # No Flatten module: the report's table of layers has none.
         return self.linear(features.flatten(1))
 
 
@@ -45,17 +41,16 @@ def resnet18(weights: str | None = None, classes: int = 3) -> models.ResNet:
 
     Args:
         weights: None for random initialisation, "imagenet" for torchvision's ImageNet weights, "rendered"
-            for the course's own, from rendered faces (`data/weights`; no network needed).
-        classes: number of outputs.
+            for the course's own, learned on rendered faces (`data/weights`; works offline).
 
     Raises:
-        WeightsError: unknown weights, or weights that cannot be had or are damaged.
+        WeightsError: unknown weights, or weights that are out of reach or damaged.
 
     Source: He et al. (2015), https://arxiv.org/abs/1512.03385
     """
     if weights not in (None, "imagenet", "rendered"):
-        known = "Known are 'imagenet', 'rendered' and None"
-        raise WeightsError(f"there are no weights {weights!r} for ResNet-18. {known}")
+        known = "'imagenet', 'rendered' and None"
+        raise WeightsError(f"there are no weights {weights!r} for ResNet-18. Known are {known}")
     network = models.resnet18(weights=None)
     if weights == "imagenet":
         alternative = (
@@ -69,5 +64,5 @@ def resnet18(weights: str | None = None, classes: int = 3) -> models.ResNet:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Return the number of parameters of a model, those that do not learn included."""
+    """Return the number of parameters of a model, frozen ones included."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -1,7 +1,6 @@
-"""Trained networks in one file each: the weights, and a card that says how to use them.
+"""Trained models: a network's weights in one file, with a card that says how to use them.
 
-A file is safetensors: a plain table of numbers, which cannot run code. The card is JSON in its metadata.
-Those that the course brings along lie in `data/weights`, checked against SHA256SUMS there.
+A file is safetensors, the card JSON in its metadata. Those that the course ships lie in `data/weights`.
 """
 
 from __future__ import annotations
@@ -15,30 +14,28 @@ import torch
 from torch import Tensor, nn
 
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
-from elfw_helpers.models import MiniNetwork, UNet, resnet18
+from elfw_helpers.models.classification import MiniNetwork, resnet18
+from elfw_helpers.models.segmentation import UNet
 from elfw_helpers.models.weights import (
     advise_restoring,
-    check_checksum,
     check_tensors,
-    convert,
     load_rendered,
-    read_checksums,
-    read_content,
-    read_tensors,
+    read_weights,
     store_tensors,
     without_head,
 )
 from elfw_helpers.utils.errors import WeightsError
 from elfw_helpers.utils.paths import rendered_weights
 
-# Of the files written here; a change that makes older files mean something else raises it.
+# Of the file format; raised by a change that gives older files another meaning.
 VERSION = 1
 CARD = "card"
-# By architecture; the course brings a trained one of each along.
+# By architecture; the course ships a trained network of each.
 NETWORKS = {"unet": UNet, "mini_network": MiniNetwork, "resnet18": resnet18}
 TASKS = {PIXEL_CLASSES: "segment", ATTRIBUTES: "attribute"}
-# Larger inputs would need more memory than a laptop has; none of the course's networks is trained at half.
+# Larger inputs would need more memory than a laptop has; the course's networks are trained at 96 at most.
 LARGEST_SIZE = 1024
+STORE_AGAIN = "Store the model again with elfw_helpers.models.hub.store_model"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +45,11 @@ class ModelCard:
     Attributes:
         architecture: "unet", "mini_network" or "resnet18".
         classes: names of its outputs, PIXEL_CLASSES or ATTRIBUTES.
-        size: side of the square inputs it was trained at, pixels.
-        mean, std: of each channel, for values scaled to 0..1.
+        size: side of the square inputs that it was trained on, pixels.
+        mean, std: per channel, for values scaled to 0..1.
         trained_on: a sentence on the data.
         options: keyword arguments of the network, such as {"width": 12}.
-        notes: whatever else one should know.
-        version: of the file's format.
+        version: of the file format.
     """
 
     architecture: str
@@ -67,7 +63,7 @@ class ModelCard:
     version: int = VERSION
 
     def __post_init__(self):
-        # Lists are what JSON gives, and Tensor.tolist().
+        # JSON and Tensor.tolist() give lists.
         for name in ("classes", "mean", "std"):
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -80,7 +76,7 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network ready to predict, in evaluation mode, with its card and the name it was asked for by."""
+    """A network in evaluation mode, with its card and the name by which it was loaded."""
 
     network: nn.Module
     card: ModelCard
@@ -104,9 +100,8 @@ def store_model(network: nn.Module, card: ModelCard, file: str | Path, replace: 
     Args:
         network: the one that the card describes. Of a ResNet-18 only the last layer is written: its backbone
             has to be the course's own, frozen.
-        card: how to use it.
-        file: where to, such as `models/mine.safetensors`.
-        replace: overwrite the file if it is there.
+        file: such as `models/mine.safetensors`.
+        replace: overwrite the file if it exists.
 
     Raises:
         WeightsError: the file exists, a weight is not finite in float16, or network and card do not fit.
@@ -115,20 +110,18 @@ def store_model(network: nn.Module, card: ModelCard, file: str | Path, replace: 
     if file.exists() and not replace:
         raise WeightsError(f"{file} exists. Name another file, or overwrite it with replace=True")
     check_card(card, file)
-    needed = build_network(card, file).state_dict()
     cure = "Give the card the architecture and the options that the network was made with"
-    check_tensors(network.state_dict(), needed, file, cure)
+    check_tensors(network.state_dict(), build_network(card, file).state_dict(), file, cure)
     if card.architecture == "resnet18":
         check_backbone(network, file)
     store_tensors(stored_part(network, card), file, {CARD: json.dumps(asdict(card))})
 
 
 def stored_part(network: nn.Module, card: ModelCard) -> dict[str, Tensor]:
-    """Return the tensors that a file holds: all, or on ResNet-18's shared backbone the last layer's."""
+    """Return the tensors that a file holds: all, but only the last layer's of ResNet-18 (shared backbone)."""
     state = network.state_dict()
-    if card.architecture != "resnet18":
-        return state
-    return {name: state[name] for name in state.keys() - without_head(network).keys()}
+    shared = without_head(network) if card.architecture == "resnet18" else ()
+    return {name: tensor for name, tensor in state.items() if name not in shared}
 
 
 def check_backbone(network: nn.Module, file: Path) -> None:
@@ -145,98 +138,77 @@ def load_model(name_or_file: str | Path, device: str = "cpu") -> TrainedModel:
     """Return a trained network with its card.
 
     Args:
-        name_or_file: "unet", "mini_network" or "resnet18", which the course brings along, or a file of
-            `store_model`.
-        device: where the network is to be.
+        name_or_file: "unet", "mini_network" or "resnet18", which the course ships, or `store_model`'s file.
 
     Raises:
         WeightsError: there is no such model, or its file is damaged, no model, or of another version.
     """
-    shipped = str(name_or_file) in NETWORKS
-    file = shipped_file(str(name_or_file)) if shipped else Path(name_or_file)
-    content = read_content(
-        file, advise_restoring(file) if shipped else f"Models by name: {', '.join(NETWORKS)}"
-    )
-    cure = advise_restoring(file) if shipped else "Store it again with elfw_helpers.models.hub.store_model"
-    if shipped or file.name in read_checksums(file.parent):
-        check_checksum(file, content, cure)
-    tensors = read_tensors(content, file, cure)
-    card = parse_card(read_metadata(content), file)
+    name, file = str(name_or_file), Path(name_or_file)
+    shipped = name in NETWORKS
+    if shipped:
+        # "resnet18_rendered" is the backbone alone, which knows no attributes.
+        file = rendered_weights("resnet18_attributes" if name == "resnet18" else name)
+        if_missing = if_damaged = advise_restoring(file)
+    else:
+        if_missing = f"Models by name: {', '.join(NETWORKS)}"
+        if_damaged = "Store it again with elfw_helpers.models.hub.store_model"
+    tensors, metadata = read_weights(file, if_missing, if_damaged, needs_checksum=shipped)
+    card = parse_card(metadata, file)
     network = build_network(card, file)
-    check_tensors(tensors, stored_part(network, card), file, cure)
-    state = {name: convert(tensor, torch.float32) for name, tensor in tensors.items()}
-    if not all(tensor.isfinite().all() for tensor in state.values()):
-        raise WeightsError(f"{file} holds weights that are not finite numbers. {cure}")
+    check_tensors(tensors, stored_part(network, card), file, if_damaged)
     network.to_empty(device="cpu")
     if card.architecture == "resnet18":
         load_rendered(network, rendered_weights("resnet18"))
-    # Lenient only towards what is not in the file: check_tensors has compared everything that is.
-    network.load_state_dict(state, strict=False)
-    return TrainedModel(network.to(device), card, str(name_or_file) if shipped else file.name)
-
-
-def shipped_file(name: str) -> Path:
-    """Return the file of a trained network that the course brings along."""
-    # "resnet18_rendered" is the backbone alone, which knows no attributes.
-    return rendered_weights("resnet18_attributes" if name == "resnet18" else name)
-
-
-def read_metadata(content: bytes) -> dict[str, str]:
-    """Return the metadata of a safetensors file that could be read, from its content.
-
-    Source: https://huggingface.co/docs/safetensors: eight bytes of length, then so many of JSON. The
-    library itself reads metadata from files only, and the file may no longer be what was checked.
-    """
-    length = int.from_bytes(content[:8], "little")
-    return json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    # Not strict, for ResNet-18's backbone alone: check_tensors has compared everything else.
+    network.load_state_dict(tensors, strict=False)
+    return TrainedModel(network.to(device), card, name if shipped else file.name)
 
 
 def parse_card(metadata: dict[str, str], file: Path) -> ModelCard:
-    """Return the card in a file's metadata, checked.
-
-    Raises:
-        WeightsError: there is none, it is of another version, or what it says makes no sense.
-    """
-    cure = "Store the model again with elfw_helpers.models.hub.store_model"
+    """Return the card in a file's metadata; raise WeightsError unless it is complete and makes sense."""
     try:
         found = json.loads(metadata[CARD])
         version = found["version"]
     except KeyError:
-        raise WeightsError(f"{file} has no model card in its metadata. {cure}") from None
+        raise WeightsError(f"{file} has no model card in its metadata. {STORE_AGAIN}") from None
     except (ValueError, TypeError, RecursionError) as error:
-        raise WeightsError(f"{file} has a model card that cannot be read ({error}). {cure}") from None
+        raise WeightsError(f"{file} has a model card that cannot be read ({error}). {STORE_AGAIN}") from None
     if version != VERSION:
         newer = isinstance(version, int) and version > VERSION
-        remedy = "Update the course's package (git pull)" if newer else cure
-        age = "newer" if newer else "older"
-        raise WeightsError(f"{file} is of format {version}, {age} than this package's {VERSION}. {remedy}")
-    known = {part.name for part in fields(ModelCard)}
-    if found.keys() != known:
-        wrong = ", ".join(sorted(found.keys() ^ known))
-        raise WeightsError(f"{file} has a model card with entries missing or unknown: {wrong}. {cure}")
+        age, cure = ("newer", "Update the course's package (git pull)") if newer else ("older", STORE_AGAIN)
+        raise WeightsError(f"{file} is of format {version}, {age} than this package's {VERSION}. {cure}")
+    wrong = found.keys() ^ {entry.name for entry in fields(ModelCard)}
+    if wrong:
+        entries = f"entries missing or unknown: {', '.join(sorted(wrong))}"
+        raise WeightsError(f"{file} has a model card with {entries}. {STORE_AGAIN}")
     card = ModelCard(**found)
     check_card(card, file)
     return card
 
 
 def check_card(card: ModelCard, file: Path) -> None:
-    """Raise WeightsError when a card names what is unknown, or numbers that make no sense."""
-    # Compared one by one, not looked up: what a file holds need not be hashable.
-    if card.architecture not in list(NETWORKS):
-        known = ", ".join(NETWORKS)
-        raise WeightsError(f"{file}: there is no architecture {card.architecture!r}. Known are {known}")
-    if card.classes not in list(TASKS):
-        known = " or ".join(f"({', '.join(names)})" for names in TASKS)
-        raise WeightsError(f"{file}: the classes are {card.classes!r}. A model of this course has {known}")
-    if type(card.size) is not int or not 1 <= card.size <= LARGEST_SIZE:
-        raise WeightsError(
-            f"{file}: the size is {card.size!r}. Inputs have 1 to {LARGEST_SIZE} pixels a side"
-        )
+    """Raise WeightsError when a card names something unknown, or has impossible numbers."""
+
+    def require(holds: bool, fault: str) -> None:
+        if not holds:
+            raise WeightsError(f"{file}: {fault}")
+
+    # Searched in lists, because what a file holds need not be hashable.
+    known = ", ".join(NETWORKS)
+    require(
+        card.architecture in list(NETWORKS),
+        f"there is no architecture {card.architecture!r}. Known are {known}",
+    )
+    known = " or ".join(f"({', '.join(names)})" for names in TASKS)
+    require(
+        card.classes in list(TASKS), f"the classes are {card.classes!r}. A model of this course has {known}"
+    )
+    fits = type(card.size) is int and 1 <= card.size <= LARGEST_SIZE
+    require(fits, f"the size is {card.size!r}. Inputs have 1 to {LARGEST_SIZE} pixels per side")
     for name, numbers in (("mean", card.mean), ("std", card.std)):
-        if not (isinstance(numbers, tuple) and len(numbers) == 3 and all(map(is_finite, numbers))):
-            raise WeightsError(f"{file}: {name} is {numbers!r}. It has three finite numbers, one a channel")
-    if min(card.std) <= 0:
-        raise WeightsError(f"{file}: std is {card.std!r}. Standard deviations are above 0")
+        triple = isinstance(numbers, tuple) and len(numbers) == 3 and all(map(is_finite, numbers))
+        require(triple, f"{name} is {numbers!r}. It has three finite numbers, one per channel")
+    require(min(card.std) > 0, f"std is {card.std!r}. Standard deviations are above 0")
 
 
 def is_finite(number: Any) -> bool:
@@ -245,14 +217,10 @@ def is_finite(number: Any) -> bool:
 
 
 def build_network(card: ModelCard, file: Path) -> nn.Module:
-    """Return the network that a card describes, in evaluation mode, without memory for its weights yet.
-
-    Raises:
-        WeightsError: its options, size or classes do not fit the architecture.
-    """
+    """Return the network that a card describes, without values; raise WeightsError if it cannot be built."""
     outputs = (card.size, card.size) if card.task == "segment" else ()
     try:
-        # On torch's "meta" device nothing is allocated: a file cannot ask for more memory than it fills.
+        # On "meta" nothing is allocated: a file cannot ask for more memory than it fills.
         with torch.device("meta"), torch.no_grad():
             network = NETWORKS[card.architecture](classes=len(card.classes), **card.options).eval()
             shape = tuple(network(torch.empty(1, 3, card.size, card.size)).shape)

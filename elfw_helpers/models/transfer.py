@@ -1,4 +1,4 @@
-"""Using what a pre-trained network knows without changing it: a frozen backbone, and its features."""
+"""Transfer learning without changing the backbone: freeze it, or extract its features."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ from elfw_helpers.utils.device import evaluation_mode, exact_arithmetic, memory_
 
 
 class FrozenBackbone(nn.Module):
-    """A ResNet of which only the last layer, `fc`, learns; the rest stays bit for bit as it is.
-
-    Args:
-        network: as `resnet18` returns it. It is wrapped, not copied: its backbone stops learning.
-    """
+    """A ResNet of which only the last layer, `fc`, learns. The network is wrapped, not copied."""
 
     def __init__(self, network: ResNet):
         super().__init__()
@@ -28,23 +24,22 @@ class FrozenBackbone(nn.Module):
         return self.network(images)
 
     def train(self, mode: bool = True) -> FrozenBackbone:
-        """Put the last layer into training mode, or out of it; the backbone is always in evaluation mode."""
+        """Set the mode of the last layer; the backbone is always in evaluation mode."""
         super().train(mode)
-        # In training mode batch normalisation would move its running statistics, gradient or not.
+        # In training mode batch normalisation would change its running statistics, even without gradients.
         self.network.eval()
         self.network.fc.train(mode)
         return self
 
 
 def extract_features(network: ResNet, batches: Batches) -> Tensor:
-    """Return what a network's last layer, `fc`, is given for each sample, in evaluation mode.
+    """Return the inputs of a network's last layer, `fc`, for each sample, computed in evaluation mode.
 
     Args:
-        network: moves to the device of the batches, and keeps its mode.
-        batches: N samples.
+        network: is moved to the device of the batches, and keeps its mode.
 
     Returns:
-        float32 [N, 512] for a ResNet-18, on the CPU, in the order of the batches.
+        float32 [N, 512] for a ResNet-18, on the CPU, in the order of the batches' N samples.
 
     Raises:
         TrainingError: there is not enough memory.

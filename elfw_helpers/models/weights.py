@@ -1,13 +1,14 @@
-"""Pre-trained weights: torchvision's, and the course's own from rendered faces.
+"""Loading and storing pre-trained weights safely: torchvision's by download, the course's own from files.
 
-The course's own lie in `data/weights` as safetensors: a plain table of numbers, which cannot run code.
-Their SHA-256 stands in SHA256SUMS beside them, so `sha256sum -c SHA256SUMS` checks them too.
+The course's own are safetensors, a table of numbers that cannot run code. Their SHA-256 stands in SHA256SUMS
+beside them, so `sha256sum -c SHA256SUMS` checks them too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import pickle
 import re
 import shlex
@@ -28,22 +29,15 @@ from elfw_helpers.utils.errors import WeightsError
 from elfw_helpers.utils.files import write_atomically
 
 CHECKSUMS = "SHA256SUMS"
-# A server that says nothing for this long counts as out of reach, in seconds.
+# Seconds without an answer after which a server counts as unreachable.
 NETWORK_TIMEOUT = 20
-# Of what torch says about a file, in characters.
-LONGEST_REASON = 300
 
 
 def load_torchvision(network: nn.Module, weights: WeightsEnum, alternative: str) -> None:
-    """Give a network torchvision's weights, from torch's cache or, the first time, by download into it.
-
-    Args:
-        network: the architecture that the weights are of, last layer included.
-        weights: which ones.
-        alternative: what else the user can do, for the error, as the beginning of a sentence.
+    """Load torchvision's weights into their whole network, from torch's cache or by download into it.
 
     Raises:
-        WeightsError: out of reach, or not the file that its name promises; says what to do.
+        WeightsError: out of reach, or not the file that its name promises. The alternative begins its advice.
     """
     name = Path(weights.url).name
     cached = Path(torch.hub.get_dir()) / "checkpoints" / name
@@ -54,30 +48,26 @@ def load_torchvision(network: nn.Module, weights: WeightsEnum, alternative: str)
     if cached.exists() and not matches_name(cached):
         raise WeightsError(f"{cached} is damaged: delete it. {advice}")
     try:
-        # torch says on stdout where on this machine it puts the file: of no interest in a stored notebook.
+        # torch prints the path of the download to stdout, where a notebook would store it.
         with network_timeout(), redirect_stdout(sys.stderr):
-            # weights_only: a checkpoint is data; nothing in it may be executed.
+            # weights_only: nothing in a checkpoint may be executed.
             state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
         network.load_state_dict(state)
     except (OSError, http.client.HTTPException, RuntimeError, TypeError, pickle.UnpicklingError) as error:
         # For another network's weights torch lists every tensor, hundreds of them.
-        reason = shorten(str(error), LONGEST_REASON, placeholder=" ...")
+        reason = shorten(str(error), 300, placeholder=" ...")
         raise WeightsError(f"cannot use the weights at {weights.url}: {reason}. {advice}") from error
 
 
 def matches_name(file: Path) -> bool:
-    """Say whether a file's SHA-256 begins as its name, torch's `name-HASH.pth`, says."""
+    """Say whether a file's SHA-256 begins with the hash in its name, torch's `name-HASH.pth`."""
     promised = re.search(r"-([0-9a-f]{8,})\.", file.name)
-    with file.open("rb") as stream:
-        found = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            found.update(block)
-    return promised is not None and found.hexdigest().startswith(promised[1])
+    return promised is not None and hashlib.sha256(file.read_bytes()).hexdigest().startswith(promised[1])
 
 
 @contextmanager
 def network_timeout() -> Iterator[None]:
-    """Give up on a silent server; torch's download waits for as long as the system does, minutes or more."""
+    """Give up on a silent server, for which torch's download would wait minutes."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(NETWORK_TIMEOUT)
     try:
@@ -87,71 +77,60 @@ def network_timeout() -> Iterator[None]:
 
 
 def load_rendered(network: nn.Module, file: Path) -> None:
-    """Give a network the weights in one of our files, as float32; its last layer `fc` stays as it is.
-
-    Args:
-        network: the architecture that the file was stored from, with or without `fc`.
-        file: written by `store_weights`.
+    """Load a file of `store_weights` into a network; its last layer `fc`, if it has one, stays as it is.
 
     Raises:
         WeightsError: the file is missing, damaged, no safetensors, or of another architecture.
     """
-    stored = read_tensors(read_verified(file), file, advise_restoring(file))
+    stored, _ = read_weights(file, "Make it: elfw pretrain (it takes a while)", advise_restoring(file))
     cure = "Take the file of this network, or make it with `elfw pretrain`"
     check_tensors(stored, without_head(network), file, cure)
-    state = {name: convert(tensor, torch.float32) for name, tensor in stored.items()}
-    # Lenient only towards `fc`: check_tensors has compared everything else.
-    network.load_state_dict(state, strict=False)
+    # Not strict, for `fc` alone: check_tensors has compared everything else.
+    network.load_state_dict(stored, strict=False)
 
 
-def read_verified(file: Path) -> bytes:
-    """Return the content of the course's own file once its SHA-256 is the one that SHA256SUMS names.
+def read_weights(
+    file: Path, if_missing: str, if_damaged: str, needs_checksum: bool = True
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a safetensors file by name, floats as float32, and the file's metadata.
 
     Raises:
-        WeightsError: there is no such file, no checksum of it, or another one.
+        WeightsError: the file cannot be read, differs from its checksum (or has none but needs one), or holds
+            no finite tensors. Its last sentence is `if_missing` or `if_damaged`.
     """
-    content = read_content(file, "Make it: elfw pretrain (it takes a while)")
-    check_checksum(file, content, advise_restoring(file))
-    return content
-
-
-def read_content(file: Path, cure: str) -> bytes:
-    """Return a file's content, or raise WeightsError, ending in the cure, when there is none to be had."""
     try:
-        return file.read_bytes()
+        content = file.read_bytes()
     except FileNotFoundError:
-        raise WeightsError(f"{file}: no such file. {cure}") from None
+        raise WeightsError(f"{file}: no such file. {if_missing}") from None
     except OSError as error:
-        raise WeightsError(f"{file} cannot be read ({error.strerror}). {cure}") from None
-
-
-def check_checksum(file: Path, content: bytes, cure: str) -> None:
-    """Raise WeightsError unless the SHA-256 of a file's content is the one that SHA256SUMS names."""
-    promised = read_checksums(file.parent).get(file.name)
-    if promised is None:
+        raise WeightsError(f"{file} cannot be read ({error.strerror}). {if_missing}") from None
+    found, promised = hashlib.sha256(content).hexdigest(), read_checksums(file.parent).get(file.name)
+    if promised is None and needs_checksum:
         sums = file.with_name(CHECKSUMS)
         raise WeightsError(f"{sums} holds no checksum of {file.name}. {advise_restoring(sums)}")
-    found = hashlib.sha256(content).hexdigest()
-    if found != promised:
+    if promised not in (None, found):
         text = f"{file} is damaged: its SHA-256 is {found}, and {CHECKSUMS} promises {promised}"
-        raise WeightsError(f"{text}. {cure}")
-
-
-def read_tensors(content: bytes, file: Path, cure: str) -> dict[str, Tensor]:
-    """Return the tensors in the content of a safetensors file, by name; WeightsError if it is none."""
+        raise WeightsError(f"{text}. {if_damaged}")
     try:
-        return load(content)
+        stored = load(content).items()
     except SafetensorError as error:
-        raise WeightsError(f"{file} is no safetensors file ({error}). {cure}") from error
+        raise WeightsError(f"{file} is no safetensors file ({error}). {if_damaged}") from error
+    tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in stored}
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise WeightsError(f"{file} holds weights that are not finite numbers. {if_damaged}")
+    # Eight bytes of length, then JSON of that length (https://huggingface.co/docs/safetensors). The library
+    # reads metadata from files only, and the file may have changed since its checksum was compared.
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return tensors, header.get("__metadata__", {})
 
 
 def advise_restoring(file: Path) -> str:
-    """Return the sentence that says how to get the committed file back."""
+    """Return the sentence that says how to get a committed file back."""
     return f"Restore it: git checkout -- {shlex.quote(str(file))}"
 
 
 def check_tensors(stored: dict[str, Tensor], needed: dict[str, Tensor], file: Path, cure: str) -> None:
-    """Raise WeightsError, ending in the cure, unless stored names and shapes are those that are needed."""
+    """Raise WeightsError, ending in the cure, unless the stored names and shapes are the needed ones."""
     found = {name: tuple(tensor.shape) for name, tensor in stored.items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in needed.items()}
     wrong = sorted(dict(found.items() ^ wanted.items()))
@@ -169,17 +148,8 @@ def without_head(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("fc.")}
 
 
-def convert(tensor: Tensor, kind: torch.dtype) -> Tensor:
-    """Return a tensor on the CPU in another floating-point type; counts stay whole numbers."""
-    return tensor.detach().to("cpu", kind if tensor.is_floating_point() else tensor.dtype).contiguous()
-
-
 def store_weights(network: nn.Module, file: Path) -> None:
-    """Write a network's weights, all but `fc`, as float16 safetensors, and their checksum to SHA256SUMS.
-
-    Raises:
-        WeightsError: a weight is not finite in float16.
-    """
+    """Write all of a network's weights but those of `fc`, as `store_tensors` does."""
     store_tensors(without_head(network), file)
 
 
@@ -191,10 +161,12 @@ def store_tensors(tensors: dict[str, Tensor], file: Path, metadata: dict[str, st
     Raises:
         WeightsError: a value is not finite in float16.
     """
-    halves = {name: convert(tensor, torch.float16) for name, tensor in tensors.items()}
-    for name, tensor in halves.items():
-        if not tensor.isfinite().all():
+    halves = {}
+    for name, tensor in tensors.items():
+        half = tensor.half() if tensor.is_floating_point() else tensor
+        if not half.isfinite().all():
             raise WeightsError(f"{file} was not written: {name} has values that are not finite in float16")
+        halves[name] = half.detach().cpu().contiguous()
     file.parent.mkdir(parents=True, exist_ok=True)
     content = save(halves, metadata)
     sums = file.with_name(CHECKSUMS)
@@ -207,11 +179,11 @@ def store_tensors(tensors: dict[str, Tensor], file: Path, metadata: dict[str, st
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file by name, from a folder's SHA256SUMS; nothing where there is none."""
-    # sha256sum's lines: the checksum, a space, a space or (for binary) an asterisk, the name.
+    """Return the SHA-256 of each file that a folder's SHA256SUMS lists, by name; empty without that file."""
+    # A line of sha256sum: the checksum, a space, a space or (for binary) an asterisk, the name.
     return {line[66:]: line[:64] for line in read_lines(folder / CHECKSUMS)}
 
 
 def read_lines(sums: Path) -> list[str]:
-    """Return the lines of a SHA256SUMS, none where there is no such file; a name may be in any encoding."""
+    """Return the lines of a SHA256SUMS, none where there is no such file; names may be in any encoding."""
     return sums.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if sums.exists() else []

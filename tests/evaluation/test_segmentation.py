@@ -16,6 +16,7 @@ from elfw_helpers.evaluation.segmentation import (
     MissingClassWarning,
     compare_matrices,
     confusion_matrices,
+    iou_by_class,
     median_frequency_weights,
     score_masks,
     score_matrices,
@@ -72,6 +73,12 @@ def test_scores_agree_with_torchmetrics_where_both_are_defined(seed):
         assert ours == pytest.approx(multiclass_accuracy(*pair, num_classes=7, average=average).item())
     weighted = multiclass_jaccard_index(*pair, num_classes=7, average="weighted")
     assert scores.frequency_weighted_iou == pytest.approx(weighted.item(), abs=1e-6)
+
+
+def test_iou_counts_hits_against_all_that_is_marked_and_is_nan_for_an_absent_class():
+    # Class 0: 3 hits, 1 missed, 2 wrongly said; class 1: 4 hits; class 2: never there, never said.
+    matrix = np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]])
+    np.testing.assert_allclose(iou_by_class(matrix), [3 / 6, 4 / 7, np.nan])
 
 
 def test_an_absent_class_is_nan_where_torchmetrics_says_zero():
