@@ -70,8 +70,8 @@ def score(
 
     Args:
         targets, predictions: N class indices each, 0 hair, 1 spectacles, 2 cap.
-        majority: the class that the baseline always predicts, which should be the most frequent one of the
-            training split; by default the most frequent one of the targets.
+        majority: the class that the baseline always predicts, the most frequent one of the training split;
+            by default the most frequent one of the targets.
         seed: of the bootstrap.
 
     Raises:
@@ -80,8 +80,7 @@ def score(
     matrix = confusion_matrix(targets, predictions, len(ATTRIBUTES))
     support = matrix.sum(1)
     correct, total = int(matrix.trace()), int(matrix.sum())
-    class_f1 = f1_by_class(matrix)
-    macro_f1 = float(np.nanmean(class_f1))
+    macro_f1, *macro_f1_interval = bootstrap_macro_f1(matrix, seed)
     return Scores(
         correct=correct,
         total=total,
@@ -90,13 +89,13 @@ def score(
         balanced_accuracy=float((matrix.diagonal()[support > 0] / support[support > 0]).mean()),
         majority_baseline=float(support[support.argmax() if majority is None else majority] / total),
         macro_f1=macro_f1,
-        macro_f1_interval=widen_interval(bootstrap_macro_f1(matrix, seed), macro_f1),
-        class_f1=tuple(class_f1.tolist()),
+        macro_f1_interval=tuple(macro_f1_interval),
+        class_f1=tuple(f1_by_class(matrix).tolist()),
     )
 
 
 def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> Interval:
-    """Return the confidence interval of a share: (low, high) within 0..1, good for small totals too.
+    """Return the confidence interval of correct / total, within 0..1, good for small totals too.
 
     Raises:
         ValueError: total is not positive, or correct is not within 0..total.
@@ -109,23 +108,18 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> Inter
     return float(interval.low), float(interval.high)
 
 
-def widen_interval(interval: Interval, value: float) -> Interval:
-    """Return a bootstrap interval, widened where needed to contain the measured value; NaN changes nothing.
+def percentile_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Return the first value, the measured one, with the 95 % interval of the others, the bootstrap's.
 
-    All resamples of a few images may lie on one side of the value: one without the only image of a class
-    has one class fewer in its mean.
+    NaN is left out of the interval, which is (NaN, NaN) if there is nothing else.
     """
-    low, high = interval
-    return (value if value < low else low), (value if value > high else high)
-
-
-def percentile_interval(values: np.ndarray) -> Interval:
-    """Return the limits of the middle 95 % of some values, NaN left out; (NaN, NaN) if there is none."""
-    known = values[~np.isnan(values)]
-    if not known.size:
-        return np.nan, np.nan
-    low, high = np.quantile(known, (0.025, 0.975)).tolist()
-    return low, high
+    value, resampled = float(values[0]), values[1:][~np.isnan(values[1:])]
+    if not resampled.size:
+        return value, np.nan, np.nan
+    low, high = np.quantile(resampled, (0.025, 0.975)).tolist()
+    # Samples of few images may all lie on one side: one that lacks a class has one class fewer in its mean.
+    # The order matters for NaN, which is neither below nor above.
+    return value, min(low, value), max(high, value)
 
 
 def confusion_matrix(targets: ClassIndices, predictions: ClassIndices, classes: int) -> np.ndarray:
@@ -181,17 +175,18 @@ def f1_by_class(matrices: np.ndarray) -> np.ndarray:
     return np.divide(2 * hits, counted, out=np.full(hits.shape, np.nan), where=counted > 0)
 
 
-def bootstrap_macro_f1(matrix: np.ndarray, seed: int) -> Interval:
-    """Return the 95 % percentile interval of macro F1 over images resampled with replacement.
+def bootstrap_macro_f1(matrix: np.ndarray, seed: int) -> tuple[float, float, float]:
+    """Return macro F1 and the interval (low, high) of images drawn anew, with replacement.
 
-    Resampling N images changes only the counts in the cells of the confusion matrix, and these are
+    Drawing N images changes only the counts in the cells of the confusion matrix, and these are
     multinomial: no image has to be drawn one by one.
 
     Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
     """
     total = int(matrix.sum())
     drawn = np.random.default_rng(seed).multinomial(total, matrix.ravel() / total, size=RESAMPLES)
-    return percentile_interval(np.nanmean(f1_by_class(drawn.reshape(-1, *matrix.shape)), axis=1))
+    matrices = np.concatenate([matrix[None], drawn.reshape(-1, *matrix.shape)])
+    return percentile_interval(np.nanmean(f1_by_class(matrices), axis=1))
 
 
 def mcnemar_test(targets: ClassIndices, first: ClassIndices, second: ClassIndices) -> PairedTest:
@@ -225,9 +220,8 @@ def calibration_curve(
     """Compare a model's confidence with its accuracy, bin by bin.
 
     Args:
-        targets: N class indices.
         probabilities: float [N, C], one per class; the greatest is the confidence.
-        bins: number of equal parts that the confidences 0..1 are divided into.
+        bins: number of equal parts of 0..1.
 
     Returns:
         a row per bin that has images, index the bin's interval (open on the left); columns confidence

@@ -18,7 +18,6 @@ from elfw_helpers.evaluation.classification import (
     confusion_matrix,
     f1_by_class,
     percentile_interval,
-    widen_interval,
 )
 
 Masks = Tensor | np.ndarray
@@ -108,7 +107,6 @@ def score_matrices(
         matrices: int64 [N, 7, 7], as `confusion_matrices` returns them.
         ignore: classes left out, `(MOUTH_MASK,)` for the ELFW paper's six: their pixels are not scored, and
             the means leave them out. A pixel of another class predicted as one of them is a mistake.
-        seed: of the bootstrap.
 
     Raises:
         ValueError: every pixel is of an ignored class.
@@ -118,7 +116,7 @@ def score_matrices(
     shown = support > 0
     if not shown.any():
         raise ValueError("no pixel to score: all are of ignored classes")
-    mean_iou, *mean_interval = estimate(mean_over_classes(resampled_iou))
+    mean_iou, *mean_interval = percentile_interval(mean_over_classes(resampled_iou))
     return SegmentationScores(
         images=len(matrices),
         pixel_accuracy=float(hits.sum() / support.sum()),
@@ -129,7 +127,7 @@ def score_matrices(
         # 2 TP / (2 TP + FP + FN), from TP / (TP + FP + FN).
         mean_f1=float(np.nanmean(2 * class_iou / (1 + class_iou))),
         class_iou=tuple(class_iou.tolist()),
-        class_iou_intervals=tuple(estimate(values)[1:] for values in resampled_iou.T),
+        class_iou_intervals=tuple(percentile_interval(values)[1:] for values in resampled_iou.T),
     )
 
 
@@ -165,30 +163,19 @@ def iou_by_class(matrices: np.ndarray) -> np.ndarray:
 
 
 def mean_over_classes(class_iou: np.ndarray) -> np.ndarray:
-    """Return the means [N] of the values [N, C] that are not NaN; NaN without a warning where all are."""
-    known = (~np.isnan(class_iou)).sum(1)
-    return np.divide(np.nansum(class_iou, 1), known, out=np.full(len(known), np.nan), where=known > 0)
-
-
-def estimate(resampled: np.ndarray) -> tuple[float, float, float]:
-    """Return the first of some values and the interval of the others, which are from bootstrap samples."""
-    value = float(resampled[0])
-    return value, *widen_interval(percentile_interval(resampled[1:]), value)
+    """Return the means [N] of the values [N, C] that are not NaN; NaN where all are (without a warning)."""
+    return np.ma.masked_invalid(class_iou).mean(1).filled(np.nan)
 
 
 def compare_matrices(
     first: np.ndarray, second: np.ndarray, *, ignore: Collection[int] = (), seed: int = 0
 ) -> pd.DataFrame:
-    """Compare the IoU of two networks, or ways of training them, on the same images.
-
-    The same images are drawn for both (a paired bootstrap), so that what makes an image hard for both
-    cancels out.
+    """Compare the IoU of two networks by a paired bootstrap, which draws the same images for both.
 
     Args:
         first, second: confusion matrices, int64 [N, 7, 7], of the same images in the same order; those of
             several seeds added up.
         ignore: classes left out, as in `score_matrices`; they get NaN.
-        seed: of the bootstrap.
 
     Returns:
         a row per class, then `mean`, with columns difference (second minus first), low and high (its 95 %
@@ -210,7 +197,7 @@ def compare_matrices(
     one_predicts = absent & (np.isnan(before) != np.isnan(after))
     before[one_predicts & np.isnan(before)] = after[one_predicts & np.isnan(after)] = 1
     names, columns = (*PIXEL_CLASSES, "mean"), (*(after - before).T, means)
-    rows = {name: estimate(values) for name, values in zip(names, columns, strict=True)}
+    rows = {name: percentile_interval(values) for name, values in zip(names, columns, strict=True)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
 
 

@@ -194,15 +194,10 @@ def check_card(card: ModelCard, file: Path) -> None:
             raise WeightsError(f"{file}: {fault}")
 
     # Searched in lists, because what a file holds need not be hashable.
-    known = ", ".join(NETWORKS)
-    require(
-        card.architecture in list(NETWORKS),
-        f"there is no architecture {card.architecture!r}. Known are {known}",
-    )
-    known = " or ".join(f"({', '.join(names)})" for names in TASKS)
-    require(
-        card.classes in list(TASKS), f"the classes are {card.classes!r}. A model of this course has {known}"
-    )
+    known = f"Known are {', '.join(NETWORKS)}"
+    require(card.architecture in list(NETWORKS), f"there is no architecture {card.architecture!r}. {known}")
+    known = "A model of this course has " + " or ".join(f"({', '.join(names)})" for names in TASKS)
+    require(card.classes in list(TASKS), f"the classes are {card.classes!r}. {known}")
     fits = type(card.size) is int and 1 <= card.size <= LARGEST_SIZE
     require(fits, f"the size is {card.size!r}. Inputs have 1 to {LARGEST_SIZE} pixels per side")
     for name, numbers in (("mean", card.mean), ("std", card.std)):

@@ -17,8 +17,8 @@ from elfw_helpers.evaluation.classification import (
     expected_calibration_error,
     f1_by_class,
     mcnemar_test,
+    percentile_interval,
     score,
-    widen_interval,
     wilson_interval,
 )
 
@@ -63,11 +63,10 @@ def test_wilson_interval_holds_its_value_exactly():
 
 
 def test_interval_is_widened_only_where_it_does_not_hold_its_value():
-    assert widen_interval((0.4, 0.6), 0.5) == (0.4, 0.6)
-    assert widen_interval((0.4, 0.6), 0.3) == (0.3, 0.6)
-    assert widen_interval((0.4, 0.6), 0.7) == (0.4, 0.7)
-    assert widen_interval((0.4, 0.6), math.nan) == (0.4, 0.6)
-    assert all(math.isnan(end) for end in widen_interval((math.nan, math.nan), 0.5))
+    resampled = [0.4] * 50 + [0.6] * 50
+    for value, interval in ((0.5, (0.4, 0.6)), (0.3, (0.3, 0.6)), (0.7, (0.4, 0.7)), (math.nan, (0.4, 0.6))):
+        assert percentile_interval(np.array([value, *resampled]))[1:] == interval
+    assert all(math.isnan(end) for end in percentile_interval(np.array([0.5, math.nan, math.nan]))[1:])
 
 
 @pytest.mark.parametrize(
@@ -152,8 +151,8 @@ def test_majority_is_the_training_splits_where_it_is_given():
 def test_bootstrap_is_seeded_and_covers_what_drawing_images_one_by_one_gives():
     targets, predictions = draw(228)
     matrix = confusion_matrix(targets, predictions, 3)
-    interval = bootstrap_macro_f1(matrix, seed=0)
-    assert interval == bootstrap_macro_f1(matrix, seed=0) != bootstrap_macro_f1(matrix, seed=1)
+    _, *interval = found = bootstrap_macro_f1(matrix, seed=0)
+    assert found == bootstrap_macro_f1(matrix, seed=0) != bootstrap_macro_f1(matrix, seed=1)
     generator = np.random.default_rng(5)
     drawn = [
         np.nanmean(f1_by_class(confusion_matrix(targets[chosen], predictions[chosen], 3)))
