@@ -123,16 +123,10 @@ def percentile_interval(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def confusion_matrix(targets: ClassIndices, predictions: ClassIndices, classes: int) -> np.ndarray:
-    """Count how often each class was predicted as each.
-
-    Args:
-        targets, predictions: equally many class indices, 0..classes - 1.
-
-    Returns:
-        int64 [classes, classes], rows truth, columns prediction.
+    """Return how often each class was predicted as each, int64 [truth, prediction].
 
     Raises:
-        ValueError: empty, of different lengths, or not class indices.
+        ValueError: empty, of different lengths, or not class indices 0..classes - 1.
     """
     targets, predictions = np.asarray(targets), np.asarray(predictions)
     if targets.shape != predictions.shape or targets.size == 0:
@@ -193,9 +187,6 @@ def mcnemar_test(targets: ClassIndices, first: ClassIndices, second: ClassIndice
     """Test whether one of two models is better, by the images that only one of them predicts correctly.
 
     If the models are equally good, each such image is the toss of a fair coin. Without any, the p-value is 1.
-
-    Args:
-        targets, first, second: N class indices each: the truth, and the predictions of the models.
 
     Raises:
         ValueError: empty, or of different lengths.

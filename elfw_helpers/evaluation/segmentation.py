@@ -72,15 +72,12 @@ def score_masks(
 
 
 def confusion_matrices(targets: Masks, predictions: Masks) -> np.ndarray:
-    """Count, image by image, how often each class was predicted as each.
+    """Return how often each class was predicted as each in every image, int64 [N, truth, prediction].
 
     More images than fit in memory can be counted in portions, and the results concatenated.
 
     Args:
         targets, predictions: class ids, integers [N, H, W].
-
-    Returns:
-        int64 [N, 7, 7], rows truth, columns prediction.
 
     Raises:
         ValueError: no images, shapes that differ, or an id that is no class; names the image.
@@ -202,16 +199,13 @@ def compare_matrices(
 
 
 def median_frequency_weights(masks: Masks, classes: int = len(PIXEL_CLASSES)) -> Tensor:
-    """Return class weights for the loss that balance rare classes: median frequency / frequency.
+    """Return class weights for the loss, float32 [classes]: median frequency / frequency of each class.
 
     A frequency is the class's pixels divided by all pixels of the images that show it. A class that no image
     shows gets weight 0, so that a class that was never learned does not decide which epoch is the best.
 
     Args:
         masks: class ids, integers [N, H, W], of the training split.
-
-    Returns:
-        float32 [classes].
 
     Raises:
         ValueError: no pixels, or an id that is no class.

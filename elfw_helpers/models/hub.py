@@ -40,16 +40,15 @@ STORE_AGAIN = "Store the model again with elfw_helpers.models.hub.store_model"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """How to build a trained network again, and what to feed it.
+    """How to build a trained network again, and which inputs it takes.
 
     Attributes:
         architecture: "unet", "mini_network" or "resnet18".
         classes: names of its outputs, PIXEL_CLASSES or ATTRIBUTES.
         size: side of the square inputs that it was trained on, pixels.
         mean, std: per channel, for values scaled to 0..1.
-        trained_on: a sentence on the data.
+        trained_on: a phrase that names the data.
         options: keyword arguments of the network, such as {"width": 12}.
-        version: of the file format.
     """
 
     architecture: str
@@ -114,10 +113,10 @@ def store_model(network: nn.Module, card: ModelCard, file: str | Path, replace: 
     check_tensors(network.state_dict(), build_network(card, file).state_dict(), file, cure)
     if card.architecture == "resnet18":
         check_backbone(network, file)
-    store_tensors(stored_part(network, card), file, {CARD: json.dumps(asdict(card))})
+    store_tensors(select_stored(network, card), file, {CARD: json.dumps(asdict(card))})
 
 
-def stored_part(network: nn.Module, card: ModelCard) -> dict[str, Tensor]:
+def select_stored(network: nn.Module, card: ModelCard) -> dict[str, Tensor]:
     """Return the tensors that a file holds: all, but only the last layer's of ResNet-18 (shared backbone)."""
     state = network.state_dict()
     shared = without_head(network) if card.architecture == "resnet18" else ()
@@ -155,7 +154,7 @@ def load_model(name_or_file: str | Path, device: str = "cpu") -> TrainedModel:
     tensors, metadata = read_weights(file, if_missing, if_damaged, needs_checksum=shipped)
     card = parse_card(metadata, file)
     network = build_network(card, file)
-    check_tensors(tensors, stored_part(network, card), file, if_damaged)
+    check_tensors(tensors, select_stored(network, card), file, if_damaged)
     network.to_empty(device="cpu")
     if card.architecture == "resnet18":
         load_rendered(network, rendered_weights("resnet18"))
