@@ -1,11 +1,11 @@
-"""Measure grading: seconds a submission with 1 and 2 jobs, and the grader's own memory over a large batch.
+"""Measure grading: seconds per submission with 1 and 2 jobs, and the grader's own memory over a large batch.
 
     python benchmarks/grading.py [--key 03] [--count 30] [--many 300]
 
 Submissions are copies of the notebook with its solutions, each run in a fresh sandbox that imports torch
 anew. Seconds are wall clock, from the start of a sandbox to its end; while two run, each counts in full.
-The grader's memory is what this process itself has in memory, over a batch of `--many` copies of
-notebook 04, whose exercises need no torch. Needs bubblewrap.
+The grader's memory is that of this process, over a batch of `--many` copies of notebook 04, whose exercises
+need no torch. Needs bubblewrap.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def write_submissions(key: str, count: int, folder: Path) -> Path:
 
 
 def measure_seconds(key: str, count: int, jobs: int, root: Path) -> str:
-    """Grade copies, and say how long a submission and the batch took."""
+    """Grade copies, and return a sentence on how long a submission and the batch took."""
     folder, out = write_submissions(key, count, root / f"jobs_{jobs}"), root / f"out_{jobs}"
     start = time.perf_counter()
     grade_folder(key, folder, out, jobs)
@@ -44,16 +44,16 @@ def measure_seconds(key: str, count: int, jobs: int, root: Path) -> str:
     with (out / "grades.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     if any(row["total"] != row["of"] for row in rows):
-        raise SystemExit("a solution did not get all points: this measures nothing")
+        raise SystemExit("a solution did not get all points, so the times mean nothing")
     seconds = [float(row["seconds"]) for row in rows]
     return (
-        f"{jobs} job(s): {wall / count:.2f} s a submission over the batch; one takes "
+        f"{jobs} job(s): {wall / count:.2f} s per submission over the batch; one takes "
         f"{statistics.median(seconds):.1f} s (median), {max(seconds):.1f} s (most)"
     )
 
 
 def measure_memory(count: int, root: Path) -> str:
-    """Grade many copies, and say what this process held after a tenth of them and at the end."""
+    """Grade many copies, and return a sentence on this process's memory after a tenth of them and at most."""
     folder, samples, done = write_submissions("04", count, root / "many"), [], threading.Event()
 
     def sample() -> None:
@@ -67,16 +67,13 @@ def measure_memory(count: int, root: Path) -> str:
     grade_folder("04", folder, root / "out_many", jobs=2)
     done.set()
     sampler.join()
-    early = max(held for graded, held in samples if graded <= max(count // 10, 1))
-    most = max(held for _, held in samples)
+    early = max(memory for graded, memory in samples if graded <= max(count // 10, 1))
+    most = max(memory for _, memory in samples)
     return f"{count} submissions: {early / 2**20:.0f} MB after the first tenth, {most / 2**20:.0f} MB at most"
 
 
 def main() -> None:
-    """Measure, and print a line for each measurement."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--key", default="03", help="of the timed batch (default 03)")
     parser.add_argument("--count", type=int, default=30, help="submissions of the timed batch (default 30)")
     parser.add_argument("--many", type=int, default=300, help="submissions of the large batch (default 300)")

@@ -1,8 +1,7 @@
-"""What the benchmarks on real photos share: networks, recipes, training, and asking.
+"""What the benchmarks on real photos share: networks, recipes, training and prediction.
 
-Attributes are those of the masks, by the course's rule, of photos and of rendered faces (whose labels.txt
-has wrong ones on purpose). Stored results carry a checksum of this file, among others: a change here
-makes them anew.
+Attributes follow from the masks by the course's rule, for photos and for rendered faces (whose labels.txt has
+wrong ones on purpose). Stored results depend on this file, among others: a change here makes them anew.
 """
 
 from __future__ import annotations
@@ -40,12 +39,10 @@ class Recipe:
     """How a network is trained, in batches of 32 by SGD with momentum 0.9.
 
     Attributes:
-        lr: learning rate.
-        epochs: passes over the training set, if it says so;
-        samples: otherwise, about how many samples are seen in all.
-        weight_decay: of SGD.
+        epochs: passes over the training set;
+        samples: if epochs is None, about how many samples to train on in all.
         cosine: let the learning rate fall to nearly 0 along half a cosine.
-        shake: train on faces changed by `shake_faces`.
+        shake: augment the faces with `shake_faces`.
     """
 
     lr: float
@@ -62,7 +59,7 @@ PHOTO_RECIPES = {
     RESNET: Recipe(lr=1e-3, epochs=10),
     UNET: Recipe(lr=0.05, epochs=12, cosine=True, shake=True),
 }
-# ResNet-18 comes pre-trained on rendered faces: here mostly its new last layer has to learn.
+# ResNet-18 starts from rendered weights: here mostly its new last layer has to learn.
 RENDERED_RECIPES = {
     MINI: Recipe(lr=3e-3, samples=100_000, weight_decay=1e-4, cosine=True, shake=True),
     RESNET: Recipe(lr=1e-3, samples=10_000, shake=True),
@@ -72,17 +69,17 @@ RENDERED_RECIPES = {
 
 @functools.lru_cache(maxsize=4)
 def load_faces(folder: Path, size: int) -> FaceTensors:
-    """Return a folder's faces at a size, attributes by the masks; decoded once a process."""
+    """Return a folder's faces at a size, with attributes from the masks; decoded once per process."""
     return open_folder(folder).preload(size)
 
 
 def open_folder(folder: Path) -> FaceFolder:
-    """Return a folder of faces whose labels.txt, if any, is not looked at: the masks know better."""
+    """Return a folder of faces without its labels.txt, so that attributes follow from the masks."""
     return FaceFolder(folder, labels_file="no-labels.txt")
 
 
 def cut_folds(folder: FaceFolder, chosen: Tensor, count: int, seed: int) -> list[tuple[Tensor, Tensor]]:
-    """Return folds by person of some of a folder's faces: for each, indices to train on and to test on."""
+    """Return the indices to train on and to test on of each fold, by person, of some of a folder's faces."""
     persons = [folder.persons[index] for index in chosen.tolist()]
     cuts = cut_by_person(folder.root, folder.attributes[chosen], persons, count, seed)
     cuts = [chosen[cut] for cut in cuts]
@@ -96,19 +93,19 @@ def take_faces(faces: FaceTensors, chosen: Tensor) -> FaceTensors:
 
 
 def make_network(kind: str, weights: str | None = None) -> nn.Module:
-    """Return a new network; `weights` are ResNet-18's."""
+    """Return a new network; the weights are for ResNet-18 only."""
     if kind == RESNET:
         return resnet18(weights)
     return mini_network() if kind == MINI else UNet(len(PIXEL_CLASSES), UNET_WIDTH)
 
 
 def seeded_network(kind: str, seed: int, weights: str | None = None) -> nn.Module:
-    """Return a new network whose random weights depend on the seed alone."""
+    """Return a new network whose random weights depend only on the seed."""
     return make_seeded(functools.partial(make_network, kind, weights), seed)
 
 
 def measure_statistics(kind: str, faces: FaceTensors) -> Statistics:
-    """Return the channels' mean and deviation to normalise by: the faces' own, for ResNet-18 ImageNet's."""
+    """Return each channel's mean and standard deviation: the faces' own, or ImageNet's for ResNet-18."""
     if kind == RESNET:
         return list(IMAGENET_MEAN), list(IMAGENET_STD)
     mean, std = channel_statistics(faces.images)
@@ -125,26 +122,22 @@ def make_batches(kind: str, faces: FaceTensors, statistics: Statistics, **option
 def train_network(
     model: nn.Module, kind: str, faces: FaceTensors, statistics: Statistics, recipe: Recipe, seed: int
 ) -> None:
-    """Train a network in place; the last epoch's weights stay, nothing is chosen.
+    """Train a network in place and keep the last epoch's weights.
 
-    A recipe of fewer samples than there are faces takes as many of them, drawn from the seed.
+    If the recipe has fewer samples than there are faces, it trains on a random part of the faces.
     """
     if recipe.samples is not None and recipe.samples < len(faces):
         drawn = torch.randperm(len(faces), generator=torch.Generator().manual_seed(seed))
         faces = take_faces(faces, drawn[: recipe.samples])
     epochs = recipe.epochs or round(recipe.samples / len(faces))
-    batches = make_batches(
-        kind, faces, statistics, shuffle_seed=seed, augment=shake_faces if recipe.shake else None
-    )
+    augment = shake_faces if recipe.shake else None
+    batches = make_batches(kind, faces, statistics, shuffle_seed=seed, augment=augment)
 
     def fall(epoch: int) -> float:
         return 0.5 + 0.5 * math.cos(math.pi * (epoch + 0.5) / epochs)
 
-    rates = {
-        "lr": recipe.lr,
-        "weight_decay": recipe.weight_decay,
-        "schedule": fall if recipe.cosine else None,
-    }
+    schedule = fall if recipe.cosine else None
+    rates = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "schedule": schedule}
     fit(model, batches, None, epochs, seed=seed, progress=False, **rates)
 
 
@@ -155,26 +148,25 @@ def classify_photos(
     statistics: Statistics,
     shift: Sequence[float] = (0.0,),
 ) -> dict:
-    """Return what a network says of photos, ready for JSON; no pixel of theirs is in it.
+    """Return a network's predictions for photos, ready for JSON; they contain no pixel of a photo.
 
-    The photos' masks know no beards: a beard is labelled skin there, so one that the U-Net finds counts
-    as skin.
+    The photos' masks label beards as skin, so a predicted beard counts as skin.
 
     Args:
-        shift: to take from the logit of each class, or from all.
+        shift: subtracted from the logits, one value per class or one for all.
 
     Returns:
-        attributes: N class ids, the U-Net's by the rule from its masks.
-        matrix: of the U-Net only, the pixels' confusion matrix, 7 x 7, rows truth.
+        attributes: N class ids, from the U-Net by the rule on its masks.
+        matrix: of the U-Net only, the confusion matrix of the pixels, 7 x 7, rows truth.
     """
     logits = predict_logits(model, make_batches(kind, photos, statistics))
-    answers = (logits - torch.tensor(shift).view(1, -1, *[1] * (logits.ndim - 2))).argmax(1)
+    predicted = (logits - torch.tensor(shift).view(1, -1, *[1] * (logits.ndim - 2))).argmax(1)
     if kind != UNET:
-        return {"attributes": answers.tolist()}
-    answers[answers == BEARD] = SKIN
+        return {"attributes": predicted.tolist()}
+    predicted[predicted == BEARD] = SKIN
     return {
-        "attributes": [attribute_from_mask(mask) for mask in answers.numpy()],
-        "matrix": confusion_matrix(photos.masks, answers, len(PIXEL_CLASSES)).tolist(),
+        "attributes": [attribute_from_mask(mask) for mask in predicted.numpy()],
+        "matrix": confusion_matrix(photos.masks, predicted, len(PIXEL_CLASSES)).tolist(),
     }
 
 
@@ -193,5 +185,5 @@ def hash_folder(folder: Path) -> str:
 
 
 def hash_code() -> str:
-    """Return a checksum of the code that decides what a run gives."""
+    """Return a checksum of the code that a run's result depends on."""
     return fingerprint(seeded_network, train_network, classify_photos) + hash_files([Path(__file__)])

@@ -2,20 +2,20 @@
 
     python benchmarks/rendered_to_real.py --rendered FOLDER --real FOLDER [--out FOLDER] [--jobs 2]
 
-Both folders are in ELFW's layout with masks; about 20,000 rendered faces are meant, such as
-`elfw pretrain` leaves. Each network goes three ways: `scratch`, trained on photos from random weights;
-`rendered only`, which has seen no photo (asked twice, the second time corrected for how much rarer glasses
-and caps are in life); and `pre-trained`, the rendered-only network trained on photos by the recipe of
-scratch. Photos are tested by five-fold cross-validation by person, the answers pooled over the folds to one
-score, and on the folder's own held-out split, whose validation photos are trained on too: nothing is chosen
-on anything, and the last epoch's weights count. A seed decides the initial weights, the order of the
-samples, and the cut into folds.
+Both folders are in ELFW's layout with masks; the rendered one should hold about 20,000 faces, as `elfw
+pretrain` leaves them. Each network is trained in three ways: `scratch`, on photos from random weights;
+`rendered only`, on no photo (tested twice, the second time corrected for the prior shift: glasses and caps
+are much rarer in life); and `pre-trained`, the rendered-only network trained on photos by the recipe of
+scratch. Tests are five-fold cross-validation by person, with the predictions of all folds pooled to one
+score, and the folder's own held-out split, with its validation photos used for training too: nothing is
+selected, and the last epoch's weights count. A seed determines the initial weights, the order of the samples
+and the folds.
 
-The photos' labels know no beards (they are labelled skin), so a beard that the U-Net finds counts as skin.
+The photos' masks label beards as skin, so a beard that the U-Net predicts counts as skin.
 
-Every finished run is stored in --out (numbers and weights, never a photo), so the same command goes on
-where it was stopped. At the end, or when it is stopped, it prints the tables of the seeds that are finished
-and writes them to tables.md there.
+Every finished run is stored in --out (numbers and weights, never a photo), so the same command resumes an
+interrupted benchmark. At the end, or when interrupted, it prints the tables of the finished seeds and writes
+them to tables.md there.
 """
 
 from __future__ import annotations
@@ -34,26 +34,23 @@ from real_photos import MINI, RESNET, UNET, classify_photos, cut_folds, load_fac
 from safetensors.torch import load_file, save
 from stored_runs import format_spread, format_table, read_result
 from torch import Tensor
-from tqdm import tqdm
 
 from elfw_course.weights.release import measure_shift
 from elfw_helpers.data.labels import ATTRIBUTES, BEARD, PIXEL_CLASSES
 from elfw_helpers.evaluation.classification import Scores, score
 from elfw_helpers.evaluation.segmentation import iou_by_class
-from elfw_helpers.training.workers import run_jobs
-from elfw_helpers.utils.device import best_device
 from elfw_helpers.utils.files import write_atomically
 from elfw_helpers.utils.paths import rendered_weights
 
 SEEDS = (0, 1, 2)
 SCRATCH, RENDERED_ONLY, PRETRAINED = ("scratch", "rendered only", "pre-trained")
-# The rendered-only network again, corrected for how much rarer glasses and caps are in life.
-AS_IN_LIFE = "rendered only, shares as in life"
-WAYS = (SCRATCH, RENDERED_ONLY, AS_IN_LIFE, PRETRAINED)
+# The rendered-only network again, corrected for the prior shift.
+CORRECTED = "rendered only, priors corrected"
+WAYS = (SCRATCH, RENDERED_ONLY, CORRECTED, PRETRAINED)
 EVERYTHING, HELD_OUT = "all photos", "held-out split"
 FOLDS = tuple(f"fold {number}" for number in range(1, 6))
 
-# A kind and the side of its inputs, pixels; ResNet-18 at 96 only where a GPU makes it cheap.
+# A kind and the side of its inputs, pixels; ResNet-18 at 96 only on a GPU.
 Network = tuple[str, int]
 NETWORKS: list[Network] = [(MINI, 64), (RESNET, 32), (RESNET, 64), (UNET, 64)]
 if torch.cuda.is_available():
@@ -63,7 +60,7 @@ TESTED_ON_HELD_OUT = [(MINI, 64), (RESNET, 32)]
 
 @dataclass(frozen=True)
 class Run:
-    """One training; `part` names the photos that it is tested on."""
+    """One training; `part` names the photos that test it."""
 
     network: Network
     way: str
@@ -91,7 +88,7 @@ class Bench:
 
 
 def prepare_bench(rendered: Path, real: Path, out: Path) -> Bench:
-    """Look at the data: who is tested when, and what the results depend on."""
+    """Return the folders, the parts of the photos, and checksums of what the results depend on."""
     folder = real_photos.open_folder(real)
     checksums = {
         "all": real_photos.hash_code() + real_photos.hash_folder(real),
@@ -108,14 +105,14 @@ def prepare_bench(rendered: Path, real: Path, out: Path) -> Bench:
 
 
 def list_runs(network: Network, ways: tuple[str, ...], seed: int) -> list[Run]:
-    """Return the runs of a network some ways from a seed."""
+    """Return the runs of a network in some ways from one seed."""
     photos = FOLDS + ((HELD_OUT,) if network in TESTED_ON_HELD_OUT else ())
     parts = {way: (EVERYTHING,) if way == RENDERED_ONLY else photos for way in ways}
     return [Run(network, way, seed, part) for way in ways for part in parts[way]]
 
 
 def find_file(bench: Bench, run: Run) -> Path:
-    """Return where a run's result is stored, under a name that changes with all that it depends on."""
+    """Return the file of a run's result; its name changes with everything that the result depends on."""
     depends_on = [bench.checksums["all"]]
     if run.way != SCRATCH:
         depends_on += [bench.checksums["rendered"]]
@@ -128,31 +125,24 @@ def find_file(bench: Bench, run: Run) -> Path:
 
 
 def find_parent(bench: Bench, run: Run) -> Path:
-    """Return the result of the rendered-only run that a pre-trained one continues."""
+    """Return the result file of the rendered-only run that a pre-trained one continues."""
     return find_file(bench, Run(run.network, RENDERED_ONLY, run.seed, EVERYTHING))
 
 
-def find_weights(result: Path) -> Path:
-    """Return the weights that a rendered-only run with this result left."""
-    return result.with_suffix(".safetensors")
-
-
 def is_done(bench: Bench, run: Run) -> bool:
-    """Say whether all that a run leaves is there."""
+    """Say whether a run's result is stored, and the weights too of a rendered-only one."""
     file = find_file(bench, run)
-    return file.exists() and (run.way != RENDERED_ONLY or find_weights(file).exists())
+    return file.exists() and (run.way != RENDERED_ONLY or file.with_suffix(".safetensors").exists())
 
 
 def do_run(bench: Bench, run: Run) -> None:
-    """Train, ask about the photos to test, and store the answers."""
-    if run.way == RENDERED_ONLY:
-        train_on_rendered(bench, run)
-    else:
-        train_on_photos(bench, run)
+    """Train a network, and store its predictions for the photos that test it."""
+    train = train_on_rendered if run.way == RENDERED_ONLY else train_on_photos
+    train(bench, run)
 
 
 def train_on_rendered(bench: Bench, run: Run) -> None:
-    """Do a rendered-only run; its weights are stored too."""
+    """Do a rendered-only run and store its weights too."""
     kind, size = run.network
     faces, file = load_faces(bench.rendered, size), find_file(bench, run)
     statistics = real_photos.measure_statistics(kind, faces)
@@ -161,10 +151,10 @@ def train_on_rendered(bench: Bench, run: Run) -> None:
     photos = load_faces(bench.real, size)
     shift = measure_shift(faces.masks if kind == UNET else faces.attributes).tolist()
     result = classify_photos(model, kind, photos, statistics)
-    result[AS_IN_LIFE] = classify_photos(model, kind, photos, statistics, shift)
+    result[CORRECTED] = classify_photos(model, kind, photos, statistics, shift)
     file.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    write_atomically(find_weights(file), save(tensors))
+    write_atomically(file.with_suffix(".safetensors"), save(tensors))
     stored_runs.store_result(file, {"statistics": statistics, **result})
 
 
@@ -176,7 +166,7 @@ def train_on_photos(bench: Bench, run: Run) -> None:
     model = real_photos.seeded_network(kind, run.seed)
     if run.way == PRETRAINED:
         parent = find_parent(bench, run)
-        model.load_state_dict(load_file(find_weights(parent)))
+        model.load_state_dict(load_file(parent.with_suffix(".safetensors")))
         statistics = read_result(parent)["statistics"]
     else:
         statistics = real_photos.measure_statistics(kind, train)
@@ -185,57 +175,50 @@ def train_on_photos(bench: Bench, run: Run) -> None:
 
 
 def run_bench(bench: Bench, jobs: int) -> None:
-    """Do all runs that are not stored, seed by seed: all of the first before any of the second.
+    """Do all runs that are not stored, seed by seed, the longest of a stage first.
 
-    The pre-trained ones start from the weights that the rendered-only ones leave, and the longest come first.
+    The pre-trained runs start from the weights of the rendered-only ones, so they come in a later stage.
     """
     stages = [
         [run for network in reversed(NETWORKS) for run in list_runs(network, ways, seed)]
         for seed in SEEDS
         for ways in ((RENDERED_ONLY,), (SCRATCH, PRETRAINED))
     ]
-    missing = [[run for run in stage if not is_done(bench, run)] for stage in stages]
-    total = sum(map(len, stages))
-    with tqdm(total=total, initial=total - sum(map(len, missing)), unit="run") as bar:
-        for stage in missing:
-            for _ in run_jobs(do_run, bench, stage, jobs, best_device()):
-                bar.update()
+    stored_runs.run_missing(do_run, bench, stages, is_done, jobs)
 
 
-def read_answers(bench: Bench, network: Network, way: str, seed: int, part: str) -> dict:
-    """Return what a run said of the photos of a part; of all photos, if it never saw any."""
+def read_predictions(bench: Bench, network: Network, way: str, seed: int, part: str) -> dict:
+    """Return a run's predictions for the photos of a part; for all photos, if it was trained on none."""
     if way in (SCRATCH, PRETRAINED):
         return read_result(find_file(bench, Run(network, way, seed, part)))
     result = read_result(find_file(bench, Run(network, RENDERED_ONLY, seed, EVERYTHING)))
-    return result if way == RENDERED_ONLY else result[AS_IN_LIFE]
+    return result if way == RENDERED_ONLY else result[CORRECTED]
 
 
 def finished_seeds(bench: Bench, network: Network, *ways: str) -> list[int]:
-    """Return the seeds of which all runs of a network in these ways are stored."""
-    trained = tuple(RENDERED_ONLY if way == AS_IN_LIFE else way for way in ways)
+    """Return the seeds for which all runs of a network in these ways are stored."""
+    trained = tuple(RENDERED_ONLY if way == CORRECTED else way for way in ways)
     return [seed for seed in SEEDS if all(is_done(bench, run) for run in list_runs(network, trained, seed))]
 
 
 def score_pooled(bench: Bench, network: Network, way: str, seed: int, parts: tuple[str, ...]) -> Scores:
-    """Return one score of the answers pooled over parts of the photos."""
-    targets, answers = [], []
+    """Return one score of the predictions pooled over parts of the photos."""
+    tested, predicted = [], []
     for part in parts:
         test = bench.parts[seed, part][1]
-        found = torch.tensor(read_answers(bench, network, way, seed, part)["attributes"])
-        targets.append(bench.attributes[test])
-        answers.append(found if way in (SCRATCH, PRETRAINED) else found[test])
-    return score(torch.cat(targets), torch.cat(answers))
+        found = torch.tensor(read_predictions(bench, network, way, seed, part)["attributes"])
+        tested.append(test)
+        predicted.append(found if way in (SCRATCH, PRETRAINED) else found[test])
+    return score(bench.attributes[torch.cat(tested)], torch.cat(predicted))
 
 
 def pool_ious(bench: Bench, way: str, seeds: list[int]) -> np.ndarray:
-    """Return the U-Net's IoU by seed and class, [seeds, 8]: the 7 classes, and the mean of those in photos.
-
-    One confusion matrix a seed, accumulated over the folds.
-    """
+    """Return the U-Net's IoU per seed, [seeds, 8]: of the 7 classes, and the mean of those in photos."""
+    parts = FOLDS if way in (SCRATCH, PRETRAINED) else (EVERYTHING,)
     rows = []
     for seed in seeds:
-        parts = FOLDS if way in (SCRATCH, PRETRAINED) else (EVERYTHING,)
-        matrix = sum(np.array(read_answers(bench, (UNET, 64), way, seed, part)["matrix"]) for part in parts)
+        answers = [read_predictions(bench, (UNET, 64), way, seed, part) for part in parts]
+        matrix = sum(np.array(answer["matrix"]) for answer in answers)
         ious = iou_by_class(matrix)
         rows.append([*ious, ious[matrix.sum(1) > 0].mean()])
     return np.array(rows)
@@ -248,7 +231,7 @@ def name_network(network: Network) -> str:
 
 
 def tabulate_scores(bench: Bench, networks: list[Network], parts: tuple[str, ...]) -> str:
-    """Return a table of attributes' scores, a row a network and way, after what always saying hair gets."""
+    """Return attribute scores, one row per network and way after that of always predicting hair."""
     measures = ("balanced_accuracy", "macro_f1", "accuracy")
     tested = torch.cat([bench.parts[SEEDS[0], part][1] for part in parts])
     hair = score(bench.attributes[tested], torch.zeros_like(tested))
@@ -265,7 +248,7 @@ def tabulate_scores(bench: Bench, networks: list[Network], parts: tuple[str, ...
 
 
 def tabulate_lifts(bench: Bench) -> str:
-    """Return a table of macro F1 pre-trained minus scratch, seed by seed, in both ways of testing."""
+    """Return a table of macro F1, pre-trained minus scratch of the same seed, in both tests."""
     rows = []
     for network in NETWORKS:
         seeds = finished_seeds(bench, network, SCRATCH, PRETRAINED)
@@ -286,7 +269,7 @@ def tabulate_lifts(bench: Bench) -> str:
 
 
 def tabulate_ious(bench: Bench) -> str:
-    """Return a table of the U-Net's IoU, a row a way; beards, which photos do not label, left out."""
+    """Return a table of the U-Net's IoU, one row per way, without beards, which photos do not label."""
     shown = [label for label in range(len(PIXEL_CLASSES) + 1) if label != BEARD]
     rows = []
     for way in WAYS:
@@ -305,7 +288,7 @@ def tabulate_ious(bench: Bench) -> str:
 
 
 def write_tables(bench: Bench) -> str:
-    """Return all tables, in Markdown, with what has to be known to read them."""
+    """Return all tables, in Markdown, with their explanations."""
 
     def count(chosen: Tensor) -> str:
         counts = torch.bincount(bench.attributes[chosen], minlength=len(ATTRIBUTES)).tolist()
@@ -314,15 +297,15 @@ def write_tables(bench: Bench) -> str:
     everything, held_out = torch.arange(len(bench.attributes)), bench.parts[SEEDS[0], HELD_OUT][1]
     return "\n\n".join(
         [
-            "Mean ± standard deviation over seeds; – where a class is neither there nor found.",
+            "Mean ± standard deviation over seeds; – where a class is absent from truth and predictions.",
             f"Five-fold cross-validation over {len(everything)} photos ({count(everything)}):",
             tabulate_scores(bench, NETWORKS, FOLDS),
             f"Held-out split, {len(held_out)} photos ({count(held_out)}):",
             tabulate_scores(bench, TESTED_ON_HELD_OUT, (HELD_OUT,)),
             "What pre-training on rendered faces brings, seed by seed:",
             tabulate_lifts(bench),
-            "Pixels of the U-Net, 64 px, five folds. The photos' labels know no beards (they are labelled "
-            "skin): a beard that it finds counts as skin.",
+            "Pixels of the U-Net, 64 px, five folds. The photos' masks label beards as skin: a beard that it "
+            "predicts counts as skin.",
             tabulate_ious(bench),
         ]
     )
@@ -339,9 +322,7 @@ def main() -> None:
     try:
         run_bench(bench, chosen.jobs)
     except KeyboardInterrupt:
-        print(
-            "Stopped. The same command goes on; the tables hold the seeds that are finished.", file=sys.stderr
-        )
+        print("Stopped. The same command resumes; the tables hold the finished seeds.", file=sys.stderr)
     tables = write_tables(bench)
     write_atomically(chosen.out / "tables.md", f"{tables}\n".encode())
     print(tables)

@@ -2,20 +2,20 @@
 
     python benchmarks/segmentation.py --real FOLDER [--out FOLDER] [--jobs 2]
 
-FOLDER holds photos with masks in ELFW's layout. The U-Net that ships with the course (trained on rendered
-faces alone) is asked as it is, about all photos and about the held-out split. Then it is trained on photos,
-from three seeds, three ways that see equally many samples:
+FOLDER holds photos with masks in ELFW's layout. The U-Net that the course ships (trained on rendered faces
+alone) is tested as it is, on all photos and on the held-out split. Then it is trained on photos, from three
+seeds, in three ways with equally many samples:
 
 - `scratch`, from random weights;
 - `pre-trained`, from the shipped ones;
-- `pre-trained, objects`, the same, with as many copies of training photos with rendered eyewear or a hand on.
+- `pre-trained, objects`, the same, with as many copies of the photos that wear rendered eyewear or a hand.
 
-The last epoch's weights count. Each network is tested on the folder's held-out split and, where there is a
-GPU, by five-fold cross-validation over all photos. There, too, RECIPE is chosen: each of RECIPES is tried on
-the photos outside the held-out split, by five folds of their own.
+The last epoch's weights count. Each network is tested on the folder's held-out split and, on a GPU, by
+five-fold cross-validation over all photos. RECIPE was also chosen on a GPU: each of RECIPES is tried on the
+photos outside the held-out split, by five folds of their own.
 
-The photos' labels know no beards (they are labelled skin), so a beard that the U-Net finds counts as skin.
-Every finished run is stored in --out (numbers, never a photo): the same command goes on where it was stopped.
+The photos' masks label beards as skin, so a beard that the U-Net predicts counts as skin. Every finished run
+is stored in --out (numbers, never a photo): the same command resumes an interrupted benchmark.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ import torch
 from real_photos import cut_folds, hash_code, hash_files, hash_folder, load_faces, open_folder, take_faces
 from stored_runs import format_spread, format_table, read_result
 from torch import Tensor
-from tqdm import tqdm
 
+import elfw_helpers
 from elfw_helpers.augmentation import augment_faces
 from elfw_helpers.data.batches import Batches
 from elfw_helpers.data.datasets import FaceTensors
@@ -59,7 +59,6 @@ from elfw_helpers.models import UNet
 from elfw_helpers.models.hub import TrainedModel, load_model
 from elfw_helpers.training import segmentation as recipes
 from elfw_helpers.training.loop import fit, predict_masks
-from elfw_helpers.training.workers import run_jobs
 from elfw_helpers.utils.device import best_device
 from elfw_helpers.utils.files import write_atomically
 from elfw_helpers.utils.paths import rendered_weights
@@ -67,10 +66,10 @@ from elfw_helpers.utils.paths import rendered_weights
 SEEDS = (0, 1, 2)
 SCRATCH, PRETRAINED, OBJECTS = WAYS = ("scratch", "pre-trained", "pre-trained, objects")
 KINDS = ("eyewear", "hand")
-# Photos to test on: the folder's held-out split, the folds of all photos, and those of all others.
+# Photos to test on: the held-out split, the folds of all photos, and the folds of those outside the split.
 HELD_OUT = "held-out split"
 FOLDS, TRIALS = (tuple(f"{kind} {number}" for number in range(1, 6)) for kind in ("fold", "trial"))
-# The classes that the photos' labels know, and the others.
+# The classes that the photos' masks have, and the others.
 LABELLED, UNLABELLED = (0, SKIN, HAIR, EYEWEAR, WEARABLE), (BEARD, MOUTH_MASK)
 PLAIN = replace(recipes.TWO_CORES, lr=0.05, balance_classes=False)
 RECIPES = {
@@ -79,13 +78,13 @@ RECIPES = {
     "128 px, 40 epochs, weighted": replace(PLAIN, size=128, epochs=40, balance_classes=True),
 }
 RECIPE = "128 px, 40 epochs, weighted"
-# Inference is timed at this side, in batches of so many.
+# Inference is timed at this side in pixels, in batches of this size.
 TIMED_SIZE, TIMED_BATCH = 128, 16
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training on photos; `part` names those that it is tested on."""
+    """One training on photos; `part` names those that test it."""
 
     way: str
     seed: int
@@ -95,10 +94,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Bench:
-    """The folders, which photos to train on and to test on, and what the results depend on.
+    """What all runs share.
 
     Attributes:
-        real, out: the folders.
         parts: indices of the photos to train on and to test on, by seed and name of the part.
         depends_on: a checksum of code and data.
     """
@@ -110,7 +108,7 @@ class Bench:
 
 
 def prepare_bench(real: Path, out: Path) -> Bench:
-    """Look at the data: who is tested when, and what the results depend on."""
+    """Return the folders, the parts of the photos, and a checksum of what the results depend on."""
     folder, parts = open_folder(real), {}
     split, everything = folder.split(), torch.arange(len(folder))
     others = torch.cat([split.train, split.validation]).sort().values
@@ -119,17 +117,17 @@ def prepare_bench(real: Path, out: Path) -> Bench:
         for names, chosen in ((FOLDS, everything), (TRIALS, others)):
             folds = cut_folds(folder, chosen, len(names), seed)
             parts.update(((seed, name), fold) for name, fold in zip(names, folds, strict=True))
-    # Of code, also what draws objects, resizes photos and counts pixels.
-    package = Path(recipes.__file__).parent
-    names = ("recipes", "datasets", "images", "labels", "segmentation_metrics", "augment/*", "rendering/*")
-    code = [Path(__file__), *sorted(file for name in names for file in package.glob(f"{name}.py"))]
+    # Of the code, also what draws objects, resizes photos and counts pixels.
+    folders = ("augmentation", "data", "evaluation", "rendering", "training")
+    package = Path(elfw_helpers.__file__).parent
+    code = [Path(__file__), *sorted(file for name in folders for file in package.glob(f"{name}/*.py"))]
     weights = hashlib.sha256(rendered_weights("unet").read_bytes()).hexdigest()
     depends_on = hash_code() + hash_files(code) + hash_folder(real) + weights
     return Bench(real, out, parts, depends_on)
 
 
 def list_runs(gpu: bool) -> list[Run]:
-    """Return what is to be trained; without a GPU the held-out split alone is tested on."""
+    """Return all runs; without a GPU only those that are tested on the held-out split."""
     seeded = [(way, seed) for seed in SEEDS for way in WAYS]
     runs = [Run(way, seed) for way, seed in seeded]
     if gpu:
@@ -139,14 +137,19 @@ def list_runs(gpu: bool) -> list[Run]:
 
 
 def find_file(bench: Bench, run: Run) -> Path:
-    """Return where a run's result is stored."""
+    """Return the file of a run's result."""
     words = (run.recipe, run.way, f"seed-{run.seed}", run.part)
     photos = [indices.tolist() for indices in bench.parts[run.seed, run.part]]
     return stored_runs.name_file(bench.out / "runs", words, [bench.depends_on, photos])
 
 
+def is_done(bench: Bench, run: Run) -> bool:
+    """Say whether a run's result is stored."""
+    return find_file(bench, run).exists()
+
+
 def do_run(bench: Bench, run: Run) -> None:
-    """Train on the photos of a part, ask about those to be tested, and store the answers."""
+    """Train on the photos of a part, and store the predictions for those that test it."""
     recipe, shipped = RECIPES[run.recipe], load_model("unet")
     photos = load_faces(bench.real, recipe.size)
     train, test = (take_faces(photos, indices) for indices in bench.parts[run.seed, run.part])
@@ -160,11 +163,10 @@ def do_run(bench: Bench, run: Run) -> None:
     if run.way != SCRATCH:
         model.load_state_dict(shipped.network.state_dict())
     epochs = round(samples / len(train))
+    options = {"batch_size": recipe.batch_size, "shuffle_seed": run.seed, "augment": recipe.augment}
     fit(
         model,
-        make_batches(
-            train, shipped, batch_size=recipe.batch_size, shuffle_seed=run.seed, augment=recipe.augment
-        ),
+        make_batches(train, shipped, **options),
         None,
         epochs,
         lr=recipe.lr,
@@ -177,7 +179,7 @@ def do_run(bench: Bench, run: Run) -> None:
         checkpoint=bench.out / "training",
         progress=False,
     )
-    stored_runs.store_result(find_file(bench, run), ask_about(replace(shipped, network=model), test))
+    stored_runs.store_result(find_file(bench, run), predict_photos(replace(shipped, network=model), test))
 
 
 def join_faces(first: FaceTensors, second: FaceTensors) -> FaceTensors:
@@ -187,13 +189,13 @@ def join_faces(first: FaceTensors, second: FaceTensors) -> FaceTensors:
 
 
 def make_batches(faces: FaceTensors, model: TrainedModel, **options) -> Batches:
-    """Return batches of masks, normalised as the shipped network expects it, so that all ways share it."""
+    """Return batches of masks, normalised for the shipped network in all ways."""
     card = model.card
     return Batches(faces.images, faces.masks, mean=card.mean, std=card.std, device=best_device(), **options)
 
 
-def ask_about(model: TrainedModel, photos: FaceTensors) -> dict:
-    """Return what a network says of photos, ready for JSON: a confusion matrix and an attribute a photo."""
+def predict_photos(model: TrainedModel, photos: FaceTensors) -> dict:
+    """Return a confusion matrix, the predicted and the true attribute of each photo, ready for JSON."""
     masks = predict_masks(model.network, make_batches(photos, model))
     masks = torch.where(masks == BEARD, SKIN, masks)
     return {
@@ -203,86 +205,89 @@ def ask_about(model: TrainedModel, photos: FaceTensors) -> dict:
     }
 
 
-def read_answers(bench: Bench, runs: Sequence[Run]) -> dict | None:
-    """Return the answers of runs that test on different photos as those of one, in the photos' order.
-
-    None unless all runs are finished.
-    """
+def read_predictions(bench: Bench, runs: Sequence[Run]) -> dict | None:
+    """Return the predictions of runs with different test photos, joined; None if a run is missing."""
     files = [find_file(bench, run) for run in runs]
     if not all(file.exists() for file in files):
         return None
     results = [read_result(file) for file in files]
     order = torch.cat([bench.parts[run.seed, run.part][1] for run in runs]).argsort().tolist()
     joined = {key: [answer for result in results for answer in result[key]] for key in results[0]}
-    return {key: [answers[place] for place in order] for key, answers in joined.items()}
+    return {key: [values[place] for place in order] for key, values in joined.items()}
 
 
-def describe_answers(results: list[dict]) -> list[str]:
-    """Return the cells of a row: IoU of the labelled classes, their mean, and the attributes' scores.
+def format_scores(results: list[dict]) -> list[str]:
+    """Return the cells of a row: IoU of the labelled classes, their mean, and the attribute scores.
 
     Args:
-        results: as `ask_about` returns them, one a seed. One alone comes with its interval over photos.
+        results: of `predict_photos`, one per seed. A single one gets intervals over photos.
     """
     rows = []
     for result in results:
         scores = score_matrices(np.array(result["matrices"]), ignore=UNLABELLED)
         ious = [scores.class_iou[label] for label in LABELLED]
-        words = score(result["truth"], result["attributes"])
-        rows.append([*ious, scores.mean_iou, words.macro_f1, words.balanced_accuracy])
+        attributes = score(result["truth"], result["attributes"])
+        rows.append([*ious, scores.mean_iou, attributes.macro_f1, attributes.balanced_accuracy])
     if len(rows) > 1:
         return [format_spread(column) for column in zip(*rows, strict=True)]
     intervals = [scores.class_iou_intervals[label] for label in LABELLED]
-    ends = [*intervals, scores.mean_iou_interval, words.macro_f1_interval, None]
-    return [
-        f"{value:.3f}" + (f" [{end[0]:.3f}, {end[1]:.3f}]" if end else "")
-        for value, end in zip(rows[0], ends, strict=True)
+    intervals += [scores.mean_iou_interval, attributes.macro_f1_interval]
+    cells = [
+        f"{value:.3f} [{low:.3f}, {high:.3f}]"
+        for value, (low, high) in zip(rows[0][:-1], intervals, strict=True)
     ]
+    return [*cells, f"{attributes.balanced_accuracy:.3f}"]
 
 
-def format_answers(rows: list[list[str]]) -> str:
-    """Return a table under the names of its columns; the rows' first cells name what was trained, and how."""
+def tabulate_scores(rows: list[list[str]]) -> str:
+    """Return a table of rows, each the name of a network and the cells of `format_scores`; "" for none."""
+    if not rows:
+        return ""
     names = [PIXEL_CLASSES[label] for label in LABELLED]
     header = ["network", *names, "mean IoU", "macro F1 by the rule", "balanced accuracy"]
     return format_table(header, rows)
 
 
 def tabulate_shipped(bench: Bench) -> str:
-    """Return the table of the shipped network, at its own size, about all photos and the held-out ones."""
+    """Return the table of the shipped network, at its own size, on all photos and on the held-out ones."""
     shipped = load_model("unet")
     photos = load_faces(bench.real, shipped.card.size)
     parts = {
         f"all {len(photos)} photos": torch.arange(len(photos)),
         HELD_OUT: open_folder(bench.real).split().test,
     }
-    answers = {name: ask_about(shipped, take_faces(photos, chosen)) for name, chosen in parts.items()}
-    return format_answers([[f"shipped, {name}", *describe_answers([part])] for name, part in answers.items()])
+    results = {name: predict_photos(shipped, take_faces(photos, chosen)) for name, chosen in parts.items()}
+    return tabulate_scores([[f"shipped, {name}", *format_scores([part])] for name, part in results.items()])
 
 
 def tabulate_ways(bench: Bench, parts: tuple[str, ...]) -> str:
-    """Return the table of some parts taken as one, a row a way whose runs are all finished; "" for none."""
-    rows = []
-    for way in WAYS:
-        answers = [read_answers(bench, [Run(way, seed, part) for part in parts]) for seed in SEEDS]
-        if all(answers):
-            rows.append([way, *describe_answers(answers)])
-    return format_answers(rows) if rows else ""
+    """Return the table of some parts taken as one, one row per way whose runs are all finished."""
+    results = {way: read_seeds(bench, way, parts) for way in WAYS}
+    return tabulate_scores([[way, *format_scores(found)] for way, found in results.items() if found])
+
+
+def read_seeds(bench: Bench, way: str, parts: tuple[str, ...]) -> list[dict]:
+    """Return the predictions of a way on some parts taken as one, per seed; [] unless all are finished."""
+    results = [read_predictions(bench, [Run(way, seed, part) for part in parts]) for seed in SEEDS]
+    return results if all(results) else []
 
 
 def tabulate_trials(bench: Bench) -> str:
-    """Return the table that RECIPE was chosen by, a row a recipe whose runs are all finished; "" for none."""
-    answers = {
-        recipe: read_answers(bench, [Run(PRETRAINED, 0, part, recipe) for part in TRIALS])
-        for recipe in RECIPES
-    }
-    rows = [[name, *describe_answers([found])] for name, found in answers.items() if found]
-    return format_answers(rows) if rows else ""
+    """Return the table that RECIPE was chosen by, one row per recipe whose runs are all finished."""
+    rows = []
+    for recipe in RECIPES:
+        found = read_predictions(bench, [Run(PRETRAINED, 0, part, recipe) for part in TRIALS])
+        if found:
+            rows.append([recipe, *format_scores([found])])
+    return tabulate_scores(rows)
 
 
 def tabulate_gains(bench: Bench, parts: tuple[str, ...]) -> str:
-    """Return what pre-training and then objects bring, on some parts taken as one, all seeds added up."""
-    matrices = {way: add_up_seeds(bench, way, parts) for way in WAYS}
-    if any(found is None for found in matrices.values()):
+    """Return the gains from pre-training, then from objects, on some parts taken as one, seeds summed."""
+    results = {way: read_seeds(bench, way, parts) for way in WAYS}
+    if not all(results.values()):
         return ""
+    matrices = {way: sum(np.array(one["matrices"]) for one in found) for way, found in results.items()}
     pairs = ((SCRATCH, PRETRAINED), (PRETRAINED, OBJECTS))
     gains = [compare_matrices(matrices[a], matrices[b], ignore=UNLABELLED) for a, b in pairs]
     shown = [PIXEL_CLASSES[label] for label in LABELLED] + ["mean"]
@@ -293,16 +298,8 @@ def tabulate_gains(bench: Bench, parts: tuple[str, ...]) -> str:
     return format_table(["change of IoU", *(f"{b} − {a}" for a, b in pairs)], zip(shown, *cells, strict=True))
 
 
-def add_up_seeds(bench: Bench, way: str, parts: tuple[str, ...]) -> np.ndarray | None:
-    """Return the photos' confusion matrices, each the sum over the seeds; None unless all are finished."""
-    answers = [read_answers(bench, [Run(way, seed, part) for part in parts]) for seed in SEEDS]
-    if not all(answers):
-        return None
-    return sum(np.array(found["matrices"]) for found in answers)
-
-
 def measure_speed(size: int) -> float:
-    """Return how many images a second the shipped U-Net segments, the better of two tries."""
+    """Return how many images per second the shipped U-Net segments, the better of two tries."""
     model = load_model("unet", device=best_device())
     blank = torch.zeros(TIMED_BATCH, size, size, 3, dtype=torch.uint8)
     batches = Batches(blank, blank[..., 0], mean=model.card.mean, std=model.card.std, device=best_device())
@@ -319,7 +316,7 @@ def measure_speed(size: int) -> float:
 
 
 def write_tables(bench: Bench) -> str:
-    """Return all tables, in Markdown; a row is there once its runs are finished."""
+    """Return all tables, in Markdown, with the rows whose runs are finished."""
     spread = "mean ± standard deviation over seeds"
     tried = f"Recipes tried outside the held-out split, pre-trained, seed 0; {RECIPE} is taken"
     sections = {
@@ -332,7 +329,7 @@ def write_tables(bench: Bench) -> str:
     }
     tables = [f"{title}:\n\n{table}" for title, table in sections.items() if table]
     speed = (
-        f"Inference, {TIMED_SIZE} x {TIMED_SIZE}: {measure_speed(TIMED_SIZE):.0f} images a second on "
+        f"Inference, {TIMED_SIZE} x {TIMED_SIZE}: {measure_speed(TIMED_SIZE):.0f} images per second on "
         f"{best_device()}, {torch.get_num_threads()} threads."
     )
     return "\n\n".join([*tables, speed])
@@ -345,10 +342,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="processes, where there is no GPU")
     chosen = parser.parse_args()
     bench, runs = prepare_bench(chosen.real, chosen.out), list_runs(gpu=best_device() == "cuda")
-    missing = [run for run in runs if not find_file(bench, run).exists()]
-    with tqdm(total=len(runs), initial=len(runs) - len(missing), unit="run") as bar:
-        for _ in run_jobs(do_run, bench, missing, chosen.jobs, best_device()):
-            bar.update()
+    stored_runs.run_missing(do_run, bench, [runs], is_done, chosen.jobs)
     tables = write_tables(bench)
     write_atomically(chosen.out / "tables.md", f"{tables}\n".encode())
     print(tables)

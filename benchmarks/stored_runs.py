@@ -1,26 +1,30 @@
-"""Runs, each stored as a small JSON file when it is finished, and the tables of their results."""
+"""What benchmarks of many runs share: storing each result as a JSON file, doing the rest, and tables."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
+from elfw_helpers.training.workers import run_jobs
+from elfw_helpers.utils.device import best_device
 from elfw_helpers.utils.files import write_atomically
 from elfw_helpers.utils.fingerprints import fingerprint
 
 
 def name_file(folder: Path, words: Iterable[object], depends_on: Sequence[object]) -> Path:
-    """Return the file of a run: words to read, and a fingerprint of all that the result depends on."""
+    """Return the file of a run, named by words and a fingerprint of all that the result depends on."""
     name = re.sub(r"[^a-z0-9]+", "-", "_".join(map(str, words)).lower()).strip("-")
     return folder / f"{name}_{fingerprint(*depends_on)}.json"
 
 
 def store_result(file: Path, result: dict) -> None:
-    """Write a run's result in one step: a file that is there is complete."""
+    """Write a run's result in one step, so that an existing file is complete."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(result).encode())
 
@@ -28,6 +32,22 @@ def store_result(file: Path, result: dict) -> None:
 def read_result(file: Path) -> dict:
     """Return a stored result."""
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def run_missing(
+    do_run: Callable[[Any, Any], None],
+    bench: Any,
+    stages: Sequence[Sequence[Any]],
+    is_done: Callable[[Any, Any], bool],
+    jobs: int,
+) -> None:
+    """Do all runs that are not done, stage by stage, with a progress bar."""
+    missing = [[run for run in stage if not is_done(bench, run)] for stage in stages]
+    total = sum(map(len, stages))
+    with tqdm(total=total, initial=total - sum(map(len, missing)), unit="run") as bar:
+        for stage in missing:
+            for _ in run_jobs(do_run, bench, stage, jobs, best_device()):
+                bar.update()
 
 
 def format_spread(values: Sequence[float], sign: bool = False) -> str:

@@ -1,11 +1,11 @@
-"""Measure an epoch of the mini network: our way against the report's, and against the processor's limit.
+"""Measure an epoch of the mini network with `fit`: against the report's loop and the processor's limit.
 
     python benchmarks/training.py [--data FOLDER]
 
-Everything is measured in one run, in turns, so that whatever else the machine does slows all alike. The
-report's way decodes, resizes and normalises an image each time it is asked for (DataLoader with the
-better of 0 and 2 workers). The limit is what torch itself multiplies float32 matrices at, with as many
-processes and threads. Work is counted by formula (see `count_operations`), so skipped work is no gain.
+Everything is measured in one run, in turns, so that other work on the machine slows all alike. The report's
+loop decodes, resizes and normalises an image each time it is used (DataLoader with the better of 0 and 2
+workers). The limit is the speed at which torch multiplies float32 matrices, with as many processes and
+threads. Operations are counted by formula (see `count_operations`), so skipped work is no gain.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ ROUNDS, MATRIX = 5, 2048
 
 
 def count_operations() -> int:
-    """Return the floating-point operations that training takes for one image of 64 x 64.
+    """Return the floating-point operations that training takes per image of 64 x 64.
 
     A multiplication and an addition count 2. A convolution takes 2 * pixels out * channels out *
-    (channels in * 9) forward, as many again for its weights' gradient and, but for the first layer, for
+    (channels in * 9) forward, as many for its weights' gradient and, except in the first layer, as many for
     its input's; the linear layer likewise. Pooling, ReLU, loss and SGD are left out.
     """
     first = 2 * 64 * 64 * 16 * 3 * 9
@@ -46,14 +46,14 @@ def count_operations() -> int:
 
 
 def time_call(function: Callable[[], object]) -> float:
-    """Return seconds."""
+    """Return the seconds that a call takes."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
 
 
-def time_report_way(folder: Path, chosen: torch.Tensor, workers: int) -> float:
-    """Return the seconds of one epoch by the textbook loop on images read anew, as in the report."""
+def time_report_loop(folder: Path, chosen: torch.Tensor, workers: int) -> float:
+    """Return the seconds of one epoch of the report's loop, which reads every image anew."""
     transform = transforms.Compose(
         [transforms.Resize((64, 64)), transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.25] * 3)]
     )
@@ -71,37 +71,37 @@ def time_report_way(folder: Path, chosen: torch.Tensor, workers: int) -> float:
     return time_call(train)
 
 
-def time_our_way(batches: Batches) -> float:
-    """Return the seconds of one epoch by `fit`."""
+def time_fit(batches: Batches) -> float:
+    """Return the seconds of one epoch of `fit`."""
     return time_call(lambda: fit(mini_network(), batches, None, 1, progress=False))
 
 
 def measure_matmul() -> float:
-    """Return GFLOP/s of multiplying two square float32 matrices."""
+    """Return the GFLOP/s of multiplying two square float32 matrices."""
     left, right, product = (torch.rand(MATRIX, MATRIX) for _ in range(3))
     seconds = time_call(lambda: torch.mm(left, right, out=product))
     return 2 * MATRIX**3 / seconds / 1e9
 
 
 def measure_shares(batches: Batches, threads: int, barrier: object, results: object) -> None:
-    """Put (images/s, GFLOP/s of matrices), medians over rounds, with `threads` threads.
+    """Put images/s and the GFLOP/s of matrices, medians over rounds, into the results.
 
     Processes that share a barrier do the same thing at the same time.
     """
     torch.set_num_threads(threads)
-    time_our_way(batches)
+    time_fit(batches)
     measure_matmul()
     rates, limits = [], []
     for _ in range(ROUNDS):
         barrier.wait()
-        rates.append(batches.count / time_our_way(batches))
+        rates.append(batches.count / time_fit(batches))
         barrier.wait()
         limits.append(measure_matmul())
     results.put((statistics.median(rates), statistics.median(limits)))
 
 
 def measure_processes(batches: Batches, processes: int, threads: int) -> tuple[float, float]:
-    """Return images/s and GFLOP/s of matrices, summed over processes that work side by side."""
+    """Return images/s and the GFLOP/s of matrices, summed over processes that work in parallel."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(processes), context.SimpleQueue()
     started = [
@@ -118,20 +118,21 @@ def measure_processes(batches: Batches, processes: int, threads: int) -> tuple[f
 
 
 def run_rounds(folder: Path, batches: Batches, chosen: torch.Tensor) -> dict[str, float]:
-    """Return the seconds of an epoch by each way, medians over rounds in turns.
+    """Return the seconds of an epoch of each loop, medians over rounds in turns.
 
-    The two ways have a process each: `fit` tells the C library to keep freed memory, which would help
-    the report's way too.
+    Each loop has its own process: `fit` tells the C library to keep freed memory, which would help the
+    report's loop too.
     """
     context = multiprocessing.get_context("spawn")
-    ways = {
-        f"report's way, {workers} workers": (time_report_way, folder, chosen, workers) for workers in (0, 2)
+    loops = {
+        "report's loop, 0 workers": (time_report_loop, folder, chosen, 0),
+        "report's loop, 2 workers": (time_report_loop, folder, chosen, 2),
+        "fit": (time_fit, batches),
     }
-    ways["our way"] = (time_our_way, batches)
-    pools = {name: ProcessPoolExecutor(1, context) for name in ways}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    pools = {name: ProcessPoolExecutor(1, context) for name in loops}
+    seconds = {name: [] for name in loops}
     for _ in range(ROUNDS):
-        for name, (function, *arguments) in ways.items():
+        for name, (function, *arguments) in loops.items():
             seconds[name].append(pools[name].submit(function, *arguments).result())
     for pool in pools.values():
         pool.shutdown()
@@ -153,11 +154,11 @@ def main() -> None:
     seconds = run_rounds(folder, batches, chosen)
     for name, value in seconds.items():
         print(f"  {name:<24} {value:7.3f} s  {batches.count / value:7.0f} images/s")
-    ours = seconds.pop("our way")
-    print(f"  our way is {min(seconds.values()) / ours:.1f} times as fast as the better of the report's")
+    ours = seconds.pop("fit")
+    print(f"  fit is {min(seconds.values()) / ours:.1f} times as fast as the better of the report's")
 
     operations = count_operations()
-    print(f"Share of float32 matrix multiplication; training takes {operations / 1e6:.1f} MFLOP an image")
+    print(f"Share of float32 matrix multiplication; training takes {operations / 1e6:.1f} MFLOP per image")
     for processes, threads in ((1, 2), (2, 1)):
         rate, limit = measure_processes(batches, processes, threads)
         reached = rate * operations / 1e9
