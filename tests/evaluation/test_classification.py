@@ -55,14 +55,14 @@ def test_wilson_interval_widens_with_confidence_and_stays_inside():
     assert all(0 <= end <= 1 for total in range(1, 300) for end in wilson_interval(total, total))
 
 
-def test_wilson_interval_holds_its_value_exactly():
+def test_wilson_interval_contains_its_value():
     counts = [(correct, total) for total in range(1, 120) for correct in range(total + 1)]
     for correct, total in [*counts, *((total, total) for total in range(120, 3000))]:
         low, high = wilson_interval(correct, total)
         assert 0 <= low <= correct / total <= high <= 1, (correct, total)
 
 
-def test_interval_is_widened_only_where_it_does_not_hold_its_value():
+def test_an_interval_is_widened_only_to_contain_its_value():
     resampled = [0.4] * 50 + [0.6] * 50
     for value, interval in ((0.5, (0.4, 0.6)), (0.3, (0.3, 0.6)), (0.7, (0.4, 0.7)), (math.nan, (0.4, 0.6))):
         assert percentile_interval(np.array([value, *resampled]))[1:] == interval
@@ -81,7 +81,7 @@ def test_interval_is_widened_only_where_it_does_not_hold_its_value():
         ([0] * 30 + [2], [0] * 31),
     ],
 )
-def test_intervals_of_scores_hold_their_values(targets, predictions):
+def test_intervals_of_scores_contain_their_values(targets, predictions):
     scores = score(targets, predictions)
     for value, (low, high) in (
         (scores.accuracy, scores.accuracy_interval),
@@ -90,7 +90,7 @@ def test_intervals_of_scores_hold_their_values(targets, predictions):
         assert 0 <= low <= value <= high <= 1
 
 
-def test_calibration_intervals_hold_the_accuracy_of_every_bin_of_any_size():
+def test_calibration_intervals_contain_the_accuracy_of_bins_of_any_size():
     for total in range(1, 60):
         for correct in (0, total // 3, total - 1, total):
             targets = [0] * correct + [1] * (total - correct)
@@ -120,7 +120,7 @@ def test_scores_agree_with_scikit_learn(seed):
     assert scores.accuracy_interval == wilson_interval(scores.correct, scores.total)
 
 
-def test_tensors_arrays_and_lists_are_welcome():
+def test_tensors_arrays_and_lists_are_accepted():
     targets, predictions = draw(40)
     expected = score(targets, predictions)
     assert score(torch.from_numpy(targets), torch.from_numpy(predictions)) == expected
@@ -141,14 +141,14 @@ def test_class_only_predicted_counts_as_zero():
     assert scores.balanced_accuracy == 0.75
 
 
-def test_majority_is_the_training_splits_where_it_is_given():
+def test_a_given_majority_class_replaces_that_of_the_targets():
     targets = [0] * 17 + [1] * 5
     assert score(targets, targets).majority_baseline == pytest.approx(17 / 22)
     assert score(targets, targets, majority=1).majority_baseline == pytest.approx(5 / 22)
     assert score(targets, targets, majority=2).majority_baseline == 0
 
 
-def test_bootstrap_is_seeded_and_covers_what_drawing_images_one_by_one_gives():
+def test_bootstrap_is_seeded_and_agrees_with_drawing_images_one_by_one():
     targets, predictions = draw(228)
     matrix = confusion_matrix(targets, predictions, 3)
     _, *interval = found = bootstrap_macro_f1(matrix, seed=0)
@@ -220,7 +220,7 @@ def test_mcnemar_counts_different_wrong_answers_as_equally_wrong():
 @pytest.mark.parametrize(
     ("targets", "first", "second"), [([], [], []), ([0, 1], [0], [0, 1]), ([0, 1], [0, 1], [[0, 1], [1, 0]])]
 )
-def test_mcnemar_refuses_what_is_not_paired(targets, first, second):
+def test_mcnemar_refuses_unpaired_predictions(targets, first, second):
     with pytest.raises(ValueError, match="as many targets as predictions of both models"):
         mcnemar_test(targets, first, second)
 
@@ -272,8 +272,6 @@ def test_calibration_error_of_answers_drawn_from_the_probabilities_is_small():
     ],
 )
 @pytest.mark.parametrize("function", [calibration_curve, expected_calibration_error])
-def test_calibration_refuses_what_is_no_probability_or_has_no_target(
-    function, targets, probabilities, message
-):
+def test_calibration_refuses_bad_probabilities_or_targets(function, targets, probabilities, message):
     with pytest.raises(ValueError, match=message):
         function(targets, np.array(probabilities))

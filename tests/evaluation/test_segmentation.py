@@ -75,7 +75,7 @@ def test_scores_agree_with_torchmetrics_where_both_are_defined(seed):
     assert scores.frequency_weighted_iou == pytest.approx(weighted.item(), abs=1e-6)
 
 
-def test_iou_counts_hits_against_all_that_is_marked_and_is_nan_for_an_absent_class():
+def test_iou_is_hits_over_union_and_nan_for_an_absent_class():
     # Class 0: 3 hits, 1 missed, 2 wrongly said; class 1: 4 hits; class 2: never there, never said.
     matrix = np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]])
     np.testing.assert_allclose(iou_by_class(matrix), [3 / 6, 4 / 7, np.nan])
@@ -148,7 +148,7 @@ def test_a_class_of_one_image_has_an_interval_from_the_draws_that_show_it():
     assert scores.class_iou_intervals[BEARD] == pytest.approx((0.5, 0.5))
 
 
-def test_tensors_are_welcome_and_metrics_have_the_names_of_the_classes():
+def test_tensors_are_accepted_and_metrics_have_the_names_of_the_classes():
     scores = score_masks(torch.from_numpy(TARGETS).long(), torch.from_numpy(PREDICTIONS))
     metrics = scores.as_metrics()
     assert repr(scores) == repr(score_masks(TARGETS, PREDICTIONS))
@@ -173,7 +173,7 @@ def test_an_unknown_id_is_refused_and_its_image_named(wrong):
 @pytest.mark.parametrize(
     "pair", [(TARGETS, PREDICTIONS[:1]), (TARGETS[0], PREDICTIONS[0]), (TARGETS[:0],) * 2]
 )
-def test_what_is_no_pair_of_masks_is_refused(pair):
+def test_unpaired_masks_are_refused(pair):
     with pytest.raises(ValueError, match=r"expected targets and predictions \[N, H, W\]"):
         score_masks(*pair)
 
@@ -196,7 +196,7 @@ def test_weights_are_median_frequency_over_frequency():
     assert median_frequency_weights(torch.from_numpy(masks), classes=3).tolist() == pytest.approx(expected)
 
 
-def test_a_class_without_a_pixel_is_named_and_weighs_nothing():
+def test_a_class_without_a_pixel_is_named_and_gets_weight_0():
     masks = draw_masks(0, classes=6)[0]
     with pytest.warns(MissingClassWarning, match="no image shows mouth-mask"):
         weights = median_frequency_weights(masks)
@@ -246,7 +246,7 @@ def test_a_comparison_s_mean_is_the_difference_of_the_mean_ious(ignore):
     assert gains.low["mean"] < gains.difference["mean"] < gains.high["mean"]
 
 
-def test_a_class_that_a_draw_lacks_says_nothing_about_it():
+def test_bootstrap_samples_without_a_class_are_not_compared_for_it():
     # Two images of eight show hair. The second network invents some elsewhere: a draw without those two must
     # not count that as if all hair had been lost.
     truth = np.zeros((8, 4, 4), int)

@@ -1,4 +1,4 @@
-"""Models in files: what is stored comes back, and whatever is wrong with a file is said."""
+"""Trained models in files: a stored model is loaded unchanged, and an error names each fault of a file."""
 
 import json
 import pickle
@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
 from elfw_helpers.models import UNet, mini_network, resnet18
-from elfw_helpers.models import hub as trained
+from elfw_helpers.models import hub
 from elfw_helpers.models.hub import VERSION, ModelCard, load_model, store_model
 from elfw_helpers.models.weights import CHECKSUMS, read_checksums
 from elfw_helpers.utils.errors import WeightsError
@@ -50,9 +50,7 @@ def file(tmp_path) -> Path:
 def shipped(tmp_path, monkeypatch) -> Path:
     """A folder of shipped models in place of the course's."""
     folder = tmp_path / "weights"
-    monkeypatch.setattr(
-        trained, "rendered_weights", lambda network: folder / f"{network}_rendered.safetensors"
-    )
+    monkeypatch.setattr(hub, "rendered_weights", lambda network: folder / f"{network}_rendered.safetensors")
     store_model(tiny_unet(), CARD, folder / "unet_rendered.safetensors")
     store_model(mini_network(), MINI_CARD, folder / "mini_network_rendered.safetensors")
     return folder
@@ -70,7 +68,7 @@ def write_metadata(file: Path, metadata: dict[str, str] | None) -> None:
     file.with_name(CHECKSUMS).unlink(missing_ok=True)
 
 
-def test_a_stored_model_comes_back(file):
+def test_a_stored_model_is_loaded_unchanged(file):
     network = tiny_unet().eval()
     model = load_model(file)
     assert model.card == CARD and model.card.task == "segment"
@@ -101,14 +99,14 @@ def test_a_loaded_model_can_be_trained_on_and_stored_again(file):
     assert load_model(file).card.notes == "second"
 
 
-def test_nothing_is_overwritten_without_being_asked(file):
+def test_no_file_is_overwritten_unless_asked(file):
     before = file.read_bytes()
     with pytest.raises(WeightsError, match=r"mine.safetensors exists.*replace=True"):
         store_model(UNet(width=2), CARD, file)
     assert file.read_bytes() == before
 
 
-def test_lines_of_others_in_the_checksums_stay(file):
+def test_checksums_of_other_files_stay(file):
     sums = file.with_name(CHECKSUMS)
     foreign = b"# mine\nSHA256 (caf\xe9.bin) = " + b"0" * 64 + b"\n"
     sums.write_bytes(foreign + sums.read_bytes())
@@ -119,7 +117,7 @@ def test_lines_of_others_in_the_checksums_stay(file):
     load_model(file)
 
 
-def test_lists_are_as_good_as_tuples():
+def test_a_card_takes_lists_for_tuples():
     assert replace(CARD, mean=[0.5, 0.4, 0.3], classes=list(PIXEL_CLASSES)) == CARD
 
 
@@ -155,7 +153,7 @@ def test_a_card_that_does_not_fit_its_network_is_not_stored(tmp_path, network, c
     assert list(tmp_path.iterdir()) == []
 
 
-def test_models_that_ship_are_found_by_name(shipped):
+def test_shipped_models_are_found_by_name(shipped):
     assert load_model("unet").card == CARD
     model = load_model("mini_network")
     assert (model.name, model.card.task) == ("mini_network", "attribute")
@@ -180,7 +178,7 @@ def test_a_resnet18_whose_backbone_was_trained_is_not_stored(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_resnet18_that_brings_a_backbone_along_is_refused(tmp_path):
+def test_a_resnet18_file_with_a_backbone_is_refused(tmp_path):
     file = tmp_path / "whole.safetensors"
     card = asdict(replace(MINI_CARD, architecture="resnet18"))
     save_file(resnet18().state_dict(), file, {"card": json.dumps(card)})
@@ -206,7 +204,7 @@ def test_a_shipped_model_needs_a_checksum(shipped):
         load_model("unet")
 
 
-def test_a_file_of_ones_own_needs_no_checksum_but_is_held_to_one(file):
+def test_another_file_needs_no_checksum_but_must_match_one(file):
     file.write_bytes(file.read_bytes()[:-1] + b"!")
     with pytest.raises(WeightsError, match="damaged: its SHA-256.*Store it again"):
         load_model(file)
@@ -222,7 +220,7 @@ def test_an_unknown_name_lists_the_known_ones(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors", pickle.dumps({"head": [1, 2]}), bytes(1000)])
-def test_what_is_no_safetensors_is_refused(file, content):
+def test_a_file_of_another_format_is_refused(file, content):
     file.write_bytes(content)
     file.with_name(CHECKSUMS).unlink()
     with pytest.raises(WeightsError, match="mine.safetensors is no safetensors file"):
@@ -238,7 +236,7 @@ def test_a_pickle_is_never_run(file):
 
 
 class Touch:
-    """Whoever unpickles it makes a file."""
+    """Unpickling it creates a file."""
 
     def __init__(self, file: Path):
         self.file = file
@@ -255,7 +253,7 @@ def test_weights_without_a_card_are_refused(file, metadata):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "7", "[" * 100_000])
-def test_a_card_that_is_no_card_is_refused(file, text):
+def test_an_unreadable_card_is_refused(file, text):
     write_metadata(file, {"card": text})
     with pytest.raises(WeightsError, match="model card that cannot be read"):
         load_model(file)
@@ -272,7 +270,7 @@ def test_a_card_that_is_no_card_is_refused(file, text):
     ],
 )
 def test_another_version_says_which_and_what_to_do(file, version, found):
-    # What else a card of another version holds is not looked at.
+    # The other entries of such a card are not checked.
     write_card(file, version=version, colours="unheard of")
     with pytest.raises(WeightsError, match=found):
         load_model(file)
@@ -305,7 +303,7 @@ def test_another_version_says_which_and_what_to_do(file, version, found):
         ({"colours": 3}, "entries missing or unknown: colours"),
     ],
 )
-def test_a_card_that_makes_no_sense_is_refused(file, changes, found):
+def test_a_card_with_impossible_values_is_refused(file, changes, found):
     write_card(file, **changes)
     with pytest.raises(WeightsError, match=found) as raised:
         load_model(file)

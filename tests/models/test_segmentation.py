@@ -50,9 +50,9 @@ def put_checkpoint(cache, monkeypatch, weights, state) -> None:
 
 
 def make_state(build) -> dict[str, torch.Tensor]:
-    """Return a state of torchvision's network as it comes with COCO weights, all of each tensor one value.
+    """Return a state of torchvision's network with outputs for COCO, each tensor filled with one value.
 
-    Each is stored as the one number that it is: the file has a few kilobytes in place of 200 megabytes.
+    Each is stored as one number: the file has a few kilobytes instead of 200 megabytes.
     """
     with torch.device("meta"):
         network = build(weights=None, weights_backbone=None, num_classes=21)
@@ -74,7 +74,7 @@ def test_logits_are_a_plain_tensor_of_the_images_size(named_network):
     assert count_parameters(network) == expected[name]
 
 
-def test_each_trains_with_fit(named_network):
+def test_each_network_trains_with_fit(named_network):
     _, network = named_network
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (2, 32, 32, 3), dtype=torch.uint8, generator=generator)

@@ -1,4 +1,4 @@
-"""What is frozen stays bit for bit, and features are what the last layer is given."""
+"""A frozen backbone stays bit for bit, and features are the inputs of the last layer."""
 
 import pytest
 import torch

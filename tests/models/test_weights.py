@@ -22,7 +22,7 @@ RENDERED_FILE = rendered_weights("resnet18").name
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
-    """A stand-in for torchvision's checkpoint, its hash in its name as there."""
+    """A stand-in for torchvision's checkpoint, with its hash in its name."""
     torch.manual_seed(7)
     file = tmp_path_factory.mktemp("server") / "checkpoint.pth"
     torch.save(models.resnet18(weights=None).state_dict(), file)
@@ -65,7 +65,7 @@ def test_imagenet_weights_are_downloaded_once_and_loaded(checkpoint, server, cac
         assert name.startswith("fc.") or torch.equal(value, expected[name])
     assert network.fc.out_features == 3
     assert (cache / checkpoint.name).read_bytes() == checkpoint.read_bytes()
-    # The server has gone, the file is in the cache.
+    # Without the server the file in the cache is used.
     serve_from(f"http://127.0.0.1:1/{checkpoint.name}", monkeypatch)
     assert torch.equal(resnet18(weights="imagenet").conv1.weight, network.conv1.weight)
 
@@ -77,11 +77,11 @@ def test_offline_names_the_alternatives(cache, monkeypatch, capsys):
     assert "weights=None" in str(raised.value)
     assert "resnet18-0123abcd.pth" in str(raised.value)
     assert str(cache) in str(raised.value)
-    # A notebook stores what goes to stdout, and where its author's cache lies does not belong there.
+    # A notebook stores stdout, and the path of its author's cache does not belong there.
     assert capsys.readouterr().out == ""
 
 
-def test_a_download_that_is_not_what_its_name_promises_is_not_kept(checkpoint, server, cache, monkeypatch):
+def test_a_download_whose_hash_differs_from_its_name_is_not_kept(checkpoint, server, cache, monkeypatch):
     damaged = checkpoint.with_name("resnet18-00000000.pth")
     damaged.write_bytes(checkpoint.read_bytes()[:-100])
     serve_from(f"{server}/{damaged.name}", monkeypatch)
@@ -137,7 +137,7 @@ def folder(stored, tmp_path, monkeypatch) -> Path:
 
 
 def replace_file(folder: Path, content: bytes) -> None:
-    """Put other content in the place of the weights, with a checksum that fits."""
+    """Replace the weights by other content, with a checksum that fits."""
     (folder / RENDERED_FILE).write_bytes(content)
     checksum = hashlib.sha256(content).hexdigest()
     (folder / CHECKSUMS).write_text(f"{checksum}  {RENDERED_FILE}\n", encoding="utf-8")
@@ -156,7 +156,7 @@ def test_rendered_weights_are_loaded_as_float32_rounded_to_float16(folder):
     assert network.fc.out_features == 3
 
 
-def test_the_head_is_as_fresh_as_without_weights(folder):
+def test_the_last_layer_is_initialised_as_without_weights(folder):
     heads = []
     for weights in (None, "rendered"):
         torch.manual_seed(5)
@@ -234,7 +234,7 @@ def test_a_pickle_under_the_name_of_safetensors_is_refused_and_not_run(folder):
 
 
 class Touch:
-    """Whoever unpickles it makes a file."""
+    """Unpickling it creates a file."""
 
     def __init__(self, file: Path):
         self.file = file
@@ -252,7 +252,7 @@ def test_weights_beyond_float16_are_not_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_weights_that_the_course_brings_along():
+def test_the_shipped_backbone_loads_and_is_finite():
     file = rendered_weights("resnet18")
     network = models.resnet18(weights=None)
     load_rendered(network, file)
