@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
-from elfw_helpers.models import UNet, mini_network, resnet18
-from elfw_helpers.models import hub
+from elfw_helpers.models import UNet, hub, mini_network, resnet18
 from elfw_helpers.models.hub import VERSION, ModelCard, load_model, store_model
 from elfw_helpers.models.weights import CHECKSUMS, read_checksums
 from elfw_helpers.utils.errors import WeightsError
