@@ -222,5 +222,5 @@ def build_network(card: ModelCard, file: Path) -> nn.Module:
             raise ValueError(f"its outputs have shape {shape}")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         asked = f"{len(card.classes)} classes, inputs of {card.size} x {card.size}, options {card.options!r}"
-        raise WeightsError(f"{file}: {card.architecture} cannot be had with {asked} ({error})") from None
+        raise WeightsError(f"{file}: {card.architecture} cannot be built with {asked} ({error})") from None
     return network
