@@ -7,13 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "classification": ["MiniNetwork", "count_parameters", "mini_network", "resnet18"],
         "hub": ["load_model"],
-        "segmentation": [
-            "SegmentationNetwork",
-            "UNet",
-            "deeplabv3_resnet101",
-            "fcn_resnet101",
-            "lraspp_mobilenet",
-        ],
+        "segmentation": ["UNet", "deeplabv3_resnet101", "fcn_resnet101", "lraspp_mobilenet"],
         "transfer": ["FrozenBackbone", "extract_features"],
     },
 )
