@@ -40,8 +40,8 @@ NO_PERSON = re.compile(
     r"untitled|upload|urlaub|vacation|validation|version|vid|video|webcam|wedding|whatsapp|xiaomi)s?\d*",
     re.IGNORECASE,
 )
-# Of the people of a folder none is on most of so many images: in LFW the most frequent is on 4 %.
-MANY = 30
+# Where there are this many images, nobody is on more than half of them: in LFW the most frequent is on 4 %.
+MANY_IMAGES = 30
 
 
 def compose_unicode(name: str) -> str:
@@ -141,10 +141,10 @@ def is_header(line: str, names: Names) -> bool:
 
 
 def split_line(text: str, names: Names, parse: Callable[[str], Any]) -> tuple[str, str] | None:
-    """Return the image and the value that a line `NAME value` holds; None when it is not of two parts.
+    """Return the image and the value of a line `NAME value`; None when it does not have two parts.
 
-    Both may hold blanks: the line is cut where what stands before is an image, else where what stands
-    behind is a value, preferably at a tab, comma or semicolon.
+    Both may hold blanks: the line is cut behind the name of an image, else in front of a value, preferably
+    at a tab, comma or semicolon.
 
     Args:
         text: the line.
@@ -162,7 +162,7 @@ def split_line(text: str, names: Names, parse: Callable[[str], Any]) -> tuple[st
 
 
 def is_parsed(text: str, parse: Callable[[str], Any]) -> bool:
-    """Return whether a text is a value."""
+    """Return whether `parse` takes a text for a value."""
     try:
         parse(text)
     except ValueError:
@@ -177,17 +177,16 @@ def source_of(name: str) -> str:
     return name
 
 
-def persons_of(names: Sequence[str]) -> list[str]:
+def infer_persons(names: Sequence[str]) -> list[str]:
     """Return who is on each photo, by LFW's naming: `First_Last_0001` is a photo of First_Last.
 
-    Where most names are of that form, one word before the number is a person too (`Madonna_0001`). What
-    stands there on most of many images is the name of a camera or an album; numbers of persons
-    (`person_0001_0002`) are believed all the same. All other photos are of a person of their own:
-    `IMG_1001` and `face_0001` number photos, not somebody's photos.
+    Where most names are of that form, a single word before the number is a person too (`Madonna_0001`). A
+    name on more than half of many images is a camera's or an album's, unless it is a person's number
+    (`person_0001_0002`). Every other photo gets a person of its own: `IMG_1001` and `face_0001` count photos.
     """
     heads = [match[1] if (match := NUMBERED.fullmatch(name)) else "" for name in names]
     commonest, count = Counter(heads).most_common(1)[0] if heads else ("", 0)
-    if len(heads) >= MANY and count > len(heads) / 2 and not SUBJECT.fullmatch(commonest):
+    if len(heads) >= MANY_IMAGES and count > len(heads) / 2 and not SUBJECT.fullmatch(commonest):
         heads = ["" if head == commonest else head for head in heads]
     most_named = sum(map(is_person, heads)) > len(heads) / 2
     least_words = 1 if most_named else 2

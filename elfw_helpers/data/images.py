@@ -33,7 +33,7 @@ IMAGE_FORMATS = tuple(name for name in Image.OPEN if name not in NO_PHOTOS)
 IMAGE_SUFFIXES = tuple(
     suffix for suffix, name in Image.registered_extensions().items() if name in (*IMAGE_FORMATS, "MPO")
 )
-# Photos that Pillow seldom or never opens.
+# Suffixes of photos that Pillow seldom or never opens.
 OTHER_PHOTO_SUFFIXES = (".heic", ".heif", ".hif", ".avif", ".jxl", ".svg", ".psd", ".eps")
 OTHER_PHOTO_SUFFIXES += (".cr2", ".cr3", ".nef", ".arw", ".raf", ".dng", ".orf", ".rw2", ".pef", ".srw")
 # How files begin that Pillow does not open, as patterns that ignore case, and what such files are.
@@ -58,10 +58,10 @@ SAMPLE_FORMAT, LOWEST_FLOAT, HIGHEST_FLOAT = 339, 340, 341
 WHITE_IS_ZERO, SIGNED = 0, 2
 # These scale to 16 bits whatever depth their header names.
 SCALED_FORMATS = ("PPM", "JPEG2000")
-# A photo without a single sample above this share of white is so dark that another white is meant. The
-# 14 bits of a camera reach just a quarter of 16.
+# A photo without a sample above this share of white probably means another white: the 14 bits of a camera
+# reach a quarter of 16 bits.
 DARKEST = 0.25
-# By so much a photo in floats may leave 0..1: sharpening and cubic resampling overshoot.
+# A photo in floats may leave 0..1 by this much: sharpening and cubic resampling overshoot.
 OVERSHOOT = 0.1
 FIX_SAMPLES = "Scale it so that white is 255, and save it as an 8-bit PNG"
 
@@ -79,7 +79,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
             # Pillow warns of decompression bombs before it refuses them; MOST_PIXELS is stricter.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=IMAGE_FORMATS) as image:
-                check_size(path, image)
+                check_image(path, image)
                 yield image
     except (DataError, MemoryError):
         raise
@@ -91,7 +91,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 
 
 def is_picture(path: Path) -> bool:
-    """Tell whether a file begins as a picture does; one that cannot be opened is for its reader to judge."""
+    """Tell whether Pillow takes a file for an image; true also where it fails, for its reader to explain."""
     try:
         with Image.open(path, formats=IMAGE_FORMATS):
             return True
@@ -113,9 +113,8 @@ def explain_unreadable(path: Path, error: Exception) -> DataError:
                 found = f"it is {recognise_file(stream.read(1024))}"
         except OSError as refusal:
             return explain_error(refusal, path)
-    return DataError(
-        path, f"cannot be read as an image ({found})", "Replace the file by an intact JPEG or PNG"
-    )
+    fix = "Replace the file by an intact JPEG or PNG"
+    return DataError(path, f"cannot be read as an image ({found})", fix)
 
 
 def recognise_file(start: bytes) -> str:
@@ -131,7 +130,7 @@ def recognise_file(start: bytes) -> str:
     return "of no kind that Pillow opens"
 
 
-def check_size(path: Path, image: Image.Image) -> None:
+def check_image(path: Path, image: Image.Image) -> None:
     """Raise DataError for an image too small to show a face, too large to decode, or a preview of another."""
     found = f"{image.width} x {image.height} pixels"
     if min(image.size) < SMALLEST_SIDE:
@@ -159,7 +158,7 @@ def read_image(path: Path) -> Image.Image:
         if getattr(image, "is_animated", False) and image.format != "MPO":
             text = f"{path.name} holds several pictures: only the first is looked at"
             warnings.warn(text, PhotoWarning, stacklevel=2)
-        samples = declare_samples(image)
+        samples = describe_samples(image)
         return to_rgb(path, ImageOps.exif_transpose(image), samples)
 
 
@@ -231,16 +230,16 @@ def encode_mask(mask: np.ndarray, header: PngInfo | None = None) -> bytes:
 
 
 class Samples(NamedTuple):
-    """What a file declares of its samples.
+    """The values that stand for black and white in a photo.
 
-    Pillow hands 16- and 32-bit integers and floats on as they are stored. What stands for white is known
-    from the format and its tags; the largest value of a photo says nothing about it. Where a file may mean
-    two things, such as the 12 bits of a camera in a 16-bit file, it is refused: a guess would come out black.
+    Pillow returns 16- and 32-bit integers and floats as they are stored. The format and its tags tell which
+    value is white; the largest value of a photo does not. Where a file may mean two things, such as the 12
+    bits of a camera in a 16-bit file, it is refused: a wrong guess would give a black photo.
 
     Attributes:
-        kind: in words.
-        black, white: the values that stand for them.
-        certain: the file says so itself; otherwise it is what its kind is commonly used with.
+        kind: of samples, in words.
+        black, white: their values.
+        certain: the file itself says so; otherwise they are usual for its kind.
     """
 
     kind: str
@@ -255,12 +254,8 @@ def read_tag(image: Image.Image, number: int) -> float | None:
     return next(iter(value), None) if isinstance(value, tuple) else value
 
 
-def declare_samples(image: Image.Image) -> Samples:
-    """Return what a file declares of its samples.
-
-    Args:
-        image: opened and not yet loaded: loading forgets how colours are stored.
-    """
+def describe_samples(image: Image.Image) -> Samples:
+    """Return the values of black and white in an image that is not loaded yet: loading loses its tags."""
     if image.mode == "F":
         samples = Samples("floats", 0, 1, False)
         black, white = read_tag(image, LOWEST_FLOAT) or 0, read_tag(image, HIGHEST_FLOAT)
@@ -318,7 +313,7 @@ def to_eight_bits(path: Path, values: np.ndarray, samples: Samples) -> np.ndarra
 
 
 def refuse_dark(path: Path, highest: float, samples: Samples) -> None:
-    """Raise DataError for a photo so dark that another value than the commonest of its kind may be white."""
+    """Raise DataError for a photo so dark that its white may not be the one that is usual for its kind."""
     white = max(samples.black, samples.white)
     if highest < DARKEST * white:
         found = f"{samples.kind} none of which is above {highest:.10g} of {white:.10g}, nearly black"

@@ -1,4 +1,4 @@
-"""What lies in a folder of faces: images, masks, labels and split lists, paired up and checked.
+"""The files of a folder of faces: images, masks, labels and split lists are found, paired and checked.
 
 faces/NAME.jpg     the image
 labels/NAME.png    pixel labels: ELFW's RGB colours, or one channel of class ids (optional)
@@ -25,7 +25,7 @@ from elfw_helpers.data.image_names import (
     COPY,
     Names,
     compose_unicode,
-    persons_of,
+    infer_persons,
     read_lines,
     source_of,
     split_line,
@@ -42,8 +42,8 @@ OFFICIAL_FOLDER = "elfw_01_basic"
 PERSONS_FILE = "persons.txt"
 MANIFEST, VERSION = "manifest.json", 1
 SPLIT_NAMES = ("train", "validation", "test")
-# Files passed over that one message names.
-NAMED = 3
+# A message names this many of the files passed over.
+MOST_NAMED = 3
 
 
 class PassedOverWarning(UserWarning):
@@ -100,14 +100,14 @@ class Layout:
         """Add a problem."""
         self.problems.append(DataError(file, found, fix, line))
 
-    def report_alone(
+    def report_unmatched(
         self, files: dict[str, Path], known: Collection[str], found: str, fix: str, others: Iterable[str] = ()
     ) -> None:
         """Report files that are not among the known ones: the first, how many others, the nearest name."""
-        alone = [name for name in files if name not in known]
-        if alone:
-            nearest = Names(others).describe_nearest(alone[0])
-            self.report(files[alone[0]], found + and_more(alone) + nearest, fix)
+        unmatched = [name for name in files if name not in known]
+        if unmatched:
+            nearest = Names(others).describe_nearest(unmatched[0])
+            self.report(files[unmatched[0]], found + and_more(unmatched) + nearest, fix)
 
     def find_images(self) -> None:
         """List the images of faces/, or of the folder itself where there is no faces/."""
@@ -116,7 +116,7 @@ class Layout:
             self.images = self.list_files(folder)
             fix = "Move it into faces/ if it belongs to the others"
             for path in sorted(self.root.iterdir()):
-                if not reason_to_pass_over(path):
+                if not explain_not_used(path):
                     self.passed_over.append(DataError(path, "an image beside faces/", fix))
         else:
             self.images = self.list_files(self.root)
@@ -131,7 +131,7 @@ class Layout:
         for path in sorted(folder.iterdir()):
             if folder == self.root and is_of_layout(path):
                 continue
-            reason, fault = reason_to_pass_over(path), find_fault(path, folder)
+            reason, fault = explain_not_used(path), find_fault(path, folder)
             if reason:
                 self.passed_over.append(DataError(path, *reason))
             elif fault:
@@ -158,8 +158,8 @@ class Layout:
                 found = f"a second mask of {name}, beside {self.masks[name].name}"
                 self.report(masks[mask], found, "Remove one of them")
         fix = "Add the missing file, or take this one out; names must match"
-        self.report_alone(self.images, self.masks, "image without a mask in labels/", fix, masks)
-        self.report_alone(masks, known, "mask without an image", fix, self.images)
+        self.report_unmatched(self.images, self.masks, "image without a mask in labels/", fix, masks)
+        self.report_unmatched(masks, known, "mask without an image", fix, self.images)
 
     def read_attributes(self, labels_file: str) -> None:
         """Read labels.txt, which gives each attribute by name or by id 1, 2, 3."""
@@ -226,7 +226,7 @@ class Layout:
     def report_unlisted(self, file: Path, what: str, listed: Collection[str]) -> None:
         """Report the images that a list leaves out."""
         fix = f"Add a line for it to {file.name}, or take the image out"
-        self.report_alone(self.images, listed, f"image without a {what} in {file.name}", fix)
+        self.report_unmatched(self.images, listed, f"image without a {what} in {file.name}", fix)
 
     def find_persons(self) -> None:
         """Find out who is on each image: by persons.txt, or by the names of images and of copies' sources."""
@@ -241,7 +241,7 @@ class Layout:
             self.persons_from = f"by {PERSONS_FILE}"
             return
         sources = [source_of(self.origins.get(name, name)) for name in names]
-        persons = persons_of(sources)
+        persons = infer_persons(sources)
         self.persons = dict(zip(names, persons, strict=True))
         self.persons_from = "one per image, by its name"
         if persons != sources:
@@ -287,7 +287,7 @@ class Layout:
         if len(files) == len(SPLIT_NAMES):
             # They would silently never be used.
             found = "image in none of train.txt, validation.txt, test.txt"
-            self.report_alone(self.images, seen, found, "List it in one of them, or take it out")
+            self.report_unmatched(self.images, seen, found, "List it in one of them, or take it out")
 
 
 def scan_folder(
@@ -333,8 +333,8 @@ def is_of_layout(path: Path) -> bool:
     return path.name == "labels" or path.suffix in (".txt", ".json")
 
 
-def reason_to_pass_over(path: Path) -> tuple[str, str] | None:
-    """Return why a path is not taken for an image, and what to do if it should be; None if it is taken."""
+def explain_not_used(path: Path) -> tuple[str, str] | None:
+    """Return why a path is not used as an image, and what to do if it should be; None if it is used."""
     if path.name.startswith("."):
         return "a hidden file", "Rename it if it is an image"
     if path.is_dir():
@@ -361,11 +361,11 @@ def find_fault(path: Path, folder: Path) -> tuple[str, str] | None:
 
 
 def describe_passed_over(faults: list[DataError]) -> str:
-    """Return a remark that names some of the files passed over, with the reasons, and counts the others."""
-    if not faults:
-        return ""
-    shown = "; ".join(f"{fault.file.name}: {fault.found}" for fault in faults[:NAMED])
-    return f" (passed over: {shown}{f'; and {len(faults) - NAMED} more' if len(faults) > NAMED else ''})"
+    """Return a remark that names the first files passed over, with the reasons, and counts the others."""
+    shown = [f"{fault.file.name}: {fault.found}" for fault in faults[:MOST_NAMED]]
+    if len(faults) > MOST_NAMED:
+        shown.append(f"and {len(faults) - MOST_NAMED} more")
+    return f" (passed over: {'; '.join(shown)})" if shown else ""
 
 
 def warn_of_passed_over(layout: Layout) -> None:
@@ -377,7 +377,7 @@ def warn_of_passed_over(layout: Layout) -> None:
 
 
 def and_more(names: list[str]) -> str:
-    """Return a remark on how many names after the first have the same fault, or nothing."""
+    """Return a remark that counts the names after the first, or nothing: they have the same fault."""
     return f" (and {len(names) - 1} more, such as {names[1]})" if len(names) > 1 else ""
 
 

@@ -9,13 +9,13 @@ from elfw_helpers.data.labels import PALETTE, PIXEL_CLASSES
 
 # A palette has few colours, in flat areas: at least this share of its pixels has four neighbours alike.
 # Smoothing, JPEG and photos make many colours, or thin lines of them.
-FEW, FLAT = 24, 0.1
+FEW_COLOURS, FLAT_SHARE = 24, 0.1
 # No set of classes for faces has more.
 MOST_IDS = 50
-# Lossy compression touches over this share of a mask's pixels, most of them by so little, of 255; smoothing
-# touches outlines alone (embedded masks: JPEG two thirds of the pixels, smoothing a quarter at most).
-TOUCHED, LITTLE = 0.3, 12
-# ELFW's colours as ITU-R 601 makes gray of them.
+# Lossy compression changes more than this share of a mask's pixels, most of them by at most this much of 255.
+# Smoothing changes outlines only (in embedded masks: JPEG two thirds of the pixels, smoothing a quarter).
+LOSSY_SHARE, LOSSY_DISTANCE = 0.3, 12
+# ELFW's colours as gray levels, by ITU-R 601.
 LUMINANCES = np.asarray(Image.fromarray(PALETTE[None]).convert("L"))
 MODES = {
     "1": "It holds two levels only: save one 8-bit channel of class ids",
@@ -28,8 +28,8 @@ MODES = {
 def explain_mode(mode: str) -> str:
     """Return what to do about a mask in a Pillow mode that holds neither ELFW's colours nor 8-bit ids."""
     advice = "Save masks as RGB in ELFW's colours or as one 8-bit channel of class ids"
-    kind, _, _ = mode.partition(";")
-    return f"{MODES[kind]}. {advice}" if kind in MODES else advice
+    cause = MODES.get(mode.partition(";")[0])
+    return f"{cause}. {advice}" if cause else advice
 
 
 def explain_ids(ids: np.ndarray) -> tuple[str, str]:
@@ -61,7 +61,7 @@ def guess_ids(levels: np.ndarray, flat: bool) -> tuple[str, str]:
         return "255 marks pixels to ignore, as in PASCAL VOC", "Give them a class, such as background, 0"
     if levels[0] == 1 and levels[-1] == highest + 1:
         return "the ids begin at 1", "Subtract 1"
-    if flat and len(levels) <= FEW and levels[-1] <= MOST_IDS:
+    if flat and len(levels) <= FEW_COLOURS and levels[-1] <= MOST_IDS:
         return "ids of another set of classes (CelebAMask-HQ has 19)", "Map them to ELFW's classes"
     fix = "Resize by nearest neighbour and store as PNG, and make sure that it is no gray photo"
     return f"{len(levels)} gray levels, as from smoothing, JPEG or a photo", fix
@@ -94,7 +94,7 @@ def guess_colours(image: Image.Image, colours: np.ndarray, unknown: np.ndarray) 
     odd = np.unique(sample, axis=0)
     # The first 21 colours of PASCAL VOC, and of what borrows them, and its frame around objects.
     voc = " of PASCAL VOC" if (np.isin(odd, (0, 64, 128, 192)) | (odd == (224, 224, 192))).all() else ""
-    if image.mode == "P" and len(odd) <= FEW:
+    if image.mode == "P" and len(odd) <= FEW_COLOURS:
         fix = "Map its indices to class ids, and save those as one 8-bit channel"
         if np.asarray(image).max() < len(PIXEL_CLASSES):
             keep = "`Image.fromarray(np.asarray(Image.open(FILE))).save(FILE)`"
@@ -105,7 +105,7 @@ def guess_colours(image: Image.Image, colours: np.ndarray, unknown: np.ndarray) 
         return "under a transparent part of the alpha channel, ", fix
     if (colours == colours[..., :1]).all():
         return "gray levels in three channels: ", "If they are class ids, save one 8-bit channel of them"
-    if len(odd) <= FEW and is_flat(colours, unknown):
+    if len(odd) <= FEW_COLOURS and is_flat(colours, unknown):
         return f"another palette{voc}: ", "Replace each of its colours by the class's own"
     if len(odd) > 1:
         distances = np.abs(sample[:, None].astype(int) - PALETTE.astype(int)).max(2).min(1)
@@ -121,10 +121,10 @@ def guess_smoothing(image_format: str | None, share: float, distance: float) -> 
         share: of the mask's pixels that have unknown colours.
         distance: median of how far these are from the nearest colour of a class, of 255.
     """
-    if image_format in ("WEBP", "AVIF", "JPEG2000") or (share > TOUCHED and distance <= LITTLE):
+    if image_format in ("WEBP", "AVIF", "JPEG2000") or (share > LOSSY_SHARE and distance <= LOSSY_DISTANCE):
         fix = "Make the mask anew as PNG: lossy compression such as JPEG's changes colours"
         return "colours close to ELFW's, as lossy compression leaves them: ", fix
-    if share <= TOUCHED:
+    if share <= LOSSY_SHARE:
         fix = "Resize masks by nearest neighbour: smoothing makes new colours between two classes"
         return "colours between two classes, as smoothing makes them: ", fix
     return "a photo or an overlay rather than a mask: ", "Put the mask itself there"
@@ -141,4 +141,4 @@ def is_flat(values: np.ndarray, odd: np.ndarray) -> bool:
     centre = values[1:-1, 1:-1]
     neighbours = (values[:-2, 1:-1], values[2:, 1:-1], values[1:-1, :-2], values[1:-1, 2:])
     inside = np.logical_and.reduce([(centre == neighbour).all(-1) for neighbour in neighbours])
-    return bool((inside & odd[1:-1, 1:-1]).sum() >= FLAT * odd.sum())
+    return bool((inside & odd[1:-1, 1:-1]).sum() >= FLAT_SHARE * odd.sum())

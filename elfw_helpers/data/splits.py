@@ -1,4 +1,4 @@
-"""Train, validation and test: drawn by person from a seed, or cut beside a frozen held-out list."""
+"""Train, validation and test split, drawn so that all photos of a person are on the same side."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.utils.errors import DataError
 
-FIX = "write train.txt, validation.txt and test.txt by hand"
+BY_HAND = "write train.txt, validation.txt and test.txt by hand"
 
 
 class SplitWarning(UserWarning):
@@ -34,7 +34,9 @@ class Split:
     test: Tensor
 
 
-def draw_split(root: Path, attributes: Tensor, persons: Sequence[str], seed: int = 0) -> Split:
+def draw_split(
+    root: Path, attributes: Tensor, persons: Sequence[str], seed: int = 0, held_out: Tensor | None = None
+) -> Split:
     """Draw 80 / 10 / 10 %, stratified by attribute, each person on one side only.
 
     Args:
@@ -42,34 +44,22 @@ def draw_split(root: Path, attributes: Tensor, persons: Sequence[str], seed: int
         attributes: int64 [N], class indices.
         persons: who is on each image.
         seed: the same seed draws the same split.
+        held_out: int64 [n], indices of a frozen list that is the test split as it is. Then a ninth of the
+            other persons' photos is for validation; other photos of held-out persons are left out.
 
     Raises:
-        DataError: fewer than ten persons, so that a tenth of them cannot be held out.
+        DataError: too few persons or images to cut.
     """
-    test, validation, *train = cut_by_person(root, attributes, persons, 10, seed)
-    return make_split(torch.cat(train), validation, test)
-
-
-def carve_validation(
-    root: Path, attributes: Tensor, persons: Sequence[str], held_out: Tensor, seed: int = 0
-) -> Split:
-    """Keep a frozen held-out list as the test split and draw a ninth of the rest for validation.
-
-    Photos of held-out persons that are not on the list themselves are left out altogether.
-
-    Args:
-        root, attributes, persons, seed: as in `draw_split`.
-        held_out: int64 [n], indices of the frozen list (`elfw_set_NN.txt`).
-
-    Raises:
-        DataError: none or fewer than nine other persons.
-    """
+    if held_out is None:
+        test, validation, *train = cut_by_person(root, attributes, persons, 10, seed)
+        return make_split(torch.cat(train), validation, test)
     known = {persons[index] for index in held_out.tolist()}
-    rest = torch.tensor([index for index, person in enumerate(persons) if person not in known])
-    if not len(rest):
+    rest = [index for index, person in enumerate(persons) if person not in known]
+    if not rest:
         found = "every person is on the held-out list: nobody is left to train with"
-        raise DataError(root, found, f"Take people off the list, or {FIX}")
-    others = [persons[index] for index in rest.tolist()]
+        raise DataError(root, found, f"Take people off the list, or {BY_HAND}")
+    others = [persons[index] for index in rest]
+    rest = torch.tensor(rest)
     validation, *train = cut_by_person(root, attributes[rest], others, 9, seed)
     return make_split(rest[torch.cat(train)], rest[validation], held_out)
 
@@ -88,10 +78,10 @@ def cut_by_person(
     people, most = len(set(persons)), int(torch.bincount(attributes).max())
     if people < parts:
         found = f"{people} person{'s' * (people != 1)} cannot be cut into {parts} parts by person"
-        raise DataError(root, found, f"Add photos of more people, or {FIX}")
+        raise DataError(root, found, f"Add photos of more people, or {BY_HAND}")
     if most < parts:
         found = f"at most {most} images of a class cannot be cut into {parts} parts"
-        raise DataError(root, found, f"Add photos, or {FIX}")
+        raise DataError(root, found, f"Add photos, or {BY_HAND}")
     # The seed renumbers the persons, which decides between equals. scikit-learn's own shuffling spoiled the
     # sizes and the class shares before its release 1.8.
     _, groups = np.unique(persons, return_inverse=True)
@@ -116,7 +106,8 @@ def warn_of_untested(root: Path, split: Split, attributes: Tensor) -> None:
         if counts[index] and index not in tested:
             warnings.warn(
                 f"{root}: no {name} in the test split ({counts[index]} in the folder), so its score will be "
-                f"undefined, not zero. Add images of {name} with other people, try another seed, or {FIX}",
+                f"undefined, not zero. Add images of {name} with other people, try another seed, or "
+                f"{BY_HAND}",
                 SplitWarning,
                 stacklevel=3,
             )
