@@ -5,16 +5,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "batches": [
-            "IMAGENET_MEAN",
-            "IMAGENET_STD",
-            "Batches",
-            "SplitBatches",
-            "channel_statistics",
-            "split_batches",
-        ],
+        "batches": ["IMAGENET_MEAN", "IMAGENET_STD", "Batches", "channel_statistics", "split_batches"],
         "datasets": ["CustomDataset", "FaceFolder", "FaceTensors"],
-        "images": ["encode_mask", "read_image"],
+        "images": ["read_image"],
         "labels": [
             "ATTRIBUTES",
             "BACKGROUND",

@@ -230,21 +230,19 @@ class Layout:
 
     def find_persons(self) -> None:
         """Find out who is on each image: by persons.txt, or by the names of images and of copies' sources."""
-        file, names = self.root / PERSONS_FILE, list(self.images)
+        file = self.root / PERSONS_FILE
         self.origins = self.find_origins()
+        sources = {name: source_of(self.origins.get(name, name)) for name in self.images}
         if file.exists():
             listed = self.read_column(file, "person", compose_unicode)
-            sources = {name: self.origins.get(name, source_of(name)) for name in names}
-            listed |= {name: listed[sources[name]] for name in names if sources[name] in listed}
+            listed |= {name: listed[source] for name, source in sources.items() if source in listed}
             self.report_unlisted(file, "person", listed)
-            self.persons = {name: listed.get(name, name) for name in names}
+            self.persons = {name: listed.get(name, name) for name in sources}
             self.persons_from = f"by {PERSONS_FILE}"
             return
-        sources = [source_of(self.origins.get(name, name)) for name in names]
-        persons = infer_persons(sources)
-        self.persons = dict(zip(names, persons, strict=True))
+        self.persons = dict(zip(sources, infer_persons(list(sources.values())), strict=True))
         self.persons_from = "one per image, by its name"
-        if persons != sources:
+        if self.persons != sources:
             self.persons_from = "by names like First_Last_0001 or person_0001_0001"
         if self.origins:
             self.persons_from += f", copies by their sources in {MANIFEST}"
