@@ -77,11 +77,7 @@ class FaceFolder(Dataset):
         return pixels, labels, self.find_attribute(index, mask)
 
     def read(self, index: int) -> tuple[Image.Image, np.ndarray | None]:
-        """Return image (RGB) and mask (uint8 [H, W], None without masks) at their own size.
-
-        Raises:
-            DataError: a file is damaged, or mask and image differ in size.
-        """
+        """Return image (RGB) and mask (uint8 [H, W], None without masks) at their own size."""
         name = self.names[index]
         return read_pair(self.layout.images[name], self.layout.masks.get(name))
 

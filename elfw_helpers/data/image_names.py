@@ -67,11 +67,7 @@ def strip_suffix(text: str) -> str:
 
 
 class Names:
-    """The names of a folder's images, to look up what lists and masks call them.
-
-    Args:
-        names: without extension, no two of them alike in composed Unicode.
-    """
+    """The names of a folder's images, without extension, to look up what lists and masks call them."""
 
     def __init__(self, names: Iterable[str]):
         self._names = {compose_unicode(name): name for name in names}
@@ -98,7 +94,7 @@ class Names:
 
 
 def read_lines(path: Path, names: Names) -> list[tuple[int, str]]:
-    """Return line number, from 1, and text of every line of a list but blank ones, comments (#) and a header.
+    """Return number, from 1, and text of the lines of a list without blank ones, comments (#) and a header.
 
     Raises:
         DataError: the file cannot be read, or is not UTF-8 text (or UTF-16, as Windows' PowerShell writes).
@@ -145,11 +141,6 @@ def split_line(text: str, names: Names, parse: Callable[[str], Any]) -> tuple[st
 
     Both may hold blanks: the line is cut behind the name of an image, else in front of a value, preferably
     at a tab, comma or semicolon.
-
-    Args:
-        text: the line.
-        names: of the images.
-        parse: raises ValueError for what is no value.
     """
     cuts = [match for match in SEPARATOR.finditer(text) if match.start() and match.end() < len(text)]
     if not cuts:

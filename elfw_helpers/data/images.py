@@ -191,11 +191,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def read_pair(image_path: Path, mask_path: Path | None) -> tuple[Image.Image, np.ndarray | None]:
-    """Read an image and its mask, at their own size; no mask path gives no mask.
-
-    Raises:
-        DataError: a file is damaged, or mask and image differ in size.
-    """
+    """Read an image and its mask (None without a path); raise DataError where they differ in size."""
     image = read_image(image_path)
     if mask_path is None:
         return image, None
@@ -278,11 +274,7 @@ def describe_samples(image: Image.Image) -> Samples:
 
 
 def to_rgb(path: Path, image: Image.Image, samples: Samples) -> Image.Image:
-    """Return a loaded image of any mode as 8-bit RGB, transparency laid over white.
-
-    Raises:
-        DataError: it cannot be known which value of it is white; names `path`.
-    """
+    """Return a loaded image of any mode as 8-bit RGB; raise DataError where its white is unknown."""
     if image.mode == "F" or image.mode.startswith("I"):
         image = Image.fromarray(to_eight_bits(path, np.asarray(image), samples))
     if image.has_transparency_data:

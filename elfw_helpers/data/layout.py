@@ -177,14 +177,7 @@ class Layout:
     def read_column(
         self, file: Path, value: str, parse: Callable[[str], Any], fix: str = ""
     ) -> dict[str, Any]:
-        """Return the values of a list of lines `NAME value`, by name.
-
-        Args:
-            file: the list.
-            value: what a value is, in a word.
-            parse: returns what a value means; raises ValueError when it means nothing.
-            fix: what to do then.
-        """
+        """Return the values of a list of lines `NAME value`; `parse` raises ValueError for a wrong one."""
         values: dict[str, Any] = {}
         for line, text in self.read_lines(file):
             parts = split_line(text, self.names, parse)

@@ -42,12 +42,7 @@ def explain_ids(ids: np.ndarray) -> tuple[str, str]:
 
 
 def guess_ids(levels: np.ndarray, flat: bool) -> tuple[str, str]:
-    """Return where the levels of a channel probably come from, and what to do.
-
-    Args:
-        levels: ascending.
-        flat: those of no class form areas.
-    """
+    """Return where the levels of a channel, ascending, probably come from, and what to do."""
     step, highest = int(np.gcd.reduce(levels)), len(PIXEL_CLASSES) - 1
     if levels.tolist() in ([0, 255], [255]):
         return "black and white, which tells one class only", "Give every class its id"
@@ -68,12 +63,12 @@ def guess_ids(levels: np.ndarray, flat: bool) -> tuple[str, str]:
 
 
 def explain_colours(image: Image.Image, colours: np.ndarray, unknown: np.ndarray) -> tuple[str, str]:
-    """Return what was found in a mask with colours that belong to no class, and what to do.
+    """Return what was found in a mask whose colours are, where `unknown`, those of no class, and what to do.
 
     Args:
         image: as opened, RGB, RGBA or indexed.
         colours: uint8 [H, W, 3].
-        unknown: boolean [H, W], true where a colour belongs to no class.
+        unknown: boolean [H, W].
     """
     row, column = np.argwhere(unknown)[0]
     colour = tuple(colours[row, column].tolist())
@@ -88,7 +83,7 @@ def explain_colours(image: Image.Image, colours: np.ndarray, unknown: np.ndarray
 
 
 def guess_colours(image: Image.Image, colours: np.ndarray, unknown: np.ndarray) -> tuple[str, str]:
-    """Return where the unknown colours probably come from, and what to do; arguments as `explain_colours`."""
+    """Return where the unknown colours probably come from, and what to do."""
     # About 10,000 of the pixels, evenly chosen: enough to tell a palette from noise.
     sample = colours[unknown][:: unknown.sum() // 10_000 + 1]
     odd = np.unique(sample, axis=0)
@@ -117,7 +112,6 @@ def guess_smoothing(image_format: str | None, share: float, distance: float) -> 
     """Return whether many unknown colours come from lossy compression, from smoothing, or from no mask.
 
     Args:
-        image_format: Pillow's name of the file's format.
         share: of the mask's pixels that have unknown colours.
         distance: median of how far these are from the nearest colour of a class, of 255.
     """
@@ -131,12 +125,7 @@ def guess_smoothing(image_format: str | None, share: float, distance: float) -> 
 
 
 def is_flat(values: np.ndarray, odd: np.ndarray) -> bool:
-    """Return whether the odd pixels of a mask form areas, rather than lines or noise.
-
-    Args:
-        values: uint8 [H, W] or [H, W, 3].
-        odd: boolean [H, W].
-    """
+    """Return whether the odd pixels, true in [H, W], of a mask form areas, rather than lines or noise."""
     values = values.reshape(*odd.shape, -1)
     centre = values[1:-1, 1:-1]
     neighbours = (values[:-2, 1:-1], values[2:, 1:-1], values[1:-1, :-2], values[1:-1, 2:])
