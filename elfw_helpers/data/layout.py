@@ -276,7 +276,7 @@ class Layout:
             if not names:
                 self.report(file, "lists no image", "List at least one, or remove the split lists")
         if len(files) == len(SPLIT_NAMES):
-            # They would silently never be used.
+            # Images on none of the lists would never be used, and nobody would notice.
             found = "image in none of train.txt, validation.txt, test.txt"
             self.report_unmatched(self.images, seen, found, "List it in one of them, or take it out")
 

@@ -1,4 +1,4 @@
-"""Sample depth: what a file declares decides; a file that may mean two things is refused, not read as black."""
+"""Sample depth: what a file declares decides; a file that may mean two things is refused."""
 
 import struct
 import zlib
