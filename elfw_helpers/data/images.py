@@ -44,7 +44,7 @@ NOT_IMAGES = {
     rb"<\?xml": "XML or SVG, which is no raster image",
     rb"<svg": "SVG, which is no raster image",
     rb"%pdf": "a PDF",
-    rb"....ftyp(hei|hev|mif|msf)": "a photo in HEIC, as iPhones store them: sent by mail, it becomes a JPEG",
+    rb"....ftyp(hei|hev|mif|msf)": "a photo in HEIC, as iPhones store photos: sent by mail, it becomes JPEG",
     rb"....ftypavi": "a photo in AVIF, which Pillow does not open here: save it as JPEG",
     rb"ii\*\0|mm\0\*": "a TIFF that Pillow does not open, such as a camera's raw photo or 64-bit floats",
 }
