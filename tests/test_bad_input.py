@@ -268,7 +268,7 @@ def test_smoothed_mask_is_refused_not_taken_for_background(tmp_path):
         read_mask(tmp_path / "smooth.png")
 
 
-# What a mask that cannot be read says about how it came to be so.
+# The message of an unreadable mask names the probable cause.
 
 
 def voc_palette() -> bytes:
@@ -391,7 +391,7 @@ WRONG_MASKS = {
 
 
 @pytest.mark.parametrize("kind", WRONG_MASKS)
-def test_an_unreadable_mask_says_where_its_fault_comes_from_and_what_to_do(tmp_path, kind):
+def test_an_unreadable_mask_names_the_cause_and_what_to_do(tmp_path, kind):
     make, found, fix = WRONG_MASKS[kind]
     make(paint_face(1, 0)[1]).save(tmp_path / "mask.png")
     with pytest.raises(DataError) as caught:
@@ -452,7 +452,7 @@ def test_formats_that_run_other_programs_are_no_images(tmp_path):
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
     ],
 )
-def test_what_bears_the_name_of_an_image_and_is_none_is_told(folder, content, said):
+def test_a_file_that_is_no_image_despite_its_name_is_identified(folder, content, said):
     (folder / "faces" / f"{FIRST}.png").write_bytes(content)
     fails(folder, f"{FIRST}.png", said)
 
@@ -462,7 +462,7 @@ def test_a_photo_that_the_system_refuses(folder, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Image, "open", refuse)
-    assert "rights" in fails(folder, f"{FIRST}.png", "cannot be read (Permission denied)").fix
+    assert "rights" in fails(folder, f"{FIRST}.png", "Permission denied").fix
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -5,14 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "batches": [
-            "IMAGENET_MEAN",
-            "IMAGENET_STD",
-            "Batches",
-            "SplitBatches",
-            "channel_statistics",
-            "split_batches",
-        ],
+        "batches": ["IMAGENET_MEAN", "IMAGENET_STD", "Batches", "channel_statistics", "split_batches"],
         "datasets": ["CustomDataset", "FaceFolder", "FaceTensors"],
         "images": ["read_image"],
         "labels": [
@@ -30,7 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "decode_colours",
             "encode_colours",
         ],
-        "origins": ["read_origins"],
+        "layout": ["read_origins"],
         "splits": ["Split", "draw_split"],
     },
 )

@@ -1,16 +1,8 @@
-"""Folders of faces in ELFW's layout, whoever made them, behind one loader.
-
-faces/NAME.jpg     the image
-labels/NAME.png    pixel labels: ELFW's RGB colours, or one channel of class ids (optional)
-labels.txt         `NAME attribute` a line (optional: derived from the masks)
-persons.txt        `NAME person` a line (optional: inferred from names like First_Last_0001)
-manifest.json      of augmented copies: the source of each, so that copies stay with it
-train.txt, validation.txt, test.txt    the frozen split (optional), or elfw_set_00.txt
-"""
+"""Folders of faces in ELFW's layout as PyTorch datasets: read one by one, or decoded once at one size."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +20,7 @@ from tqdm import tqdm
 from elfw_helpers.data.images import read_image, read_mask, read_pair
 from elfw_helpers.data.labels import attribute_from_mask
 from elfw_helpers.data.layout import scan_folder, warn_of_passed_over
-from elfw_helpers.data.splits import Split, carve_validation, draw_split, make_split, warn_of_untested
+from elfw_helpers.data.splits import Split, draw_split, make_split, warn_of_untested
 
 
 @dataclass(frozen=True)
@@ -52,7 +44,7 @@ class FaceTensors:
 
 
 class FaceFolder(Dataset):
-    """A folder of faces: `folder[i]` is (image, mask, attribute).
+    """A folder of faces, as `layout` describes it: `folder[i]` is (image, mask, attribute).
 
     Args:
         root: the folder, or the official ELFW release that holds `elfw_01_basic`.
@@ -61,17 +53,18 @@ class FaceFolder(Dataset):
             02 general), used as the test split when train.txt, validation.txt, test.txt are not there.
 
     Raises:
-        DataError: anything about the folder that is off, naming file, line and what to do.
+        DataError: the folder has a fault; it names the file, the line and what to do.
 
     Warns:
-        PassedOverWarning: files lie in it that are no images, or of a format that is not opened here.
+        PassedOverWarning: some files in it are not used: they are no images that can be opened here.
     """
 
     def __init__(self, root: str | Path, labels_file: str = "labels.txt", held_out: str = "elfw_set_00.txt"):
         self.layout = scan_folder(root, labels_file, held_out)
+        if self.layout.problems:
+            raise self.layout.problems[0]
         warn_of_passed_over(self.layout)
-        self.root = self.layout.root
-        self.names = list(self.layout.images)
+        self.root, self.names = self.layout.root, list(self.layout.images)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -81,18 +74,14 @@ class FaceFolder(Dataset):
         image, mask = self.read(index)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
         labels = None if mask is None else torch.from_numpy(mask.copy())
-        return pixels, labels, self.attribute_of(index, mask)
+        return pixels, labels, self.find_attribute(index, mask)
 
     def read(self, index: int) -> tuple[Image.Image, np.ndarray | None]:
-        """Return image (RGB) and mask (uint8 [H, W], None without masks) at their own size.
-
-        Raises:
-            DataError: a file is damaged, or mask and image differ in size.
-        """
+        """Return image (RGB) and mask (uint8 [H, W], None without masks) at their own size."""
         name = self.names[index]
         return read_pair(self.layout.images[name], self.layout.masks.get(name))
 
-    def attribute_of(self, index: int, mask: np.ndarray | None) -> int:
+    def find_attribute(self, index: int, mask: np.ndarray | None) -> int:
         """Return the class index: the one in labels.txt, else the mask's by the rule."""
         listed = self.layout.listed.get(self.names[index])
         return attribute_from_mask(mask) if listed is None else listed
@@ -117,27 +106,20 @@ class FaceFolder(Dataset):
             SplitWarning: a class has no test image.
         """
         place = {name: index for index, name in enumerate(self.names)}
-        frozen = {
-            split: torch.tensor([place[name] for name in names])
-            for split, names in self.layout.splits.items()
-        }
+        lists = self.layout.splits.items()
+        frozen = {split: torch.tensor([place[name] for name in names]) for split, names in lists}
         if len(frozen) == 3:
             split = make_split(**frozen)
-        elif frozen:
-            split = carve_validation(self.root, self.attributes, self.persons, frozen["test"], seed)
         else:
-            split = draw_split(self.root, self.attributes, self.persons, seed)
+            split = draw_split(self.root, self.attributes, self.persons, seed, frozen.get("test"))
         warn_of_untested(self.root, split, self.attributes)
         return split
 
     def preload(self, size: int) -> FaceTensors:
-        """Decode every face once, all cores at work, and keep it at `size` x `size` pixels.
-
-        Images are resized with antialiasing (as torchvision's Resize does), masks by nearest neighbour:
-        anything smoother would invent classes between two others.
+        """Decode every face once, on all cores, and keep it at `size` x `size` pixels.
 
         Raises:
-            DataError: the first file that is off; nothing is returned then.
+            DataError: a file is damaged; the first one is named.
         """
         loaded = in_parallel(lambda index: self.load(index, size), range(len(self)))
         images, masks, attributes = zip(*loaded, strict=True)
@@ -150,38 +132,36 @@ class FaceFolder(Dataset):
         )
 
     def load(self, index: int, size: int) -> tuple[np.ndarray, np.ndarray | None, int]:
-        """Return image uint8 [size, size, 3], mask uint8 [size, size] or None, class index."""
+        """Return image uint8 [size, size, 3], mask uint8 [size, size] or None, class index.
+
+        Images are resized with antialiasing (as torchvision's Resize does), masks by nearest neighbour:
+        anything smoother would invent classes between two others.
+        """
         image, mask = self.read(index)
         pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
-        attribute = self.attribute_of(index, mask)
+        attribute = self.find_attribute(index, mask)
         if mask is not None:
             mask = np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST))
         return pixels, mask, attribute
 
 
-def in_parallel(function: Callable[[Any], Any], items: Any, label: str = "reading faces") -> list[Any]:
-    """Return `function` of every item, in order, by a thread a core; a bar when it takes over 2 seconds."""
+def in_parallel(function: Callable[[Any], Any], items: Sequence, label: str = "reading faces") -> list[Any]:
+    """Return `function` of every item, in order, one thread per core; a bar when it takes over 2 seconds."""
     # Threads are enough: Pillow and NumPy release the interpreter lock while they decode and resize.
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        try:
-            return list(tqdm(pool.map(function, items), label, len(items), delay=2, unit="file"))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        # An error ends `map`, which cancels what is still waiting.
+        return list(tqdm(pool.map(function, items), label, len(items), delay=2, unit="file"))
 
 
-class CustomDataset(Dataset):
+class CustomDataset(FaceFolder):
     """The report's dataset: `CustomDataset(root='Annotated Data', labels_file='labels.txt', transform=...)`.
 
-    Decodes an image each time it is asked for, as the report does; `FaceFolder.preload` is the fast way.
+    `dataset[i]` is (image, class index), decoded each time it is asked for, as in the report;
+    `FaceFolder.preload` is the fast way.
 
     Args:
-        root: any folder in ELFW's layout.
-        labels_file: name of the list of attributes in it, by name or by id 1, 2, 3.
+        root, labels_file: as in FaceFolder.
         transform: applied to the RGB PIL image.
-
-    Raises:
-        DataError: as FaceFolder.
     """
 
     def __init__(
@@ -190,14 +170,10 @@ class CustomDataset(Dataset):
         labels_file: str = "labels.txt",
         transform: Callable[[Image.Image], Any] | None = None,
     ):
-        self.folder = FaceFolder(root, labels_file)
-        self.labels = self.folder.attributes.tolist()
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.labels)
+        super().__init__(root, labels_file)
+        self.transform, self.labels = transform, self.attributes.tolist()
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         """Return the transformed image and its class index: 0 hair, 1 spectacles, 2 cap."""
-        image = read_image(self.folder.layout.images[self.folder.names[index]])
+        image = read_image(self.layout.images[self.names[index]])
         return image if self.transform is None else self.transform(image), self.labels[index]

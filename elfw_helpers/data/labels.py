@@ -49,11 +49,7 @@ def attribute_from_mask(mask: np.ndarray) -> int:
 
 
 def parse_attribute(text: str) -> int:
-    """Return the class index (0, 1, 2) of an attribute's name or of its id in labels.txt (1, 2, 3).
-
-    Raises:
-        ValueError: it is neither.
-    """
+    """Return the class index (0, 1, 2) of an attribute's name or id (1, 2, 3); ValueError for other texts."""
     word = text.strip().lower()
     if word in ATTRIBUTES:
         return ATTRIBUTES.index(word)

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from elfw_helpers.data.datasets import FaceFolder
-from elfw_helpers.data.splits import SplitWarning, draw_split, persons_of
+from elfw_helpers.data.image_names import infer_persons
+from elfw_helpers.data.splits import SplitWarning, draw_split
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.paths import project_folder
 from tests.faces import write_face
@@ -20,7 +21,7 @@ def lfw_like(people: int) -> tuple[list[str], torch.Tensor]:
 
 
 def test_persons_by_lfw_s_naming():
-    assert persons_of(["George_W_Bush_0001", "George_W_Bush_0530", "Abdullah_0001"]) == [
+    assert infer_persons(["George_W_Bush_0001", "George_W_Bush_0530", "Abdullah_0001"]) == [
         "George_W_Bush",
         "George_W_Bush",
         "Abdullah",
@@ -64,11 +65,11 @@ def test_persons_by_lfw_s_naming():
     ],
 )
 def test_numbers_of_photos_are_not_taken_for_persons(names):
-    assert persons_of(names) == names
+    assert infer_persons(names) == names
 
 
 def test_persons_in_other_alphabets_and_of_the_embedded_faces():
-    assert persons_of(["Łukasz_Żak_0001", "李_明_0002", "person_0012_0003", "O'Neal_Ryan-Lee_0001"]) == [
+    assert infer_persons(["Łukasz_Żak_0001", "李_明_0002", "person_0012_0003", "O'Neal_Ryan-Lee_0001"]) == [
         "Łukasz_Żak",
         "李_明",
         "person_0012",
@@ -96,7 +97,7 @@ def test_a_list_of_persons_wins_over_the_names(folder):
 @pytest.mark.parametrize("seed", range(5))
 def test_split_is_80_10_10_stratified_and_by_person(seed, tmp_path):
     names, attributes = lfw_like(900)
-    persons = persons_of(names)
+    persons = infer_persons(names)
     split = draw_split(tmp_path, attributes, persons, seed)
     parts = (split.train, split.validation, split.test)
     assert torch.cat(parts).sort().values.tolist() == list(range(len(names)))
@@ -110,7 +111,7 @@ def test_split_is_80_10_10_stratified_and_by_person(seed, tmp_path):
 
 def test_split_depends_on_the_seed_alone(tmp_path):
     names, attributes = lfw_like(200)
-    first, again, other = (draw_split(tmp_path, attributes, persons_of(names), seed) for seed in (3, 3, 4))
+    first, again, other = (draw_split(tmp_path, attributes, infer_persons(names), seed) for seed in (3, 3, 4))
     assert torch.equal(first.test, again.test)
     assert not torch.equal(first.test, other.test)
 
@@ -176,10 +177,10 @@ def test_one_person_is_said_in_the_singular(tmp_path):
 
 def test_one_name_before_most_of_many_photos_is_no_person():
     album = [f"Lago_Maggiore_{number:04d}" for number in range(1, 31)]
-    assert persons_of([*album, "Ann_Lee_0001", "Ann_Lee_0002"]) == [*album, "Ann_Lee", "Ann_Lee"]
+    assert infer_persons([*album, "Ann_Lee_0001", "Ann_Lee_0002"]) == [*album, "Ann_Lee", "Ann_Lee"]
     # A small folder may well show one person.
-    assert persons_of(album[:29]) == ["Lago_Maggiore"] * 29
-    assert set(persons_of([f"person_0001_{number:04d}" for number in range(60)])) == {"person_0001"}
+    assert infer_persons(album[:29]) == ["Lago_Maggiore"] * 29
+    assert set(infer_persons([f"person_0001_{number:04d}" for number in range(60)])) == {"person_0001"}
 
 
 def test_names_of_all_kinds_as_in_lfw():
@@ -194,7 +195,7 @@ def test_names_of_all_kinds_as_in_lfw():
     ]
     names = [f"{person}_{number:04d}" for person in people for number in (1, 2)]
     cameras = ["SAM_0001", "SAM_0002", "IMGP_0001", "IMGP_0002"]
-    assert persons_of(names + cameras) == [person for person in people for _ in (1, 2)] + cameras
+    assert infer_persons(names + cameras) == [person for person in people for _ in (1, 2)] + cameras
 
 
 def test_every_person_of_the_embedded_faces_is_known():

@@ -1,4 +1,4 @@
-"""How deep a photo is: known from what its file declares, or refused; never black without a word."""
+"""Sample depth: what a file declares decides; a file that may mean two things is refused."""
 
 import struct
 import zlib

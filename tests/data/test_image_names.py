@@ -1,4 +1,4 @@
-"""Names as people write them: found where they mean a file, and else the message says how they differ."""
+"""Names as people write them: the file they mean is found, or the message says how its name differs."""
 
 import unicodedata
 

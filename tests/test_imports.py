@@ -1,0 +1,157 @@
+"""What each package loads when it is imported, and that imports point downwards only, without circles."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from elfw_helpers.utils.paths import project_folder
+
+HEAVY = ["torch", "torchvision", "sklearn", "pandas", "scipy", "matplotlib", "seaborn"]
+HEAVY += ["gradio", "onnx", "onnxscript", "onnxruntime", "IPython"]
+# scikit-learn brings the other two along.
+LEARN = {"sklearn", "scipy", "pandas"}
+# What is imported: a name, or all modules of a package but those of its subpackages; what it may load.
+MAY_LOAD = {
+    "elfw_helpers.utils": {"torch"},
+    "elfw_helpers.utils.files": set(),
+    "elfw_helpers.data": {"torch"},
+    "elfw_helpers.data.FaceFolder": {"torch"},
+    "elfw_helpers.data.read_image": set(),
+    "elfw_helpers.notebook": set(),
+    "elfw_helpers.notebook.show_metrics": set(),
+    "elfw_helpers.rendering": set(),
+    "elfw_helpers.models": {"torch", "torchvision"},
+    "elfw_helpers.augmentation": {"torch"},
+    "elfw_helpers.evaluation": {"torch", *LEARN},
+    "elfw_helpers.training": {"torch", *LEARN},
+    "elfw_helpers.deployment": {"torch", "torchvision"},
+    "elfw_helpers.deployment.apps": {"torch", "torchvision", "matplotlib", "gradio", "IPython", *LEARN},
+    "elfw_helpers.plots": {"torch", "torchvision", "matplotlib", "seaborn", "IPython", *LEARN},
+    "elfw_course.cli": set(),
+}
+LOAD = """
+import importlib, pkgutil, sys
+target = sys.argv[1]
+try:
+    module = importlib.import_module(target)
+except ModuleNotFoundError:
+    package, name = target.rsplit(".", 1)
+    getattr(importlib.import_module(package), name)
+else:
+    for inner in pkgutil.iter_modules(getattr(module, "__path__", []), target + "."):
+        if not inner.ispkg:
+            importlib.import_module(inner.name)
+print(*sorted(set(sys.argv[2:]) & set(sys.modules)))
+"""
+DOORS = "import sys, elfw_helpers, elfw_helpers.notebook\nfrom elfw_helpers import "
+DOORS += "augmentation, data, deployment, models, plots, rendering, training, utils\n"
+DOORS += "print(*sorted(set(sys.argv[1:]) & set(sys.modules)))"
+
+# From the ground up: what lies on a floor imports from the floors below it, and from itself.
+FLOORS = [
+    ["elfw_helpers.utils"],
+    ["elfw_helpers.data", "elfw_helpers.notebook"],
+    ["elfw_helpers.rendering", "elfw_helpers.models"],
+    ["elfw_helpers.augmentation", "elfw_helpers.evaluation"],
+    ["elfw_helpers.training", "elfw_helpers.deployment", "elfw_helpers.plots"],
+    ["elfw_course"],
+    ["benchmarks", "tests"],
+]
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+ROOTS = ("elfw_helpers", "elfw_course", "benchmarks", "tests")
+
+
+def run_python(*arguments: str) -> set[str]:
+    """Return the words that a fresh interpreter prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+        cwd=project_folder(),
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("target", MAY_LOAD)
+def test_an_import_loads_no_more_than_it_needs(target):
+    if target.endswith(".apps"):
+        pytest.importorskip("gradio")
+    assert run_python(LOAD, target, *HEAVY) <= MAY_LOAD[target]
+
+
+def test_the_packages_themselves_load_nothing():
+    assert run_python(DOORS, *HEAVY) == set()
+
+
+@cache
+def module_files() -> dict[str, Path]:
+    """Return the Python files of the project by the names of their modules."""
+    found = {}
+    for path in (path for root in ROOTS for path in (project_folder() / root).rglob("*.py")):
+        parts = path.relative_to(project_folder()).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def find_imports(source: str) -> Iterator[str]:
+    """Yield the modules of the project that a source imports, anywhere in it."""
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            full = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in module_files() else node.module for name in full]
+        yield from (name for name in names if name in module_files())
+
+
+@cache
+def import_graph() -> dict[str, set[str]]:
+    """Return what each module of the project imports of it."""
+    return {
+        module: set(find_imports(path.read_text(encoding="utf-8")))
+        for module, path in module_files().items()
+        if "fixtures" not in path.parts
+    }
+
+
+def room_of(module: str) -> str | None:
+    """Return the package that FLOORS names and a module lies in; None for what holds the packages."""
+    return next((room for room in FLOOR_OF if f"{module}.".startswith(f"{room}.")), None)
+
+
+def test_imports_point_downwards():
+    upwards = [
+        f"{module} imports {other}"
+        for module, imported in import_graph().items()
+        for other in imported
+        if (above := room_of(module)) != (below := room_of(other)) and below is not None
+        if above is None or FLOOR_OF[above] <= FLOOR_OF[below]
+    ]
+    assert upwards == []
+
+
+def test_every_module_lies_on_a_floor():
+    assert [module for module in module_files() if not room_of(module)] == ["elfw_helpers"]
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    TopologicalSorter(import_graph()).prepare()
+
+
+def test_what_enters_the_sandbox_imports_nothing_of_the_judge():
+    inside = "elfw_course.grading.inside"
+    imported = {
+        other for module, found in import_graph().items() if module.startswith(inside) for other in found
+    }
+    assert all(other.startswith((inside, "elfw_helpers")) for other in imported)
