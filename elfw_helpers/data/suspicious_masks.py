@@ -208,8 +208,8 @@ def find_misfit(edges: np.ndarray, mask: np.ndarray) -> Fault | None:
     best = max(turned, key=turned.__getitem__)
     right, down, moved = find_best_move(edges, outline)
     luck = max(1.0, np.sqrt(LONG_OUTLINE / length))
-    moves = np.hypot(right, down) >= DISPLACED * GRID and moved / as_it_is - 1 > (STRONGER - 1) * luck
-    turns = turned[best] / as_it_is - 1 > (STRONGER_TURNED - 1) * luck
+    moves = np.hypot(right, down) >= DISPLACED * GRID and moved > (1 + (STRONGER - 1) * luck) * as_it_is
+    turns = turned[best] > (1 + (STRONGER_TURNED - 1) * luck) * as_it_is
     if turns and not (moves and moved > turned[best]):
         return f"the mask would fit better {best}", "Look at both; EXIF may turn the photo alone"
     if moves:

@@ -1,4 +1,4 @@
-"""Objects put on faces, and what they bring."""
+"""Figures of class augmentation: where a face's eyes are found, and what added objects change in the IoU."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from PIL import Image
 
-from elfw_helpers.augmentation import FaceGeometry
-from elfw_helpers.plots.segmentation import blend_mask
-from elfw_helpers.plots.style import COLOURS, words_if_empty
+from elfw_helpers.augmentation.face_geometry import FaceGeometry
+from elfw_helpers.plots.faces import blend_mask
+from elfw_helpers.plots.style import COLOURS, message_if_empty, show_pictures
 
 # How far beyond the eyes the line through them is drawn, and how far down the nose, in eye distances.
 REACH, NOSE = 1.0, 1.1
-PANELS_A_ROW = 3
+PANELS_PER_ROW = 3
 BESIDE = 0.03  # ratio from one seed's dots to the next one's
 
 
-@words_if_empty("no face to show")
+@message_if_empty("no face to show")
 def draw_geometry(faces: Sequence[tuple[Image.Image, np.ndarray]], found: Sequence[FaceGeometry]) -> Figure:
     """Draw where the labels say that eyes and nose are, on the masks above and on the faces below.
 
@@ -29,27 +29,25 @@ def draw_geometry(faces: Sequence[tuple[Image.Image, np.ndarray]], found: Sequen
         faces: image and mask, uint8 [H, W], of each.
         found: as `locate_face` returns it for each mask.
     """
-    figure, axes = plt.subplots(2, len(faces), figsize=(1.7 * len(faces), 3.6), squeeze=False)
-    for column, ((image, mask), face) in enumerate(zip(faces, found, strict=True)):
-        pixels = np.asarray(image)
-        axes[0, column].imshow(blend_mask(np.full_like(pixels, 255), mask))
-        axes[1, column].imshow(pixels)
+    figure, panels = plt.subplots(2, len(faces), figsize=(1.7 * len(faces), 3.6), squeeze=False)
+    white = [blend_mask(np.full((*mask.shape, 3), 255, np.uint8), mask) for _, mask in faces]
+    show_pictures(panels, [*white, *(image for image, _ in faces)])
+    for column, face in zip(panels.T, found, strict=True):
         across = face.eye_distance * np.array([np.cos(face.roll), np.sin(face.roll)])
         down = face.eye_distance * np.array([-np.sin(face.roll), np.cos(face.roll)])
         middle = np.array([face.x, face.y])
-        for panel in axes[:, column]:
+        for axes in column:
+            axes.autoscale(False)
             for end in (middle + REACH * across, middle - REACH * across, middle + NOSE * down):
-                panel.plot(*zip(middle, end, strict=True), color="black", linewidth=2.6)
-                panel.plot(*zip(middle, end, strict=True), color="white", linewidth=1.2)
+                axes.plot(*zip(middle, end, strict=True), color="black", linewidth=2.6)
+                axes.plot(*zip(middle, end, strict=True), color="white", linewidth=1.2)
             eyes = np.stack([middle - across / 2, middle + across / 2])
-            panel.scatter(*eyes.T, color="white", edgecolor="black", s=36, zorder=3)
-            panel.set(xlim=(-0.5, pixels.shape[1] - 0.5), ylim=(pixels.shape[0] - 0.5, -0.5))
-            panel.set_axis_off()
+            axes.scatter(*eyes.T, color="white", edgecolor="black", s=36, zorder=3)
     figure.tight_layout(pad=0.3)
     return figure
 
 
-@words_if_empty("no class to compare")
+@message_if_empty("no class to compare")
 def draw_gains(gains: Mapping[str, tuple[float, float, float]], title: str) -> Figure:
     """Draw by how much each class's IoU changed, with its interval; the line is no change.
 
@@ -77,27 +75,20 @@ def draw_gains(gains: Mapping[str, tuple[float, float, float]], title: str) -> F
     return figure
 
 
-@words_if_empty("nothing was measured")
+@message_if_empty("nothing was measured")
 def draw_ratio_study(table: pd.DataFrame, classes: Sequence[str], title: str) -> Figure:
-    """Draw the IoU of some classes by the ratio of augmented faces: a dot a seed, a line through the means.
+    """Draw the IoU of some classes by the ratio of augmented faces: a dot per seed, a line through the means.
 
     All panels have one scale; the dots of the seeds stand side by side, so that equal ones do not hide.
 
     Args:
-        table: a row a run, with columns ratio, seed (0, 1, ...), and one a class.
-        classes: columns to draw, a panel each.
+        table: one row per run, with columns ratio, seed (0, 1, ...), and one per class.
+        classes: columns to draw, one panel each.
         title: names the data.
     """
-    rows = -(-len(classes) // PANELS_A_ROW)
-    figure, panels = plt.subplots(
-        rows,
-        PANELS_A_ROW,
-        figsize=(9.5, 2.8 * rows),
-        layout="constrained",
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-    )
+    rows = -(-len(classes) // PANELS_PER_ROW)
+    shape = {"figsize": (9.5, 2.8 * rows), "layout": "constrained"}
+    figure, panels = plt.subplots(rows, PANELS_PER_ROW, sharex=True, sharey=True, squeeze=False, **shape)
     means = table.groupby("ratio").mean()
     places = table["ratio"] + BESIDE * (table["seed"] - table["seed"].mean())
     for axes in panels.flat[len(classes) :]:

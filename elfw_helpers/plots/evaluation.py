@@ -1,4 +1,4 @@
-"""What a network answers, and how sure one may be of it."""
+"""Figures of how good a network's answers are, and how certain its scores."""
 
 from __future__ import annotations
 
@@ -8,17 +8,31 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from elfw_helpers.data.labels import ATTRIBUTES
+from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
 from elfw_helpers.evaluation.classification import confusion_matrix
-from elfw_helpers.plots.style import COLOURS, draw_words, error_lengths, words_if_empty
+from elfw_helpers.evaluation.segmentation import SegmentationScores
+from elfw_helpers.plots.style import (
+    COLOURS,
+    add_legend_beside,
+    draw_counts,
+    draw_message,
+    error_lengths,
+    frame_cell,
+    message_if_empty,
+    show_pictures,
+    subplots_by_line,
+)
+
+# In the order of COLOURS: networks are told apart by shape as well.
+MARKERS = ("o", "s", "^", "D", "v")
+MOST_MISTAKES = 8
 
 
-@words_if_empty("nothing was measured")
+@message_if_empty("nothing was measured")
 def draw_confusion(matrices: Mapping[str, np.ndarray]) -> Figure:
     """Draw confusion matrices side by side, coloured by the share of the true class.
 
@@ -29,77 +43,62 @@ def draw_confusion(matrices: Mapping[str, np.ndarray]) -> Figure:
     for axes, (title, matrix) in zip(panels[0], matrices.items(), strict=True):
         support = matrix.sum(1, keepdims=True)
         share = np.divide(matrix, support, out=np.zeros(matrix.shape), where=support > 0)
-        sns.heatmap(
-            share, vmin=0, vmax=1, annot=matrix, fmt="d", cmap="Blues", cbar=False, square=True, linewidths=1,
-            xticklabels=ATTRIBUTES, yticklabels=ATTRIBUTES, ax=axes, annot_kws={"fontsize": 13},
-        )  # fmt: skip
+        draw_counts(axes, matrix, ATTRIBUTES, 13, data=share, vmax=1)
         axes.set(title=title, xlabel="predicted", ylabel="true")
     figure.tight_layout()
     return figure
 
 
-def draw_mistakes(images: Tensor, targets: Tensor, probabilities: Tensor, most: int = 8) -> Figure:
-    """Draw the wrong answers that the network was surest of, surest first.
+def draw_mistakes(images: Tensor, targets: Tensor, probabilities: Tensor) -> Figure:
+    """Draw the wrong answers that the network was surest of, at most eight, surest first.
 
     Args:
         images: uint8 [N, H, W, 3].
         targets: int64 [N].
         probabilities: float [N, 3].
-        most: how many at most.
     """
     sure, predicted = probabilities.max(1)
     wrong = (predicted != targets).nonzero().flatten()
-    wrong = wrong[sure[wrong].argsort(descending=True, stable=True)][:most]
+    wrong = wrong[sure[wrong].argsort(descending=True, stable=True)][:MOST_MISTAKES]
     if not len(wrong):
-        return draw_words("no mistakes")
+        return draw_message("no mistakes")
+    titles = [
+        f"said {ATTRIBUTES[predicted[i]]}\n{sure[i]:.0%} sure\nis {ATTRIBUTES[targets[i]]}" for i in wrong
+    ]
     figure, panels = plt.subplots(1, len(wrong), figsize=(1.7 * len(wrong), 2.5), squeeze=False)
-    for axes, index in zip(panels[0], wrong.tolist(), strict=True):
-        axes.imshow(images[index].numpy())
-        said, truth = ATTRIBUTES[predicted[index]], ATTRIBUTES[targets[index]]
-        axes.set_title(f"said {said}\n{sure[index]:.0%} sure\nis {truth}", fontsize=9, weight="normal")
-        axes.set_axis_off()
+    show_pictures(panels, images[wrong].numpy(), titles, size=9)
     figure.tight_layout(pad=0.4)
     return figure
 
 
-@words_if_empty("nothing was measured")
+@message_if_empty("nothing was measured")
 def draw_intervals(rows: pd.DataFrame, title: str = "Accuracy with its 95 % interval") -> Figure:
-    """Draw accuracies as points with their intervals, one a line, first on top.
+    """Draw accuracies as points with their intervals, one per line, the first on top.
 
     Args:
         rows: index the label; columns accuracy, low, high (0..1) and optionally baseline, drawn as a tick.
         title: of the figure.
     """
-    figure, axes = plt.subplots(figsize=(8, 0.55 * len(rows) + 1.3))
-    places = np.arange(len(rows))[::-1]
-    accuracy = 100 * rows["accuracy"]
-    spread = error_lengths(accuracy, 100 * rows["low"], 100 * rows["high"])
-    axes.errorbar(
-        accuracy, places, xerr=spread, fmt="o", color=COLOURS[0], capsize=4, label="accuracy, 95 % interval"
-    )
+    figure, axes = subplots_by_line(rows.index)
+    places, percent = np.arange(len(rows)), 100 * rows
+    spread = error_lengths(percent["accuracy"], percent["low"], percent["high"])
+    style = {"fmt": "o", "color": COLOURS[0], "capsize": 4, "label": "accuracy, 95 % interval"}
+    axes.errorbar(percent["accuracy"], places, xerr=spread, **style)
     if "baseline" in rows:
-        axes.plot(
-            100 * rows["baseline"], places, "|", color=COLOURS[3], markersize=16, mew=2, label="majority"
-        )
-    axes.set_yticks(places, rows.index)
-    axes.set(title=title, xlabel="accuracy (%)", ylim=(-0.6, len(rows) - 0.4))
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        style = {"color": COLOURS[3], "markersize": 16, "mew": 2, "label": "majority"}
+        axes.plot(percent["baseline"], places, "|", **style)
+    axes.set(title=title, xlabel="accuracy (%)", ylim=(len(rows) - 0.4, -0.6))
+    add_legend_beside(axes)
     sns.despine(figure, left=True)
-    _label_numbers(axes, accuracy, places)
+    for place, value in enumerate(percent["accuracy"]):
+        above = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 9}
+        axes.annotate(f"{value:.1f}", (value, place), **above)
     return figure
 
 
-def _label_numbers(axes: Axes, values: pd.Series, places: np.ndarray) -> None:
-    """Write each value above its point."""
-    for value, place in zip(values, places, strict=True):
-        axes.annotate(
-            f"{value:.1f}", (value, place), (0, 6), textcoords="offset points", ha="center", fontsize=9
-        )
-
-
-@words_if_empty("nothing was measured")
+@message_if_empty("nothing was measured")
 def draw_calibration(curves: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw accuracy against confidence, a panel a model, above the number of images in each bin.
+    """Draw accuracy against confidence, one panel per model, above the number of images in each bin.
 
     Args:
         curves: by title, each as `calibration_curve` returns it.
@@ -133,7 +132,7 @@ def draw_calibration(curves: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-@words_if_empty("no image to show")
+@message_if_empty("no image to show")
 def draw_grad_cam(images: Tensor, maps: Tensor, titles: Sequence[str]) -> Figure:
     """Draw faces in a row, and below them the same faces with the map of the evidence over them.
 
@@ -145,14 +144,10 @@ def draw_grad_cam(images: Tensor, maps: Tensor, titles: Sequence[str]) -> Figure
     figure, panels = plt.subplots(
         2, len(images), figsize=(1.6 * len(images) + 1, 3.9), squeeze=False, layout="constrained"
     )
-    for (above, below), image, evidence, title in zip(panels.T, images, maps, titles, strict=True):
-        above.imshow(image.numpy())
-        above.set_title(title, fontsize=10, weight="normal")
-        below.imshow(image.numpy())
+    show_pictures(panels, [*images.numpy(), *images.numpy()], titles)
+    for axes, evidence in zip(panels[1], maps.numpy(), strict=True):
         # Where there is no evidence the face stays as it is.
-        below.imshow(evidence.numpy(), cmap="inferno", vmin=0, vmax=1, alpha=0.7 * evidence.numpy())
-    for axes in panels.flat:
-        axes.set_axis_off()
+        axes.imshow(evidence, cmap="inferno", vmin=0, vmax=1, alpha=0.7 * evidence)
     scale = figure.colorbar(ScalarMappable(cmap="inferno"), ax=panels, aspect=30, pad=0.02)
     scale.set_label("evidence for the answer (0 to 1)", fontsize=10)
     return figure
@@ -168,13 +163,41 @@ def draw_paired_answers(right: Mapping[str, np.ndarray]) -> Figure:
     # Wrong is False, so negated it comes second, below and on the right.
     counts = confusion_matrix(~first_right + 0, ~second_right + 0, 2)
     figure, axes = plt.subplots(figsize=(4.6, 3.8))
-    answers = ("right", "wrong")
-    sns.heatmap(
-        counts, vmin=0, annot=True, fmt="d", cmap="Blues", cbar=False, square=True, linewidths=1,
-        xticklabels=answers, yticklabels=answers, ax=axes, annot_kws={"fontsize": 15},
-    )  # fmt: skip
-    for corner in ((1.03, 0.03), (0.03, 1.03)):
-        axes.add_patch(plt.Rectangle(corner, 0.94, 0.94, fill=False, edgecolor=COLOURS[3], linewidth=3))
+    draw_counts(axes, counts, ("right", "wrong"), 15)
+    for column, row in ((1.03, 0.03), (0.03, 1.03)):
+        frame_cell(axes, column, row, side=0.94)
     axes.set(title=f"The same {counts.sum()} images", xlabel=second, ylabel=first)
     figure.tight_layout()
+    return figure
+
+
+@message_if_empty("nothing was measured")
+def draw_class_iou(scores: Mapping[str, SegmentationScores], title: str) -> Figure:
+    """Draw the IoU of each class with its 95 % interval, for one network or several side by side.
+
+    A class that is neither in the masks nor found is left out.
+
+    Args:
+        scores: by name of the network.
+        title: names the data.
+    """
+    table = np.array([score.class_iou for score in scores.values()])
+    shown = np.flatnonzero(~np.isnan(table).all(0))
+    if not len(shown):
+        return draw_message("no class to score")
+    figure, axes = plt.subplots(figsize=(9, 3.8), layout="constrained")
+    step = 0.8 / len(scores)
+    for number, (name, score) in enumerate(scores.items()):
+        values = np.array([score.class_iou[c] for c in shown])
+        ends = np.array([score.class_iou_intervals[c] for c in shown])
+        places = np.arange(len(shown)) + (number - (len(scores) - 1) / 2) * step
+        marker, colour = MARKERS[number % len(MARKERS)], COLOURS[number % len(COLOURS)]
+        style = {"fmt": marker, "color": colour, "capsize": 3}
+        axes.errorbar(places, values, error_lengths(values, *ends.T), label=name, **style)
+    axes.set_xticks(range(len(shown)), [PIXEL_CLASSES[c] for c in shown])
+    axes.set(title=title, ylabel="IoU, 95 % interval", ylim=(-0.02, 1.02), xlim=(-0.5, len(shown) - 0.5))
+    axes.grid(False, axis="x")
+    if len(scores) > 1:
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, -0.33), ncols=len(scores))
+    sns.despine(figure)
     return figure

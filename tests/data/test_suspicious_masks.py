@@ -92,6 +92,12 @@ def faults_of(pairs):
     return [found for found, _ in find_suspicious_masks(masks)]
 
 
+def test_a_photo_without_edges_says_nothing_against_its_mask():
+    mask = np.zeros((64, 64), np.uint8)
+    mask[16:48, 16:48] = 1
+    assert measure_mask(Image.new("RGB", (64, 64), "gray"), mask).misfit is None
+
+
 @pytest.mark.parametrize("edge", [1 / 8, 3 / 16, -1 / 4, -1 / 2])
 def test_right_masks_cropped_or_with_a_margin_are_not_suspected(edge, embedded):
     box = [round(share * 128) for share in (edge, edge, 1 - edge, 1 - edge)]
