@@ -21,6 +21,7 @@ Fault = tuple[str, str]
 
 # Masks and images are compared on a grid of this many cells, for moves of up to a fifth of the width.
 GRID, REACH = 64, 12
+CROSS = generate_binary_structure(2, 1)
 # The outline of a mask that fits lies on edges of the image. A mask is suspicious when moving it by at least
 # this share of the width ...
 DISPLACED = 0.04
@@ -168,7 +169,7 @@ def find_renamed(masks: Mapping[str, MaskMeasures]) -> dict[str, Fault]:
 
 
 def find_misfits(masks: Mapping[str, MaskMeasures]) -> dict[str, Fault]:
-    """Return the masks of a folder that do not fit their photos, where its framing alone is no reason."""
+    """Return the masks of a folder that do not fit their photos; a few do not count in an unusual framing."""
     found = {name: mask.misfit for name, mask in masks.items() if mask.misfit}
     return found if len(found) > SHARED_MISFIT * len(masks) or is_framed_as_usual(masks) else {}
 
@@ -199,7 +200,8 @@ def find_misfit(edges: np.ndarray, mask: np.ndarray) -> Fault | None:
         edges: edge strength of the photo, float32 [GRID, GRID].
         mask: uint8 [GRID, GRID], class ids.
     """
-    outline = draw_outline(mask)
+    # One where the cell above, below or beside is of another class.
+    outline = (morphological_gradient(mask, footprint=CROSS) > 0).astype(np.float32)
     length = outline.sum()
     if not length:
         return None
@@ -211,17 +213,11 @@ def find_misfit(edges: np.ndarray, mask: np.ndarray) -> Fault | None:
     moves = np.hypot(right, down) >= DISPLACED * GRID and moved > (1 + (STRONGER - 1) * luck) * as_it_is
     turns = turned[best] > (1 + (STRONGER_TURNED - 1) * luck) * as_it_is
     if turns and not (moves and moved > turned[best]):
-        return f"the mask would fit better {best}", "Look at both; EXIF may turn the photo alone"
+        return f"the mask would fit better {best}", "Look at both; EXIF rotation may turn only the photo"
     if moves:
         where = f"moved {right / GRID:+.0%} of the width right, {down / GRID:+.0%} down"
         return f"the mask would fit better {where}", "Look at both; ELFW version 1 had displaced masks"
     return None
-
-
-def draw_outline(mask: np.ndarray) -> np.ndarray:
-    """Return float32 [H, W], one where a neighbour above, below or beside is of another class."""
-    gradient = morphological_gradient(mask, footprint=generate_binary_structure(2, 1))
-    return (gradient > 0).astype(np.float32)
 
 
 def find_best_move(edges: np.ndarray, outline: np.ndarray) -> tuple[int, int, float]:

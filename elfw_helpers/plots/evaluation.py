@@ -1,4 +1,4 @@
-"""Figures of how good a network's answers are, and how certain its scores."""
+"""Figures of how good a network's answers are: scores with their intervals, mistakes, comparisons."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ from elfw_helpers.plots.style import (
     message_if_empty,
     show_pictures,
     subplots_by_line,
+    write_near,
 )
 
 # In the order of COLOURS: networks are told apart by shape as well.
 MARKERS = ("o", "s", "^", "D", "v")
 MOST_MISTAKES = 8
+PANELS_PER_ROW = 3
+BESIDE = 0.03  # ratio from one seed's dots to the next one's
 
 
 @message_if_empty("nothing was measured")
@@ -43,7 +46,7 @@ def draw_confusion(matrices: Mapping[str, np.ndarray]) -> Figure:
     for axes, (title, matrix) in zip(panels[0], matrices.items(), strict=True):
         support = matrix.sum(1, keepdims=True)
         share = np.divide(matrix, support, out=np.zeros(matrix.shape), where=support > 0)
-        draw_counts(axes, matrix, ATTRIBUTES, 13, data=share, vmax=1)
+        draw_counts(axes, matrix, ATTRIBUTES, 13, share)
         axes.set(title=title, xlabel="predicted", ylabel="true")
     figure.tight_layout()
     return figure
@@ -77,7 +80,6 @@ def draw_intervals(rows: pd.DataFrame, title: str = "Accuracy with its 95 % inte
 
     Args:
         rows: index the label; columns accuracy, low, high (0..1) and optionally baseline, drawn as a tick.
-        title: of the figure.
     """
     figure, axes = subplots_by_line(rows.index)
     places, percent = np.arange(len(rows)), 100 * rows
@@ -91,8 +93,7 @@ def draw_intervals(rows: pd.DataFrame, title: str = "Accuracy with its 95 % inte
     add_legend_beside(axes)
     sns.despine(figure, left=True)
     for place, value in enumerate(percent["accuracy"]):
-        above = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 9}
-        axes.annotate(f"{value:.1f}", (value, place), **above)
+        write_near(axes, f"{value:.1f}", (value, place), (0, 6), ha="center", fontsize=9)
     return figure
 
 
@@ -103,18 +104,14 @@ def draw_calibration(curves: Mapping[str, pd.DataFrame]) -> Figure:
     Args:
         curves: by title, each as `calibration_curve` returns it.
     """
-    figure, panels = plt.subplots(
-        2, len(curves), figsize=(3.4 * len(curves) + 0.4, 4.4), sharex=True, sharey="row", squeeze=False,
-        height_ratios=(3, 1),
-    )  # fmt: skip
+    shape = {"figsize": (3.4 * len(curves) + 0.4, 4.4), "height_ratios": (3, 1), "squeeze": False}
+    figure, panels = plt.subplots(2, len(curves), sharex=True, sharey="row", **shape)
     lowest = min(curve.index.left.min() for curve in curves.values())
     for (above, below), (title, curve) in zip(panels.T, curves.items(), strict=True):
         above.plot((0, 1), (0, 1), color="0.4", linestyle="--", linewidth=1, label="as sure as right")
         spread = error_lengths(curve["accuracy"], curve["low"], curve["high"])
-        above.errorbar(
-            curve["confidence"], curve["accuracy"], spread, fmt="o", color=COLOURS[0], capsize=3,
-            label="accuracy, 95 % interval",
-        )  # fmt: skip
+        style = {"fmt": "o", "color": COLOURS[0], "capsize": 3, "label": "accuracy, 95 % interval"}
+        above.errorbar(curve["confidence"], curve["accuracy"], spread, **style)
         above.set(ylim=(-0.05, 1.05), xlim=(lowest, 1.02))
         above.set_title(title, fontsize=11)
         bars = below.bar(curve.index.left, curve["images"], curve.index.length, align="edge", color="0.7")
@@ -139,11 +136,9 @@ def draw_grad_cam(images: Tensor, maps: Tensor, titles: Sequence[str]) -> Figure
     Args:
         images: uint8 [N, H, W, 3].
         maps: float [N, H, W] in 0..1, as `grad_cam` returns them.
-        titles: N titles.
     """
-    figure, panels = plt.subplots(
-        2, len(images), figsize=(1.6 * len(images) + 1, 3.9), squeeze=False, layout="constrained"
-    )
+    shape = {"figsize": (1.6 * len(images) + 1, 3.9), "layout": "constrained", "squeeze": False}
+    figure, panels = plt.subplots(2, len(images), **shape)
     show_pictures(panels, [*images.numpy(), *images.numpy()], titles)
     for axes, evidence in zip(panels[1], maps.numpy(), strict=True):
         # Where there is no evidence the face stays as it is.
@@ -179,7 +174,6 @@ def draw_class_iou(scores: Mapping[str, SegmentationScores], title: str) -> Figu
 
     Args:
         scores: by name of the network.
-        title: names the data.
     """
     table = np.array([score.class_iou for score in scores.values()])
     shown = np.flatnonzero(~np.isnan(table).all(0))
@@ -188,16 +182,72 @@ def draw_class_iou(scores: Mapping[str, SegmentationScores], title: str) -> Figu
     figure, axes = plt.subplots(figsize=(9, 3.8), layout="constrained")
     step = 0.8 / len(scores)
     for number, (name, score) in enumerate(scores.items()):
-        values = np.array([score.class_iou[c] for c in shown])
-        ends = np.array([score.class_iou_intervals[c] for c in shown])
+        values, ends = table[number, shown], np.array(score.class_iou_intervals)[shown]
         places = np.arange(len(shown)) + (number - (len(scores) - 1) / 2) * step
-        marker, colour = MARKERS[number % len(MARKERS)], COLOURS[number % len(COLOURS)]
-        style = {"fmt": marker, "color": colour, "capsize": 3}
-        axes.errorbar(places, values, error_lengths(values, *ends.T), label=name, **style)
+        look = number % len(COLOURS)
+        style = {"fmt": MARKERS[look], "color": COLOURS[look], "capsize": 3, "label": name}
+        axes.errorbar(places, values, error_lengths(values, *ends.T), **style)
     axes.set_xticks(range(len(shown)), [PIXEL_CLASSES[c] for c in shown])
     axes.set(title=title, ylabel="IoU, 95 % interval", ylim=(-0.02, 1.02), xlim=(-0.5, len(shown) - 0.5))
     axes.grid(False, axis="x")
     if len(scores) > 1:
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, -0.33), ncols=len(scores))
+    sns.despine(figure)
+    return figure
+
+
+@message_if_empty("no class to compare")
+def draw_gains(gains: Mapping[str, tuple[float, float, float]], title: str) -> Figure:
+    """Draw by how much each class's IoU changed, with its interval; the line is no change.
+
+    Args:
+        gains: difference and the ends of its interval, by class.
+    """
+    figure, axes = plt.subplots(figsize=(8, 0.45 * len(gains) + 1.2), layout="constrained")
+    for place, (gain, low, high) in enumerate(gains.values()):
+        colour = COLOURS[0] if low > 0 or high < 0 else "0.6"
+        axes.plot((low, high), (place, place), color=colour, linewidth=2)
+        axes.scatter(gain, place, color=colour, s=45, zorder=3)
+        # Outside its bar, on the side away from 0, where the line of no change cannot cross it.
+        end, step, side = (high, 6, "left") if gain >= 0 else (low, -6, "right")
+        text = f"{gain:+.3f}".replace("-", "\N{MINUS SIGN}")
+        write_near(axes, text, (end, place), (step, 0), ha=side, va="center")
+    axes.axvline(0, color="0.2", linewidth=1, zorder=1)
+    axes.set_yticks(range(len(gains)), list(gains))
+    axes.invert_yaxis()
+    axes.set(title=title, xlabel="change of IoU, 95 % interval (grey: 0 is inside)")
+    axes.margins(x=0.15, y=0.12)
+    axes.grid(False, axis="y")
+    sns.despine(figure)
+    return figure
+
+
+@message_if_empty("nothing was measured")
+def draw_ratio_study(table: pd.DataFrame, classes: Sequence[str], title: str) -> Figure:
+    """Draw the IoU of some classes by the ratio of augmented faces: a dot per seed, a line through the means.
+
+    All panels have one scale; the dots of the seeds stand side by side, so that equal ones do not hide.
+
+    Args:
+        table: one row per run, with columns ratio, seed (0, 1, ...), and one per class.
+        classes: columns to draw, one panel each.
+    """
+    rows = -(-len(classes) // PANELS_PER_ROW)
+    shape = {"figsize": (9.5, 2.8 * rows), "layout": "constrained"}
+    figure, panels = plt.subplots(rows, PANELS_PER_ROW, sharex=True, sharey=True, squeeze=False, **shape)
+    means = table.groupby("ratio").mean()
+    places = table["ratio"] + BESIDE * (table["seed"] - table["seed"].mean())
+    for axes in panels.flat[len(classes) :]:
+        axes.set_axis_off()
+    for axes, name in zip(panels.flat, classes, strict=False):
+        axes.plot(means.index, means[name], color=COLOURS[0], linewidth=2)
+        axes.scatter(places, table[name], color=COLOURS[0], s=28, zorder=3)
+        axes.set_xticks(means.index, [f"{ratio:g}" for ratio in means.index])
+        axes.set_title(name)
+    for axes in panels[-1]:
+        axes.set_xlabel("copies per face")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("IoU, test split")
+    figure.suptitle(title, fontweight="bold")
     sns.despine(figure)
     return figure

@@ -18,6 +18,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 from torch import Tensor
 
+from elfw_helpers.augmentation.face_geometry import FaceGeometry
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.labels import PALETTE, PIXEL_CLASSES, decode_colours, encode_colours
 from elfw_helpers.plots.style import COLOURS, message_if_empty, show_pictures
@@ -25,6 +26,8 @@ from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import require_writable_file, write_atomically
 
 FACES_PER_ROW, OPACITY = 10, 0.55
+# How far beyond the eyes the line through them is drawn, and how far down the nose, in eye distances.
+REACH, NOSE = 1.0, 1.1
 # Of the sheet of a folder: number of faces, their side in pixels, what it can be saved as.
 SHEET_FACES, SHEET_SIDE, SHEET_FORMATS = 30, 128, (".png", ".jpg", ".jpeg")
 
@@ -36,7 +39,6 @@ def show_faces(images: Tensor, masks: Tensor | None, titles: Sequence[str] = ())
     Args:
         images: uint8 [N, H, W, 3].
         masks: uint8 [N, H, W], class ids, or None to leave them out.
-        titles: N titles, or none.
     """
     kinds = [images.numpy()]
     if masks is not None:
@@ -59,7 +61,6 @@ def draw_overlays(images: Tensor, masks: Mapping[str, Tensor], titles: Sequence[
     Args:
         images: uint8 [N, H, W, 3].
         masks: uint8 [N, H, W], class ids, by the name of their row, such as "truth" and "U-Net".
-        titles: N titles, or none.
     """
     rows, columns = 1 + len(masks), len(images)
     figure, panels = plt.subplots(
@@ -73,6 +74,32 @@ def draw_overlays(images: Tensor, masks: Mapping[str, Tensor], titles: Sequence[
     figure.tight_layout(pad=0.3)
     present = torch.cat(list(masks.values())).unique().tolist()
     _add_class_legend(figure, [index for index in present if index > 0])
+    return figure
+
+
+@message_if_empty("no face to show")
+def draw_geometry(faces: Sequence[tuple[Image.Image, np.ndarray]], found: Sequence[FaceGeometry]) -> Figure:
+    """Draw where the labels say that eyes and nose are, on the masks above and on the faces below.
+
+    Args:
+        faces: image and mask, uint8 [H, W], of each.
+        found: as `locate_face` returns it for each mask.
+    """
+    figure, panels = plt.subplots(2, len(faces), figsize=(1.7 * len(faces), 3.6), squeeze=False)
+    white = [blend_mask(np.full((*mask.shape, 3), 255, np.uint8), mask) for _, mask in faces]
+    show_pictures(panels, [*white, *(image for image, _ in faces)])
+    for column, face in zip(panels.T, found, strict=True):
+        across = face.eye_distance * np.array([np.cos(face.roll), np.sin(face.roll)])
+        down = face.eye_distance * np.array([-np.sin(face.roll), np.cos(face.roll)])
+        middle = np.array([face.x, face.y])
+        for axes in column:
+            axes.autoscale(False)
+            for end in (middle + REACH * across, middle - REACH * across, middle + NOSE * down):
+                axes.plot(*zip(middle, end, strict=True), color="black", linewidth=2.6)
+                axes.plot(*zip(middle, end, strict=True), color="white", linewidth=1.2)
+            eyes = np.stack([middle - across / 2, middle + across / 2])
+            axes.scatter(*eyes.T, color="white", edgecolor="black", s=36, zorder=3)
+    figure.tight_layout(pad=0.3)
     return figure
 
 
@@ -118,10 +145,8 @@ def write_sheet(faces: FaceFolder, file: Path) -> None:
 def draw_class_counts(counts: pd.DataFrame) -> Figure:
     """Draw how many images of each attribute (rows) each split (columns) holds, numbers written above."""
     figure, axes = plt.subplots(figsize=(7, 3.2))
-    long = (
-        counts.rename_axis("attribute").reset_index().melt("attribute", var_name="split", value_name="images")
-    )
-    sns.barplot(long, x="attribute", y="images", hue="split", ax=axes)
+    long = counts.melt(var_name="split", value_name="images", ignore_index=False)
+    sns.barplot(long, x=long.index, y="images", hue="split", ax=axes)
     for bars in axes.containers:
         axes.bar_label(bars, fontsize=9, padding=1)
     axes.set(title="Images per attribute and split", xlabel="", ylabel="images")
@@ -160,9 +185,9 @@ def draw_channel_histograms(
 
 def _draw_channels(axes: Axes, values: np.ndarray, share: np.ndarray) -> None:
     """Draw the share of pixels, [3, 256], over the values, [256, 3], one line per channel."""
-    looks = {"red": (COLOURS[3], "-"), "green": (COLOURS[2], "--"), "blue": (COLOURS[0], ":")}
-    for x, y, (name, (colour, style)) in zip(values.T, share, looks.items(), strict=True):
-        axes.plot(x, y, linewidth=1.5, label=name, color=colour, linestyle=style)
+    styles = {"red": (COLOURS[3], "-"), "green": (COLOURS[2], "--"), "blue": (COLOURS[0], ":")}
+    for x, y, (name, (colour, line)) in zip(values.T, share, styles.items(), strict=True):
+        axes.plot(x, y, linewidth=1.5, label=name, color=colour, linestyle=line)
 
 
 def draw_mask_resizing(mask: np.ndarray, size: int) -> Figure:

@@ -61,24 +61,25 @@ def subplots_by_line(labels: Sequence[str]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def draw_counts(axes: Axes, counts: np.ndarray, names: Sequence[str], size: int, **colours: Any) -> None:
-    """Draw a matrix of counts as a heat map, the numbers written in font size `size`.
-
-    Args:
-        counts: int64 [N, N].
-        names: of its rows and its columns.
-        colours: `data`, what to colour by in the place of the counts; `vmax`, the darkest.
-    """
-    data = colours.pop("data", counts)
+def draw_counts(
+    axes: Axes, counts: np.ndarray, names: Sequence[str], size: int, shares: np.ndarray | None = None
+) -> None:
+    """Draw a square matrix of counts, in font size `size`, coloured by them or by shares in 0..1."""
+    data, most = (counts, None) if shares is None else (shares, 1)
     sns.heatmap(
-        data, vmin=0, annot=counts, fmt="d", cmap="Blues", cbar=False, square=True, linewidths=1,
-        xticklabels=names, yticklabels=names, ax=axes, annot_kws={"fontsize": size}, **colours,
+        data, vmin=0, vmax=most, annot=counts, fmt="d", cmap="Blues", cbar=False, square=True, linewidths=1,
+        xticklabels=names, yticklabels=names, ax=axes, annot_kws={"fontsize": size},
     )  # fmt: skip
 
 
 def frame_cell(axes: Axes, column: float, row: float, side: float = 1) -> None:
     """Frame a cell of a heat map."""
     axes.add_patch(plt.Rectangle((column, row), side, side, fill=False, edgecolor=COLOURS[3], linewidth=3))
+
+
+def write_near(axes: Axes, text: str, point: tuple, offset: tuple, **style: Any) -> None:
+    """Write text at an offset, in points, from a point given in the units of the axes."""
+    axes.annotate(text, point, offset, textcoords="offset points", **style)
 
 
 def add_legend_beside(axes: Axes) -> None:

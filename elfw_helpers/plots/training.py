@@ -17,6 +17,7 @@ from elfw_helpers.plots.style import (
     frame_cell,
     message_if_empty,
     subplots_by_line,
+    write_near,
 )
 
 STYLES = ("-", "--", "-.", ":", (0, (4, 1, 1, 1, 1, 1)))
@@ -29,19 +30,16 @@ def draw_loss_curves(history: pd.DataFrame, best_epoch: int | None = None, title
     Args:
         history: one row per epoch, as History.frame() returns it.
         best_epoch: 0-based epoch whose weights were kept; marked by a line.
-        title: of the figure.
     """
-    figure, (loss, accuracy) = plt.subplots(1, 2, figsize=(10, 3.4))
-    for axes, kind, label in ((loss, "loss", "cross-entropy (nats)"), (accuracy, "accuracy", "accuracy (%)")):
-        scale = 100 if kind == "accuracy" else 1
+    figure, panels = plt.subplots(1, 2, figsize=(10, 3.4))
+    rows = (("loss", 1, "cross-entropy (nats)"), ("accuracy", 100, "accuracy (%)"))
+    for axes, (kind, scale, label) in zip(panels, rows, strict=True):
         _draw_history(axes, scale * history[[f"train_{kind}", f"validation_{kind}"]])
         if best_epoch is not None:
             axes.axvline(best_epoch + 1, color="0.5", linewidth=1, linestyle=":", label="weights kept")
-        axes.set(xlabel="epoch", ylabel=label)
-    loss.set_title(f"{title}: loss")
-    accuracy.set_title(f"{title}: accuracy")
-    accuracy.legend(frameon=False, loc="lower right")
-    loss.set_ylim(bottom=0)
+        axes.set(title=f"{title}: {kind}", xlabel="epoch", ylabel=label)
+    panels[0].set_ylim(bottom=0)
+    panels[1].legend(frameon=False, loc="lower right")
     sns.despine(figure)
     figure.tight_layout()
     return figure
@@ -91,15 +89,8 @@ def draw_overfit_curves(panels: Mapping[str, Mapping[str, Sequence[float]]], tar
             axes.semilogy(range(1, len(shown) + 1), shown, linestyle=style, color=colour, label=label)
         axes.axhline(target, color="0.4", linewidth=1)
         axes.set(title=title, xlabel="step")
-        end = axes.get_xlim()[1]
-        note = {
-            "xytext": (0, 4),
-            "textcoords": "offset points",
-            "ha": "right",
-            "color": "0.3",
-            "fontsize": 10,
-        }
-        axes.annotate(f"target {target:g}", (end, target), **note)
+        end = (axes.get_xlim()[1], target)
+        write_near(axes, f"target {target:g}", end, (0, 4), ha="right", color="0.3", fontsize=10)
     drawn[0, 0].set_ylabel("cross-entropy (nats, log scale)")
     add_legend_beside(drawn[0, -1])
     sns.despine(figure)
@@ -172,7 +163,7 @@ def draw_search_cost(rows: pd.DataFrame) -> Figure:
     axes.plot(rows["epochs"], places, "o", color=COLOURS[0], markersize=9)
     for place, epochs, loss in zip(places, rows["epochs"], rows["best_validation_loss"], strict=True):
         text = f"{epochs:,.0f} epochs, loss {loss:.3f}"
-        axes.annotate(text, (epochs, place), (10, 0), textcoords="offset points", va="center", fontsize=11)
+        write_near(axes, text, (epochs, place), (10, 0), va="center", fontsize=11)
     axes.set(title="What each search cost, and what it found", xlabel="epochs trained, all runs together")
     # Room for the text beside the longest.
     axes.set_xlim(0, 1.5 * rows["epochs"].max())
