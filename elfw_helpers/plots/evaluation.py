@@ -22,9 +22,9 @@ from elfw_helpers.plots.style import (
     draw_message,
     error_lengths,
     frame_cell,
+    make_row_chart,
     message_if_empty,
     show_pictures,
-    subplots_by_line,
     write_near,
 )
 
@@ -81,7 +81,7 @@ def draw_intervals(rows: pd.DataFrame, title: str = "Accuracy with its 95 % inte
     Args:
         rows: index the label; columns accuracy, low, high (0..1) and optionally baseline, drawn as a tick.
     """
-    figure, axes = subplots_by_line(rows.index)
+    figure, axes = make_row_chart(rows.index)
     places, percent = np.arange(len(rows)), 100 * rows
     spread = error_lengths(percent["accuracy"], percent["low"], percent["high"])
     style = {"fmt": "o", "color": COLOURS[0], "capsize": 4, "label": "accuracy, 95 % interval"}

@@ -1,4 +1,4 @@
-"""Figures of faces, their masks and their pixels, and of how many there are."""
+"""Figures of faces and their masks, of their pixels, and of how many faces a split holds."""
 
 from __future__ import annotations
 
@@ -63,9 +63,8 @@ def draw_overlays(images: Tensor, masks: Mapping[str, Tensor], titles: Sequence[
         masks: uint8 [N, H, W], class ids, by the name of their row, such as "truth" and "U-Net".
     """
     rows, columns = 1 + len(masks), len(images)
-    figure, panels = plt.subplots(
-        rows, columns, figsize=(1.45 * columns + 0.4, 1.5 * rows + 0.5), squeeze=False
-    )
+    size = (1.45 * columns + 0.4, 1.5 * rows + 0.5)
+    figure, panels = plt.subplots(rows, columns, figsize=size, squeeze=False)
     show_pictures(panels[0], images.numpy(), titles, size=9.5)
     for row, mask in zip(panels[1:], masks.values(), strict=True):
         show_pictures(row, map(blend_mask, images.numpy(), mask.numpy()))

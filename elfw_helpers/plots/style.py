@@ -53,8 +53,8 @@ def show_pictures(panels: np.ndarray, pictures: Iterable, titles: Sequence[str] 
         panel.set_title(title, fontsize=size, weight="normal")
 
 
-def subplots_by_line(labels: Sequence[str]) -> tuple[Figure, Axes]:
-    """Return a figure with one labelled line per entry, the first on top."""
+def make_row_chart(labels: Sequence[str]) -> tuple[Figure, Axes]:
+    """Return a figure and its axes with one labelled row per entry, the first on top."""
     figure, axes = plt.subplots(figsize=(8, 0.55 * len(labels) + 1.3))
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)

@@ -15,8 +15,8 @@ from elfw_helpers.plots.style import (
     COLOURS,
     add_legend_beside,
     frame_cell,
+    make_row_chart,
     message_if_empty,
-    subplots_by_line,
     write_near,
 )
 
@@ -141,7 +141,7 @@ def draw_seed_spread(table: pd.DataFrame) -> Figure:
     places, settings = pd.factorize(table["setting"])
     losses = table["best_validation_loss"]
     means = losses.groupby(places).mean()
-    figure, axes = subplots_by_line(settings)
+    figure, axes = make_row_chart(settings)
     axes.plot(losses, places, "o", color=COLOURS[0], alpha=0.6, label="one seed")
     axes.vlines(means, means.index - 0.3, means.index + 0.3, COLOURS[3], linewidth=2.5, label="mean")
     axes.set(title="The same settings with other seeds", xlabel="lowest validation loss (nats)")
@@ -157,7 +157,7 @@ def draw_search_cost(rows: pd.DataFrame) -> Figure:
     Args:
         rows: index the search's name (the first is drawn on top); columns epochs and best_validation_loss.
     """
-    figure, axes = subplots_by_line(rows.index)
+    figure, axes = make_row_chart(rows.index)
     places = range(len(rows))
     axes.hlines(places, 0, rows["epochs"], COLOURS[0], linewidth=3)
     axes.plot(rows["epochs"], places, "o", color=COLOURS[0], markersize=9)
