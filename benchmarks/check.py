@@ -2,7 +2,7 @@
 
 Masks that are valid in form are made wrong on purpose, all of a folder in the same way. Folders are drawn at
 random from the faces of one set, with masks as they are (right) and with each mistake; a mistake counts as
-found when a suspect names it. Right masks are also looked at in other framings than that of the set.
+found when a suspect names it. Right masks are also checked in other framings than that of the set.
 
     python benchmarks/check.py [--real FOLDER] [--folders 400]
 """
@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from elfw_helpers.data.audit import Look, examine, find_doubtful_masks
 from elfw_helpers.data.datasets import FaceFolder, in_parallel
 from elfw_helpers.data.labels import PIXEL_CLASSES
-from elfw_helpers.data.layout import Layout
+from elfw_helpers.data.suspicious_masks import MaskMeasures, find_suspicious_masks, measure_mask
 from elfw_helpers.utils.paths import project_folder
 
 SIZES = (1, 3, 10, 40, 200)
@@ -28,38 +27,38 @@ SIZES = (1, 3, 10, 40, 200)
 Change = Callable[[np.ndarray], np.ndarray]
 
 
-def rename(*meant: int) -> Change:
-    """Return what exchanges the classes of a mask: class k becomes meant[k]."""
-    return lambda mask: np.array(meant)[mask]
+def store_as(*stored: int) -> Change:
+    """Return a function that exchanges the classes of a mask: class k becomes stored[k]."""
+    return lambda mask: np.array(stored)[mask]
 
 
-def fill_background(index: int) -> Change:
-    """Return what stores the background of a mask as another class."""
+def store_background_as(index: int) -> Change:
+    """Return a function that stores the background of a mask as another class."""
     return lambda mask: np.where(mask == 0, index, mask)
 
 
-def shake(mask: np.ndarray, resample: Image.Resampling) -> np.ndarray:
+def resize_and_back(mask: np.ndarray, resample: Image.Resampling) -> np.ndarray:
     """Return a mask that was resized to 7 / 8 and back."""
     picture = Image.fromarray(mask)
     smaller = picture.resize((picture.width * 7 // 8, picture.height * 7 // 8), resample)
     return np.asarray(smaller.resize(picture.size, resample))
 
 
-# What is done to each mask, and what the suspect then says. Faces that a mistake cannot befall, such as
-# ids from 1 with a class 6, are not drawn for it.
+# What is done to each mask, and what the suspect then says. Masks that would not be valid after it, such as
+# ids from 1 with a class 6, are left out.
 MISTAKES: dict[str, tuple[Change, str]] = {
-    "BGR": (rename(0, 1, 4, 6, 2, 5, 3), "order BGR"),
+    "BGR": (store_as(0, 1, 4, 6, 2, 5, 3), "order BGR"),
     "ids from 1": (lambda mask: mask + 1, "begin at 1"),
-    "blue background": (lambda mask: np.where(mask == 0, 4, mask), "stored as sunglasses: LFW"),
-    "background and skin exchanged": (rename(1, 0, 2, 3, 4, 5, 6), "and skin exchanged"),
-    "skin and hair exchanged": (rename(0, 2, 1, 3, 4, 5, 6), "and hair exchanged"),
+    "blue background": (store_background_as(4), "stored as sunglasses: LFW"),
+    "background and skin exchanged": (store_as(1, 0, 2, 3, 4, 5, 6), "and skin exchanged"),
+    "skin and hair exchanged": (store_as(0, 2, 1, 3, 4, 5, 6), "and hair exchanged"),
     **{
-        f"background stored as {PIXEL_CLASSES[index]}": (fill_background(index), "no background")
+        f"background stored as {PIXEL_CLASSES[index]}": (store_background_as(index), "no background")
         for index in (1, 2, 3, 5, 6)
     },
     "one class": (np.zeros_like, "all of it is background"),
-    "ids smoothed": (lambda mask: shake(mask, Image.Resampling.BILINEAR), "smoothed"),
-    "resized by nearest (right)": (lambda mask: shake(mask, Image.Resampling.NEAREST), "smoothed"),
+    "ids smoothed": (lambda mask: resize_and_back(mask, Image.Resampling.BILINEAR), "smoothed"),
+    "resized by nearest (right)": (lambda mask: resize_and_back(mask, Image.Resampling.NEAREST), "smoothed"),
     "turned by 90 degrees": (np.rot90, "90 degrees clockwise"),
     "turned by 180 degrees": (lambda mask: np.rot90(mask, 2), "180 degrees"),
     "turned by 270 degrees": (lambda mask: np.rot90(mask, 3), "90 degrees counter-clockwise"),
@@ -79,10 +78,10 @@ FRAMINGS = {
 }
 
 
-def look_at(
+def measure_changed(
     faces: FaceFolder, index: int, change: Change | None, framing: tuple[float, ...] = WHOLE
-) -> Look | None:
-    """Return what `elfw check` sees of a face whose mask is changed; None if that is not possible."""
+) -> MaskMeasures | None:
+    """Return what `elfw check` measures on a mask after a change; None if that mask would not be valid."""
     image, mask = faces.read(index)
     if framing != WHOLE:
         box = tuple(round(edge * image.width) for edge in framing)
@@ -91,19 +90,18 @@ def look_at(
         mask = np.ascontiguousarray(change(mask), np.uint8)
     if mask.max() >= len(PIXEL_CLASSES) or mask.shape != (image.height, image.width):
         return None
-    return examine(image, mask, None)
+    return measure_mask(image, mask)
 
 
-def measure_shares(looks: list[Look], said: str, folders: int) -> list[float]:
-    """Return the share of folders of each size with a suspect that says something."""
+def share_of_folders(masks: list[MaskMeasures], said: str, folders: int) -> list[float]:
+    """Return the share of folders of each size with a suspect whose text contains `said`."""
     generator = np.random.default_rng(0)
     shares = []
     for size in SIZES:
         found = 0
         for _ in range(folders):
-            drawn = {str(place): looks[place] for place in generator.permutation(len(looks))[:size]}
-            layout = Layout(Path(), masks={name: Path(name) for name in drawn})
-            found += any(said in suspect.found for suspect in find_doubtful_masks(layout, drawn))
+            drawn = {str(place): masks[place] for place in generator.permutation(len(masks))[:size]}
+            found += any(said in fault for fault, _ in find_suspicious_masks(drawn))
         shares.append(found / folders)
     return shares
 
@@ -117,8 +115,9 @@ def report(root: Path, folders: int) -> None:
     rows |= {name: (None, "the mask", framing) for name, framing in FRAMINGS.items()}
     rows |= {name: (change, said, WHOLE) for name, (change, said) in MISTAKES.items()}
     for name, (change, said, framing) in rows.items():
-        looks = in_parallel(partial(look_at, faces, change=change, framing=framing), range(len(faces)), name)
-        shares = measure_shares([look for look in looks if look], said, folders)
+        measure = partial(measure_changed, faces, change=change, framing=framing)
+        masks = [mask for mask in in_parallel(measure, range(len(faces)), name) if mask]
+        shares = share_of_folders(masks, said, folders)
         print(f"{name:<32}" + "".join(f"{share:8.1%}" for share in shares), flush=True)
 
 

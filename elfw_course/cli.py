@@ -22,9 +22,10 @@ def check(arguments: argparse.Namespace) -> int:
     """Audit a folder, and draw a contact sheet if asked; exit code 1 when something is wrong with it."""
     from elfw_helpers.data.audit import check_folder, describe
     from elfw_helpers.data.datasets import FaceFolder
-    from elfw_helpers.plots.contact_sheet import require_sheet, sheet_of_folder, write_sheet
 
     if arguments.sheet:
+        from elfw_helpers.plots.faces import require_sheet, write_sheet
+
         require_sheet(arguments.sheet)
     audit = check_folder(arguments.folder)
     print(describe(audit))
@@ -33,7 +34,7 @@ def check(arguments: argparse.Namespace) -> int:
             print(f"{arguments.sheet} was not drawn: mend the problems first", file=sys.stderr)
         return 1
     if arguments.sheet:
-        write_sheet(sheet_of_folder(FaceFolder(arguments.folder)), arguments.sheet)
+        write_sheet(FaceFolder(arguments.folder), arguments.sheet)
     return 0
 
 

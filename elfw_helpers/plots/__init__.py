@@ -5,18 +5,26 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "augmentation": ["draw_gains", "draw_geometry", "draw_ratio_study"],
-        "diagrams": ["draw_residual_block"],
+        "diagrams": ["draw_residual_block", "draw_unet"],
         "evaluation": [
             "draw_calibration",
+            "draw_class_iou",
             "draw_confusion",
+            "draw_gains",
             "draw_grad_cam",
             "draw_intervals",
             "draw_mistakes",
             "draw_paired_answers",
+            "draw_ratio_study",
         ],
-        "faces": ["draw_channel_histograms", "draw_class_counts", "draw_mask_resizing", "show_faces"],
-        "segmentation": ["draw_class_iou", "draw_overlays", "draw_unet"],
+        "faces": [
+            "draw_channel_histograms",
+            "draw_class_counts",
+            "draw_geometry",
+            "draw_mask_resizing",
+            "draw_overlays",
+            "show_faces",
+        ],
         "training": [
             "compare_losses",
             "draw_grid",

@@ -1,4 +1,4 @@
-"""Loss curves, and grids of settings."""
+"""Figures of training: loss curves, and searches for settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from elfw_helpers.plots.style import COLOURS, words_if_empty
+from elfw_helpers.plots.style import (
+    COLOURS,
+    add_legend_beside,
+    frame_cell,
+    make_row_chart,
+    message_if_empty,
+    write_near,
+)
 
 STYLES = ("-", "--", "-.", ":", (0, (4, 1, 1, 1, 1, 1)))
 SMALLEST_LOSS = 1e-6
@@ -21,21 +28,18 @@ def draw_loss_curves(history: pd.DataFrame, best_epoch: int | None = None, title
     """Draw training and validation loss over the epochs, and accuracy beside them.
 
     Args:
-        history: a row an epoch, as History.frame() returns it.
+        history: one row per epoch, as History.frame() returns it.
         best_epoch: 0-based epoch whose weights were kept; marked by a line.
-        title: of the figure.
     """
-    figure, (loss, accuracy) = plt.subplots(1, 2, figsize=(10, 3.4))
-    for axes, kind, label in ((loss, "loss", "cross-entropy (nats)"), (accuracy, "accuracy", "accuracy (%)")):
-        scale = 100 if kind == "accuracy" else 1
+    figure, panels = plt.subplots(1, 2, figsize=(10, 3.4))
+    rows = (("loss", 1, "cross-entropy (nats)"), ("accuracy", 100, "accuracy (%)"))
+    for axes, (kind, scale, label) in zip(panels, rows, strict=True):
         _draw_history(axes, scale * history[[f"train_{kind}", f"validation_{kind}"]])
         if best_epoch is not None:
             axes.axvline(best_epoch + 1, color="0.5", linewidth=1, linestyle=":", label="weights kept")
-        axes.set(xlabel="epoch", ylabel=label)
-    loss.set_title(f"{title}: loss")
-    accuracy.set_title(f"{title}: accuracy")
-    accuracy.legend(frameon=False, loc="lower right")
-    loss.set_ylim(bottom=0)
+        axes.set(title=f"{title}: {kind}", xlabel="epoch", ylabel=label)
+    panels[0].set_ylim(bottom=0)
+    panels[1].legend(frameon=False, loc="lower right")
     sns.despine(figure)
     figure.tight_layout()
     return figure
@@ -49,12 +53,12 @@ def _draw_history(axes: Axes, columns: pd.DataFrame) -> None:
         axes.plot(columns.index, columns[name], style, color=colour, label=label, marker=marker)
 
 
-@words_if_empty("nothing was trained")
+@message_if_empty("nothing was trained")
 def compare_losses(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw training and validation loss of several runs, a panel each, on one scale.
+    """Draw training and validation loss of several runs, one panel each, on one scale.
 
     Args:
-        histories: a row an epoch, as History.frame() returns it, by the run's name.
+        histories: one row per epoch, as History.frame() returns it, by the run's name.
     """
     count = len(histories)
     figure, panels = plt.subplots(1, count, figsize=(3.6 * count, 3.4), sharey=True, squeeze=False)
@@ -68,12 +72,12 @@ def compare_losses(histories: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-@words_if_empty("nothing was trained")
+@message_if_empty("nothing was trained")
 def draw_overfit_curves(panels: Mapping[str, Mapping[str, Sequence[float]]], target: float) -> Figure:
     """Draw the loss on a few samples, step by step, on a logarithmic axis, with the target it must cross.
 
     Args:
-        panels: by the panel's title, one sequence of losses a label; at most five labels.
+        panels: by the panel's title, one sequence of losses per label; at most five labels.
         target: the loss that proves the network can learn.
     """
     count = len(panels)
@@ -85,101 +89,84 @@ def draw_overfit_curves(panels: Mapping[str, Mapping[str, Sequence[float]]], tar
             axes.semilogy(range(1, len(shown) + 1), shown, linestyle=style, color=colour, label=label)
         axes.axhline(target, color="0.4", linewidth=1)
         axes.set(title=title, xlabel="step")
-        note = {
-            "xytext": (0, 4),
-            "textcoords": "offset points",
-            "ha": "right",
-            "color": "0.3",
-            "fontsize": 10,
-        }
-        axes.annotate(f"target {target:g}", (axes.get_xlim()[1], target), **note)
+        end = (axes.get_xlim()[1], target)
+        write_near(axes, f"target {target:g}", end, (0, 4), ha="right", color="0.3", fontsize=10)
     drawn[0, 0].set_ylabel("cross-entropy (nats, log scale)")
-    drawn[0, -1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    add_legend_beside(drawn[0, -1])
     sns.despine(figure)
     figure.tight_layout()
     return figure
 
 
-@words_if_empty("nothing was trained")
-def draw_grid(table: pd.DataFrame, value: str = "best_validation_loss") -> Figure:
-    """Draw a grid search as a heat map: learning rate by momentum, one panel a weight decay.
+@message_if_empty("nothing was trained")
+def draw_grid(table: pd.DataFrame) -> Figure:
+    """Draw a grid search as heat maps of the lowest validation loss, one panel per weight decay.
 
     Args:
-        table: a row a run with columns lr, momentum, weight_decay and `value`, NaN where it failed.
-        value: the column to colour by; the lowest is framed.
+        table: one row per run, with columns lr, momentum, weight_decay and best_validation_loss, NaN where
+            the run failed.
     """
-    decays = sorted(table["weight_decay"].unique())
-    figure, panels = plt.subplots(
-        1, len(decays), figsize=(3.3 * len(decays), 2.9), sharey=True, squeeze=False
-    )
-    limits = {"vmin": table[value].min(), "vmax": table[value].max()}
-    best = table[value].idxmin() if table[value].notna().any() else None
+    losses, decays = table["best_validation_loss"], sorted(table["weight_decay"].unique())
+    count = len(decays)
+    figure, panels = plt.subplots(1, count, figsize=(3.3 * count, 2.9), sharey=True, squeeze=False)
+    style = {"annot": True, "fmt": ".3f", "cmap": "cividis_r", "cbar": False, "linewidths": 1}
+    best = losses.idxmin() if losses.notna().any() else None
     for axes, decay in zip(panels[0], decays, strict=True):
         runs = table[table["weight_decay"] == decay]
-        cells = runs.pivot(index="momentum", columns="lr", values=value)
-        sns.heatmap(
-            cells, annot=True, fmt=".3f", cmap="cividis_r", cbar=False, linewidths=1, ax=axes, **limits
-        )
+        cells = runs.pivot(index="momentum", columns="lr", values="best_validation_loss")
+        sns.heatmap(cells, ax=axes, vmin=losses.min(), vmax=losses.max(), **style)
         axes.set(title=f"weight decay {decay:g}", xlabel="learning rate", ylabel="momentum")
         axes.set_xticklabels([f"{rate:g}" for rate in cells.columns])
         for row, column in np.argwhere(cells.isna().to_numpy()):
-            axes.text(
-                column + 0.5, row + 0.5, "failed", ha="center", va="center", color="0.4", backgroundcolor="w"
-            )
+            text = {"ha": "center", "va": "center", "color": "0.4", "backgroundcolor": "w"}
+            axes.text(column + 0.5, row + 0.5, "failed", **text)
         if best in runs.index:
-            column, row = (
-                cells.columns.get_loc(table["lr"][best]),
-                cells.index.get_loc(table["momentum"][best]),
-            )
-            axes.add_patch(plt.Rectangle((column, row), 1, 1, fill=False, edgecolor=COLOURS[3], linewidth=3))
+            rate, momentum = table.loc[best, ["lr", "momentum"]]
+            frame_cell(axes, cells.columns.get_loc(rate), cells.index.get_loc(momentum))
     for axes in panels[0, 1:]:
         axes.set_ylabel("")
-    figure.suptitle(f"{value.replace('_', ' ').capitalize()}, lowest framed", weight="bold")
+    figure.suptitle("Best validation loss, lowest framed", weight="bold")
     figure.tight_layout()
     return figure
 
 
-@words_if_empty("nothing was trained")
+@message_if_empty("nothing was trained")
 def draw_seed_spread(table: pd.DataFrame) -> Figure:
-    """Draw what each setting reached with each seed, a point a seed and a line at their mean.
+    """Draw what each setting reached with each seed, one point per seed and a line at their mean.
 
     Args:
-        table: a row a run with columns setting (its label; the first is drawn on top) and
+        table: one row per run, with columns setting (its label; the first is drawn on top) and
             best_validation_loss.
     """
     places, settings = pd.factorize(table["setting"])
     losses = table["best_validation_loss"]
     means = losses.groupby(places).mean()
-    figure, axes = plt.subplots(figsize=(8, 0.55 * len(settings) + 1.3))
+    figure, axes = make_row_chart(settings)
     axes.plot(losses, places, "o", color=COLOURS[0], alpha=0.6, label="one seed")
     axes.vlines(means, means.index - 0.3, means.index + 0.3, COLOURS[3], linewidth=2.5, label="mean")
-    axes.set_yticks(range(len(settings)), settings)
     axes.set(title="The same settings with other seeds", xlabel="lowest validation loss (nats)")
-    axes.set_ylim(len(settings) - 0.5, -0.5)
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    add_legend_beside(axes)
     sns.despine(figure, left=True)
     return figure
 
 
-@words_if_empty("nothing was trained")
+@message_if_empty("nothing was trained")
 def draw_search_cost(rows: pd.DataFrame) -> Figure:
     """Draw how many epochs each search trained for, with the loss it reached written beside.
 
     Args:
-        rows: index the search's name (the first is drawn on top); columns epochs and
-            best_validation_loss.
+        rows: index the search's name (the first is drawn on top); columns epochs and best_validation_loss.
     """
+    figure, axes = make_row_chart(rows.index)
     places = range(len(rows))
-    figure, axes = plt.subplots(figsize=(8, 0.55 * len(rows) + 1.3))
     axes.hlines(places, 0, rows["epochs"], COLOURS[0], linewidth=3)
     axes.plot(rows["epochs"], places, "o", color=COLOURS[0], markersize=9)
     for place, epochs, loss in zip(places, rows["epochs"], rows["best_validation_loss"], strict=True):
         text = f"{epochs:,.0f} epochs, loss {loss:.3f}"
-        axes.annotate(text, (epochs, place), (10, 0), textcoords="offset points", va="center", fontsize=11)
-    axes.set_yticks(places, rows.index)
+        write_near(axes, text, (epochs, place), (10, 0), va="center", fontsize=11)
     axes.set(title="What each search cost, and what it found", xlabel="epochs trained, all runs together")
     # Room for the text beside the longest.
-    axes.set(xlim=(0, 1.5 * rows["epochs"].max()), ylim=(len(rows) - 0.5, -0.5))
+    axes.set_xlim(0, 1.5 * rows["epochs"].max())
     axes.grid(False, axis="y")
     sns.despine(figure, left=True)
     return figure

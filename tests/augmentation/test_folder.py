@@ -59,7 +59,7 @@ def training_names(source):
 
 def test_the_folder_is_sound_and_the_manifest_names_source_and_object(source, augmented):
     audit, origins = check_folder(augmented), read_origins(augmented)
-    assert audit.problems == [] and len(audit.looks) == len(origins) == 60
+    assert audit.problems == [] and len(audit.faces) == len(origins) == 60
     faces, sources = FaceFolder(augmented), FaceFolder(source).names
     assert set(faces.names) == set(origins)
     for index, name in enumerate(faces.names):

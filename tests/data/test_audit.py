@@ -62,7 +62,7 @@ def test_labels_that_contradict_their_masks_are_suspects_not_problems(folder):
     (folder / "labels.txt").write_text("".join(f"{name} hair\n" for name in names), encoding="utf-8")
     audit = check_folder(folder)
     assert not audit.problems
-    assert any("labelled otherwise than its mask" in str(suspect) for suspect in audit.suspects)
+    assert any("another label than the rule gives its mask" in str(suspect) for suspect in audit.suspects)
     assert "(and 23 more" in describe(audit)
 
 

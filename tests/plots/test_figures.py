@@ -15,7 +15,7 @@ from elfw_helpers.augmentation import FaceGeometry
 from elfw_helpers.data.labels import PIXEL_CLASSES
 from elfw_helpers.evaluation.classification import calibration_curve
 from elfw_helpers.evaluation.segmentation import score_masks
-from elfw_helpers.plots.segmentation import OPACITY, blend_mask
+from elfw_helpers.plots.faces import OPACITY, blend_mask
 
 IMAGES = torch.randint(0, 256, (12, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 MASKS = torch.randint(0, 7, (12, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))

@@ -1,28 +1,23 @@
-import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from elfw_course.cli import main
-from elfw_helpers.data.labels import HAIR, PALETTE
-from elfw_helpers.plots.contact_sheet import contact_sheet
+from elfw_helpers import plots
 
 
-def test_every_face_is_shown_above_its_mask():
-    images = np.full((3, 16, 16, 3), 77, np.uint8)
-    sheet = np.asarray(contact_sheet(images, np.full((3, 16, 16), HAIR, np.uint8), columns=2))
-    # The legend at the foot adds a small square of the colour.
-    assert (sheet == 77).all(-1).sum() >= 3 * 16 * 16
-    assert (sheet == PALETTE[HAIR]).all(-1).sum() >= 3 * 16 * 16
+def test_every_face_is_shown_above_its_mask_in_rows_of_ten():
+    images = torch.arange(12, dtype=torch.uint8)[:, None, None, None].expand(12, 16, 16, 3)
+    masks = (images[..., 0] == 11).to(torch.uint8)
+    panels = plots.show_faces(images, masks).axes
+    shown = [int(panel.images[0].get_array()[0, 0, 0]) if panel.images else None for panel in panels]
+    assert shown[:10] == list(range(10)) and shown[20:30] == [10, 11] + [None] * 8
+    assert [panel.images[0].get_array()[0, 0].tolist() for panel in panels[30:32]] == [[0, 0, 0], [0, 255, 0]]
 
 
 def test_without_masks_the_faces_stand_alone():
-    sheet = contact_sheet(np.zeros((2, 16, 16, 3), np.uint8), None, columns=2)
-    assert sheet.height < 2 * 16
-
-
-def test_no_faces_are_refused():
-    with pytest.raises(ValueError, match="at least one"):
-        contact_sheet(np.zeros((0, 16, 16, 3), np.uint8), None, columns=2)
+    figure = plots.show_faces(torch.zeros(12, 16, 16, 3, dtype=torch.uint8), None)
+    assert len(figure.axes) == 20 and not figure.legends
 
 
 def test_check_draws_a_sheet_of_a_folder(folder, tmp_path):

@@ -3,17 +3,14 @@
 benchmarks/check.py measures the same on whole sets and on folders of five sizes.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from elfw_helpers.data.audit import check_folder, examine, find_doubtful_masks
+from elfw_helpers.data.audit import check_folder
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.labels import encode_colours
-from elfw_helpers.data.layout import Layout
-from elfw_helpers.data.mask_doubts import find_misfit, shrink
+from elfw_helpers.data.suspicious_masks import find_suspicious_masks, measure_mask
 from elfw_helpers.utils.paths import project_folder
 
 
@@ -85,15 +82,20 @@ def test_three_faces_are_enough_to_suspect_their_masks_of(kind, embedded, tmp_pa
 def test_a_single_mask_without_background_is_told_as_such(instead, embedded):
     for place in range(0, 2280, 120):
         image, mask = embedded.read(place)
-        doubts = doubts_about([(image, np.where(mask == 0, instead, mask).astype(np.uint8))])
-        assert not any("begin at 1" in doubt or "exchanged" in doubt for doubt in doubts), place
+        faults = faults_of([(image, np.where(mask == 0, instead, mask).astype(np.uint8))])
+        assert not any("begin at 1" in fault or "exchanged" in fault for fault in faults), place
 
 
-def doubts_about(pairs):
+def faults_of(pairs):
     """Return what is suspected of images and their masks, as one folder."""
-    looks = {str(place): examine(image, mask, None) for place, (image, mask) in enumerate(pairs)}
-    layout = Layout(Path(), masks={name: Path(name) for name in looks})
-    return [suspect.found for suspect in find_doubtful_masks(layout, looks)]
+    masks = {str(place): measure_mask(image, mask) for place, (image, mask) in enumerate(pairs)}
+    return [found for found, _ in find_suspicious_masks(masks)]
+
+
+def test_a_photo_without_edges_says_nothing_against_its_mask():
+    mask = np.zeros((64, 64), np.uint8)
+    mask[16:48, 16:48] = 1
+    assert measure_mask(Image.new("RGB", (64, 64), "gray"), mask).misfit is None
 
 
 @pytest.mark.parametrize("edge", [1 / 8, 3 / 16, -1 / 4, -1 / 2])
@@ -102,7 +104,7 @@ def test_right_masks_cropped_or_with_a_margin_are_not_suspected(edge, embedded):
     pairs = [embedded.read(place) for place in range(0, 2280, 57)]
     cropped = [(image.crop(box), np.asarray(Image.fromarray(mask).crop(box))) for image, mask in pairs]
     for first in range(0, 40, 10):
-        assert doubts_about(cropped[first : first + 10]) == []
+        assert faults_of(cropped[first : first + 10]) == []
 
 
 def test_masks_in_colours_are_not_suspected_of_ids_from_1(embedded, tmp_path):
@@ -134,8 +136,8 @@ def share_suspected(faces, displaced: float, most: int = 200) -> float:
         image, mask = faces.read(int(index))
         angle = generator.uniform(0, 2 * np.pi)
         move = np.round(displaced * image.width * np.array([np.sin(angle), np.cos(angle)])).astype(int)
-        misfit = find_misfit(*shrink(image, np.roll(mask, move, (0, 1))))
-        count += bool(misfit and misfit.startswith("moved"))
+        misfit = measure_mask(image, np.roll(mask, move, (0, 1))).misfit
+        count += bool(misfit and "better moved" in misfit[0])
     return count / len(chosen)
 
 
