@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from elfw_course.grading.delegation import flag_delegations
 from elfw_course.grading.key import Key, find_key, read_key
-from elfw_course.grading.released import Released, normalise
+from elfw_course.grading.exercises import Released, strip_blanks
 from elfw_course.grading.report import Grade, disarm, format_page, format_table, table_header, table_row
 from elfw_course.grading.run import GraderFault, SubmissionRun
 from elfw_course.grading.sandbox import Sandbox, choose_sandbox, claim_jobs, refuse_exposed
@@ -237,7 +237,7 @@ class Batch:
 
     def _is_own_text(self, cell: Cell) -> bool:
         """Say whether a cell is text that the student wrote or changed."""
-        return cell.kind == "markdown" and normalise(cell.source) not in self.released.markdown
+        return cell.kind == "markdown" and strip_blanks(cell.source) not in self.released.markdown
 
     def _read_log(self) -> dict[str, dict]:
         """Return the stored grades by student, without faults of the grader, which are tried again.

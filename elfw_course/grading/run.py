@@ -11,7 +11,7 @@ from typing import Any
 from elfw_course.grading.attempt import Attempt, Omitted
 from elfw_course.grading.exercises import Names, Plan, Step, list_own_cells, plan_submission
 from elfw_course.grading.key import Key
-from elfw_course.grading.released import Released
+from elfw_course.grading.exercises import Released
 from elfw_course.grading.sandbox import Sandbox
 from elfw_course.grading.session import TOO_LONG, Died, Session
 from elfw_course.grading.submission import Cell, Submission
