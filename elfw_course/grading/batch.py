@@ -21,14 +21,23 @@ from pathlib import Path
 from tqdm import tqdm
 
 from elfw_course.grading.delegation import flag_delegations
-from elfw_course.grading.key import Key, find_key, read_key
 from elfw_course.grading.exercises import Released, strip_blanks
-from elfw_course.grading.report import Grade, disarm, format_page, format_table, table_header, table_row
+from elfw_course.grading.key import Key, find_key, read_key
+from elfw_course.grading.report import (
+    Grade,
+    disarm,
+    flag_findings,
+    format_page,
+    format_table,
+    give_nothing,
+    give_verdicts,
+    table_header,
+    table_row,
+)
 from elfw_course.grading.run import GraderFault, SubmissionRun
 from elfw_course.grading.sandbox import Sandbox, choose_sandbox, claim_jobs, refuse_exposed
 from elfw_course.grading.session import Stopped
 from elfw_course.grading.submission import Cell, Submission, Unreadable, parse_notebook, read_bytes
-from elfw_course.grading.verdicts import flag_findings, give_nothing, give_verdicts
 from elfw_helpers.utils.errors import DataError, ElfwError
 from elfw_helpers.utils.files import explain_error, require_writable, write_atomically
 
@@ -180,7 +189,7 @@ class Batch:
         """Return the grade of a readable submission, and the cells of its exercises."""
         run, seconds = self._run(submitted)
         plan, findings = run.plan, run.findings
-        status = "graded in part" if findings.deaths else "graded"
+        status = "graded in part" if findings.ended else "graded"
         if not plan.cells:
             status = "no exercise found"
         verdicts = give_verdicts(self.key, plan, findings)
@@ -201,7 +210,7 @@ class Batch:
             start = time.monotonic()
             run.run()
             seconds = time.monotonic() - start
-        if run.is_doubtful:
+        if run.needs_second_try:
             with self._hold(self._jobs) as number:
                 start = time.monotonic()
                 run.run_alone(number)

@@ -148,9 +148,7 @@ def plan_submission(
     asked = {name: search.find_place(name, cell, run) for name, cell in found.items()}
     steps = []
     for cell in run:
-        own, after = (
-            tuple(name for name in exercises if of.get(name) is cell) for of in (found, asked)
-        )
+        own, after = (tuple(name for name in exercises if of.get(name) is cell) for of in (found, asked))
         check = CHECK.match(cell.source)
         steps.append(Step(cell, own, after, released.checks.get(check[1], "#") if check else ""))
     return Plan(tuple(steps), found, tuple(flags))

@@ -9,13 +9,15 @@ import html
 import io
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from elfw_course.grading.exercises import Plan
 from elfw_course.grading.key import Key
+from elfw_course.grading.run import Findings
 from elfw_course.grading.submission import Cell
-from elfw_course.grading.verdicts import Verdict
 
 LONGEST_TEXT = 20_000  # characters of code or output that a page shows of one cell
 LARGEST_PICTURE = 2 << 20
@@ -52,6 +54,68 @@ pre.output {{ background: none; border-color: #9bb8d3 }} img {{ max-width: 100% 
 {body}
 </body></html>
 """
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one probe."""
+
+    probe: str  # its name
+    points: float  # earned
+    of: float  # to be earned
+    problem: str  # "" when right
+
+
+def give_verdicts(key: Key, plan: Plan, findings: Findings) -> dict[str, list[Verdict]]:
+    """Return the verdict on every probe of every exercise."""
+    reasons = {name: why for step, why in findings.ended.items() for name in step.exercises}
+    verdicts = {}
+    for exercise in key.exercises:
+        absent = "not reached" if exercise.name in plan.cells else "not found"
+        nothing = [reasons.get(exercise.name, absent)] * len(exercise.probes)
+        problems = findings.answers.get(exercise.name, nothing)
+        verdicts[exercise.name] = [
+            Verdict(probe.name, 0 if problem else probe.points, probe.points, problem)
+            for probe, problem in zip(exercise.probes, problems, strict=True)
+        ]
+    return verdicts
+
+
+def flag_findings(findings: Findings, python: str = "") -> list[str]:
+    """Return what is out of the ordinary about the runs.
+
+    Args:
+        findings: what they brought.
+        python: the version that the submission was written with, or "".
+    """
+    flags = []
+    for step, reason in findings.ended.items():
+        what = ", ".join(step.exercises) or "an added or changed cell"
+        is_lost = not step.exercises or any(name not in findings.answers for name in step.exercises)
+        flags.append(
+            f"{what}: {reason}" if is_lost else f"{what}: a part of its cell {reason} and was left out"
+        )
+    if findings.skipped:
+        flags.append("added or changed cells took too long: not all of them were run")
+    if findings.exhausted:
+        flags.append("took too long as a whole: not all of it was run")
+    flags += [f"{name}: its cell raised {error}" for name, error in findings.raised.items()]
+    flags += [f"{name}: needs what a cell further down makes" for name in sorted(findings.later)]
+    if findings.missing:
+        names = ", ".join(sorted(findings.missing))
+        flags.append(f"an added or changed cell raised an error (not defined here: {names})")
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if findings.uncompiled and python and python.split(".")[:2] != here.split("."):
+        flags.append(f"a cell is no Python {here}; the notebook was written with Python {python}")
+    return flags
+
+
+def give_nothing(key: Key, problem: str) -> dict[str, list[Verdict]]:
+    """Return no points for every probe, all for one reason."""
+    return {
+        exercise.name: [Verdict(probe.name, 0, probe.points, problem) for probe in exercise.probes]
+        for exercise in key.exercises
+    }
 
 
 @dataclass

@@ -35,14 +35,10 @@ ENDED = "ended its process"
 TOO_LONG = "took too long"
 
 
-class Died(Exception):
-    """The runner is gone; the message says why.
+class RunEnded(Exception):
+    """The runner is gone, or has to be ended; the message says why."""
 
-    Attributes:
-        starved: whether it had no time of its own to blame, but waited for its turn until patience ended.
-    """
-
-    starved = False
+    waited = False  # for its turn, until patience ended: then it is not to blame
 
 
 class Stopped(Exception):
@@ -106,12 +102,12 @@ class Session:
             seconds: that its processes may use until the answer; without any, nothing is sent.
 
         Raises:
-            Died: the process ended, took too long, held too much or printed too much.
+            RunEnded: the process ended, took too long, held too much or printed too much.
             Stopped: the batch is being interrupted.
         """
         seconds = min(seconds, self.last - self.used)
         if seconds <= 0:  # an answer that comes at once would do without any
-            raise Died(TOO_LONG)
+            raise RunEnded(TOO_LONG)
         secret = secrets.token_hex(16)
         header = " ".join([verb, secret, *(str(len(part)) for part in parts)])
         unsent = memoryview(header.encode() + b"\n" + b"".join(parts))
@@ -127,9 +123,9 @@ class Session:
             if self._stop.is_set():
                 raise Stopped
             if self.used > last or time.monotonic() > deadline:
-                died = Died(TOO_LONG)
-                died.starved = self.used <= last
-                raise died
+                ended = RunEnded(TOO_LONG)
+                ended.waited = self.used <= last
+                raise ended
 
     def _send(self, unsent: memoryview) -> memoryview:
         """Write what fits into the pipe, and return the rest."""
@@ -146,13 +142,13 @@ class Session:
             if not self._selector.get_map():
                 break
             self._read(0.02)
-        raise Died(ENDED)
+        raise RunEnded(ENDED)
 
     def _receive(self, seconds: float) -> None:
         """Wait for answers and prints, at most so long, and take what is there."""
         self._read(seconds)
         if self._sizes["printed"] > MOST_PRINTED or self._sizes["answered"] > MOST_ANSWERED:
-            raise Died(f"printed more than {MOST_PRINTED >> 20} MB")
+            raise RunEnded(f"printed more than {MOST_PRINTED >> 20} MB")
 
     def _read(self, seconds: float) -> None:
         """Read once from each pipe that has something, or has ended."""
@@ -191,7 +187,7 @@ class Session:
         if len(processes) <= MOST_PROCESSES // 2:
             self._uncrowded = self.used
         if self.used - self._uncrowded > CROWDED_SECONDS:
-            raise Died(f"went on with more than {MOST_PROCESSES // 2} processes")
+            raise RunEnded(f"went on with more than {MOST_PROCESSES // 2} processes")
 
     def _weigh(self, processes: Sequence[int]) -> None:
         """Note what memory the processes hold, and raise when it is too much."""
@@ -210,7 +206,7 @@ class Session:
         # Between two looks a process may have held more than at either: the kernel keeps count.
         self.peak = max(self.peak, held + most - resident)
         if held > self.memory:
-            raise Died(f"took more than {self.memory >> 20} MB of memory")
+            raise RunEnded(f"took more than {self.memory >> 20} MB of memory")
 
 
 def _read_answer(line: bytes, secret: str) -> tuple[str, Any] | None:

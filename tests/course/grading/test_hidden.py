@@ -20,7 +20,7 @@ from tests.course.grading.sandboxes import needs_sandbox
 
 HIDDEN = ("grading.judge", "grading.key", "grading.batch", "grading.run", "student", "cli", "weights")
 # Runs beside the grader: what a submission can import, open or write, asked inside of it.
-ASK = '''
+ASK = """
 import json, sys
 from elfw_course.grading.sandbox import choose_sandbox
 from elfw_course.grading.session import Session
@@ -29,8 +29,8 @@ with Session(choose_sandbox(False), 0, 400 << 20) as session:
     session.ask("open", [sys.argv[1].encode(), b""], 60)
     session.ask("statement", [b"0"], 60)
     print(json.dumps(session.ask("probe", [b"look", b"", sys.argv[2].encode(), b""], 60)))
-'''
-LOOK = '''
+"""
+LOOK = """
 def look(modules, paths):
     import glob, importlib, os, sys
     found = []
@@ -49,7 +49,7 @@ def look(modules, paths):
         except OSError:
             pass
     return found
-'''
+"""
 
 
 def look_inside(python: str, folder: Path) -> tuple[list[str], list[str]]:
@@ -121,7 +121,9 @@ def test_containers_cover_the_course_where_it_lies_in_what_is_visible(programs_o
     covered = project_folder() / "elfw_course"
     assert f"--tmpfs={covered}:rw,size=64k,mode=0755" in command
     assert command[command.index(f"{INSIDE}:{INSIDE}:ro") - 1] == "--volume"
-    assert not any("--tmpfs" in one and "elfw" in one for one in container_command("docker", "name", visible_paths(), 1))
+    assert not any(
+        "--tmpfs" in one and "elfw" in one for one in container_command("docker", "name", visible_paths(), 1)
+    )
 
 
 @pytest.fixture
