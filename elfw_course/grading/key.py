@@ -83,11 +83,7 @@ class Key:
 
 
 def find_key(name: str) -> Path:
-    """Return the key of a notebook's number, such as 03, or the file that is named.
-
-    Raises:
-        ElfwError: there is none.
-    """
+    """Return the key of a notebook's number, such as 03, or the file that is named; raise ElfwError without."""
     folder = project_folder() / "grading"
     for path in (Path(name), folder / f"{name}.toml", folder / f"{name}.json"):
         if path.is_file():
@@ -97,7 +93,7 @@ def find_key(name: str) -> Path:
 
 
 def read_key(path: Path) -> Key:
-    """Read an answer key; `grading/README.md` says how one is written.
+    """Read an answer key, as `grading/README.md` describes it.
 
     Raises:
         DataError: something is missing in it, misspelt or not of its type.

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from elfw_course.grading.exercises import Plan
 from elfw_course.grading.key import Key
 from elfw_course.grading.run import Findings
 from elfw_course.grading.submission import Cell
@@ -66,17 +65,23 @@ class Verdict:
     problem: str  # "" when right
 
 
-def give_verdicts(key: Key, plan: Plan, findings: Findings) -> dict[str, list[Verdict]]:
-    """Return the verdict on every probe of every exercise."""
-    reasons = {name: why for step, why in findings.ended.items() for name in step.exercises}
+def give_verdicts(
+    key: Key, answers: Mapping[str, Sequence[str]], reasons: Mapping[str, str], otherwise: str
+) -> dict[str, list[Verdict]]:
+    """Return the verdict on every probe of every exercise.
+
+    Args:
+        key: the exercises.
+        answers: by exercise, what is wrong with each answer, or "".
+        reasons: by exercise, why there is no answer.
+        otherwise: why there is none to the others.
+    """
     verdicts = {}
     for exercise in key.exercises:
-        absent = "not reached" if exercise.name in plan.cells else "not found"
-        nothing = [reasons.get(exercise.name, absent)] * len(exercise.probes)
-        problems = findings.answers.get(exercise.name, nothing)
+        nothing = [reasons.get(exercise.name, otherwise)] * len(exercise.probes)
         verdicts[exercise.name] = [
             Verdict(probe.name, 0 if problem else probe.points, probe.points, problem)
-            for probe, problem in zip(exercise.probes, problems, strict=True)
+            for probe, problem in zip(exercise.probes, answers.get(exercise.name, nothing), strict=True)
         ]
     return verdicts
 
@@ -108,14 +113,6 @@ def flag_findings(findings: Findings, python: str = "") -> list[str]:
     if findings.uncompiled and python and python.split(".")[:2] != here.split("."):
         flags.append(f"a cell is no Python {here}; the notebook was written with Python {python}")
     return flags
-
-
-def give_nothing(key: Key, problem: str) -> dict[str, list[Verdict]]:
-    """Return no points for every probe, all for one reason."""
-    return {
-        exercise.name: [Verdict(probe.name, 0, probe.points, problem) for probe in exercise.probes]
-        for exercise in key.exercises
-    }
 
 
 @dataclass

@@ -42,9 +42,7 @@ class GraderFault(Exception):
 class Findings:
     """What the runs of a submission brought."""
 
-    answers: dict[str, list[str]] = field(
-        default_factory=dict
-    )  # by exercise: what is wrong, per probe, or ""
+    answers: dict[str, list[str]] = field(default_factory=dict)  # by exercise: what is wrong, or ""
     raised: dict[str, str] = field(default_factory=dict)  # by exercise: the error of its cell
     ended: dict[Step, str] = field(default_factory=dict)  # by step: why it ended a run
     peak: int = 0  # bytes
@@ -53,9 +51,7 @@ class Findings:
     exhausted: bool = False  # a run was left out, for those before took all the time of a submission
     uncompiled: bool = False  # a cell was no Python of this version
     later: set[str] = field(default_factory=set)  # exercises with another answer when asked again at the end
-    missing: set[str] = field(
-        default_factory=set
-    )  # names that added cells read, raised an error, and nobody makes
+    missing: set[str] = field(default_factory=set)  # names that a failed added cell lacks
 
 
 @dataclass
@@ -87,38 +83,25 @@ class Omitted:
         return Omitted(defaultdict(set, statements), steps, others, self.own_ends, seconds)
 
 
+@dataclass(eq=False)
 class SubmissionRun:
-    """The runs of one submission.
+    """The runs of one submission."""
 
-    Args:
-        submission: what was handed in.
-        key: what to ask.
-        released: what students were given.
-        sandbox: where.
-        job: number of the job among those at the same time.
-        stop: set when the batch is being interrupted.
+    submission: Submission
+    key: Key
+    released: Released
+    sandbox: Sandbox
+    job: int  # its number among those at the same time
+    stop: threading.Event  # set when the batch is being interrupted
+    plan: Plan = Plan((), {}, ())  # what is run, once it has been read
+    findings: Findings = field(default_factory=Findings)  # what that has brought
+    _lecture: str = ""  # code of the lecture that the submission needs
+    _missing: dict[Step, list[str]] = field(default_factory=dict)
+    _omitted: Omitted = field(default_factory=Omitted)
 
-    Attributes:
-        plan: what is run of it, once it has been read.
-        findings: what that has brought.
-    """
-
-    def __init__(
-        self,
-        submission: Submission,
-        key: Key,
-        released: Released,
-        sandbox: Sandbox,
-        job: int,
-        stop: threading.Event,
-    ):
-        self.submission, self.key, self.released = submission, key, released
-        self.sandbox, self.job, self.stop = sandbox, job, stop
-        self.exercises = {exercise.name: exercise for exercise in key.exercises}
-        self.plan, self.findings = Plan((), {}, ()), Findings()
-        self._lecture = ""  # code of the lecture that the submission needs
-        self._missing: dict[Step, list[str]] = {}
-        self._omitted, self._left = Omitted(), TRIES * key.seconds
+    def __post_init__(self) -> None:
+        self.exercises = {exercise.name: exercise for exercise in self.key.exercises}
+        self._left = TRIES * self.key.seconds
 
     def run(self) -> Findings:
         """Run everything; after code that ended the run, everything anew without that code.
@@ -249,36 +232,26 @@ class SubmissionRun:
             self._left -= session.spent - before
 
 
+@dataclass
 class Attempt:
-    """One run of a submission's cells, in a session after its setup.
+    """One run of a submission's cells, in a session after its setup."""
 
-    Args:
-        session: the session.
-        exercises: what to ask, by name.
-        own_seconds: for all cells together that the student added.
-        missing: by step, the names that its cell reads and nobody makes.
-        omitted: what is left out; what ends this run is added.
-        findings: what this run brings is added.
-    """
+    session: Session
+    exercises: Mapping[str, Exercise]  # what to ask, by name
+    own_seconds: float  # for all cells together that the student added
+    missing: Mapping[Step, Sequence[str]]  # by step: the names that its cell reads and nobody makes
+    omitted: Omitted  # what is left out; what ends this run is added
+    findings: Findings  # what this run brings is added
+    homes: dict[str, Step] = field(default_factory=dict)  # by exercise: its cell
+    raised: dict[str, list[int]] = field(default_factory=dict)  # by exercise: questions that raised an error
 
-    def __init__(
-        self,
-        session: Session,
-        exercises: Mapping[str, Exercise],
-        own_seconds: float,
-        missing: Mapping[Step, Sequence[str]],
-        omitted: Omitted,
-        findings: Findings,
-    ):
-        self.session, self.exercises, self.missing = session, exercises, missing
-        self.omitted, self.findings = omitted, findings
+    def __post_init__(self) -> None:
         # Seconds: of each exercise's cell, for itself and its questions; of all other cells, in two pools, or
         # their definitions would be lost by what else they do.
+        spent = self.omitted.own_seconds
         self.left: dict[Step | str, float] = {
-            pool: own_seconds - omitted.own_seconds[pool] for pool in (DEFINITIONS, TRIALS)
+            pool: self.own_seconds - spent[pool] for pool in (DEFINITIONS, TRIALS)
         }
-        self.homes: dict[str, Step] = {}
-        self.raised: dict[str, list[int]] = {}  # by exercise, the places of questions that raised an error
 
     def run(self, steps: Sequence[Step]) -> bool:
         """Run cells and ask about exercises; say whether nothing ended the run.

@@ -1,4 +1,4 @@
-"""One run of the runner: asks it, and ends it when it takes too long, too much memory or prints too much."""
+"""Asks one runner in its sandbox, and ends it when it takes too long, too much memory or prints too much."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from elfw_course.grading.watchdog import (
 LOOK_EVERY = 0.05  # seconds
 PATIENCE = 6  # how many times its seconds a request may take by the clock, when it has to wait for its turn
 CROWDED_SECONDS = 1
-MOST_PRINTED = 20 << 20  # bytes
-MOST_ANSWERED = 20 << 20
+MOST_PRINTED = 20 << 20  # bytes, and as many of answers
 # Of an answer, more than the encoder ever writes: brackets and commas, and the digits of an int.
 MOST_PARTS = 1_000_000
 MOST_DIGITS = 1300
@@ -48,22 +47,16 @@ class Stopped(Exception):
 class Session:
     """A runner in its sandbox, from its start to its end; a context manager.
 
-    Args:
-        sandbox: where.
-        job: number of the job among those at the same time.
-        memory: bytes that it may hold.
-        stop: set when the batch is being interrupted.
-
-    Attributes:
-        peak: bytes, the most that its processes held together.
-        printed: the beginning of what was printed.
-        probed: whether a probe was sent in: from then on its code may know hidden inputs.
-        last: what `used` may not go beyond, whatever a request is given.
+    It may hold `memory` bytes. `job` is its number among those at the same time; `stop` is set when the batch
+    is being interrupted.
     """
 
     def __init__(self, sandbox: Sandbox, job: int, memory: int, stop: threading.Event | None = None):
-        self.memory, self.peak, self.printed, self.probed = memory, 0, b"", False
-        self.last, self._stop = math.inf, stop or threading.Event()
+        self.memory, self._stop = memory, stop or threading.Event()
+        self.peak = 0  # bytes, the most that its processes held together
+        self.printed = b""  # the beginning of what was printed
+        self.probed = False  # whether a probe was sent in: from then on its code may know hidden inputs
+        self.last = math.inf  # what `used` may not go beyond, whatever a request is given
         self._sizes = {"printed": 0, "answered": 0}
         self._sandbox, self._job = sandbox, job
         self._process = sandbox.start(job, memory)
@@ -115,7 +108,9 @@ class Session:
         last, deadline = self.used + seconds, time.monotonic() + PATIENCE * seconds
         while True:
             unsent = self._send(unsent)
-            self._receive(LOOK_EVERY if not unsent else 0.001)
+            self._read(LOOK_EVERY if not unsent else 0.001)
+            if max(self._sizes.values()) > MOST_PRINTED:
+                raise RunEnded(f"printed more than {MOST_PRINTED >> 20} MB")
             answer = self._find_answer(secret)
             self._look(bool(answer))
             if answer:
@@ -144,14 +139,8 @@ class Session:
             self._read(0.02)
         raise RunEnded(ENDED)
 
-    def _receive(self, seconds: float) -> None:
-        """Wait for answers and prints, at most so long, and take what is there."""
-        self._read(seconds)
-        if self._sizes["printed"] > MOST_PRINTED or self._sizes["answered"] > MOST_ANSWERED:
-            raise RunEnded(f"printed more than {MOST_PRINTED >> 20} MB")
-
     def _read(self, seconds: float) -> None:
-        """Read once from each pipe that has something, or has ended."""
+        """Wait at most so long, and read once from each pipe that has something, or has ended."""
         for ready, _ in self._selector.select(seconds):
             content = os.read(ready.fd, 1 << 16)
             if not content:

@@ -1,4 +1,4 @@
-"""What enters the sandbox is `inside/` and `elfw_helpers`: no submission finds the judge, a key or the rest."""
+"""What enters the sandbox is `inside/` and `elfw_helpers`: no submission finds the judge or a key."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def look(modules, paths):
         except ImportError:
             pass
     places = [f"{place}/elfw_course" for place in sys.path]
-    paths = [*paths, *(f"{place}/{name}" for place in places for name in ("*.py", "grading/*.py", "weights/*.py"))]
+    names = ("*.py", "grading/*.py", "weights/*.py")
+    paths = [*paths, *(f"{place}/{name}" for place in places for name in names)]
     found += [path for pattern in paths for path in glob.glob(pattern)]
     for place in filter(os.path.isdir, [*places, *(f"{place}/grading" for place in places)]):
         try:
