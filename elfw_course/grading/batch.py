@@ -1,4 +1,4 @@
-"""All submissions of a folder, several at a time; whatever one of them does, the others are graded."""
+"""Grades all submissions of a folder, several at a time; whatever one does, the others are graded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flags exercises that are left to a function of the course, or to a package that is ruled out."""
+"""Flags answers that call a function of the course, or a package that the key rules out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 
+from elfw_course.grading.inside.magics import FUNCTIONS
 from elfw_course.grading.key import Key
 
 COURSE = "elfw_helpers"
@@ -17,7 +18,6 @@ LONGEST = 200  # characters of an imported name, and of what a flag names
 # With its continued lines. [ \t], never \s: over many blank lines, that would take for ever. So would
 # IPython's reading, which begins anew after every magic: more than a minute for 300 of them in 120 KB.
 MAGIC = re.compile(r"^([ \t]*)(?:[%!]|\w[\w, \t]*=[ \t]*[%!])(?:.*\\\n)*.*$", re.MULTILINE)
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # What has variables of its own.
 SCOPES = (
     *(ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda),
@@ -48,7 +48,7 @@ def flag_delegations(key: Key, sources: Collection[str], lecture: Iterable[str])
         packages = {COURSE, *exercise.without}
         used = sorted(
             name
-            for name in _follow(exercise.name, definitions, origins)
+            for name in _follow_names(exercise.name, definitions, origins)
             if name.partition(".")[0] in packages and not name.rpartition(".")[2].isupper()
         )
         if used:
@@ -93,7 +93,7 @@ def _find_definitions(trees: Iterable[ast.Module]) -> dict[str, list[ast.stmt]]:
     return definitions
 
 
-def _follow(answer: str, definitions: dict[str, list[ast.stmt]], origins: dict[str, str]) -> set[str]:
+def _follow_names(answer: str, definitions: dict[str, list[ast.stmt]], origins: dict[str, str]) -> set[str]:
     """Return the dotted names of all imported things that an answer leads to."""
     used, entered, waiting = set(), set(), {answer}
     while waiting:

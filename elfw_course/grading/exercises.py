@@ -15,7 +15,7 @@ from elfw_course.grading.submission import Cell, parse_notebook
 EXERCISE = re.compile(r"\s*#\s*exercise\s*:\s*(\w+)")
 CHECK = re.compile(r"\s*#\s*check\s*:\s*(\w*)")
 # On any line of a student's cell. [ \t], never \s: over millions of blank lines, that would take for ever.
-MARK = re.compile(r"^[ \t\f]*#[ \t]*exercise[ \t]*:[ \t]*(\w+)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+EXERCISE_LINE = re.compile(r"^[ \t\f]*#[ \t]*exercise[ \t]*:[ \t]*(\w+)[ \t]*$", re.MULTILINE | re.IGNORECASE)
 
 
 def strip_blanks(source: str) -> str:
@@ -162,7 +162,9 @@ class _Search:
         self.own = [cell for cell in cells if id(cell) in names]
         self.given = {id(cell) for cell in self.own if released.contains(cell)}
         self.places = {id(cell): place for place, cell in enumerate(cells)}
-        self.marks = {id(cell): {mark.lower() for mark in MARK.findall(cell.source)} for cell in self.own}
+        self.marks = {
+            id(cell): {mark.lower() for mark in EXERCISE_LINE.findall(cell.source)} for cell in self.own
+        }
 
     def is_run(self, cell: Cell) -> bool:
         """Say whether a cell that is no exercise's is run: a check only if it makes something."""

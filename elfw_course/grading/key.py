@@ -1,4 +1,4 @@
-"""Answer keys: which exercises a notebook has, what they are asked, and what the answers must be."""
+"""Reads answer keys: the exercises of a notebook, what they are asked, and what the answers must be."""
 
 from __future__ import annotations
 
@@ -172,9 +172,8 @@ def _read_probe(path: Path, place: str, table: Any) -> Probe:
         fields["shape"] = tuple(fields["shape"])
     probe = Probe(**fields)
     if probe.measure not in (None, *MEASURES):
-        raise DataError(
-            path, f"{place} has the measure {probe.measure!r}", f"Use one of {', '.join(MEASURES)}"
-        )
+        found = f"{place} has the measure {probe.measure!r}"
+        raise DataError(path, found, f"Use one of {', '.join(MEASURES)}")
     # Found out inside the sandbox, a slip of the key's would look like the student's.
     for field, code, mode in (("given", probe.given, "exec"), ("call", probe.call, "eval")):
         try:

@@ -23,7 +23,7 @@ MOST_SHOWN = 3  # names that are missing
 NOTEBOOK_NAMES = ("In", "Out", "_", "display", "get_ipython")  # which `runner.pretend_notebook` makes
 TRIES = 2  # a submission may take twice the seconds that its key has for all of it
 DEFINITIONS, TRIALS = "definitions", "trials"
-MOST_OWN_ENDS = 3  # before cells of the student's own are run for their definitions only
+MOST_RUNS_ENDED = 3  # before cells of the student's own are run for their definitions only
 # The errors that answers are told to have raised: what honest code meets. With each name more, more of hidden
 # inputs could be read out of them.
 COMMON_ERRORS = (
@@ -31,7 +31,7 @@ COMMON_ERRORS = (
     *(RuntimeError, NotImplementedError, SyntaxError, ImportError),
 )
 ANOTHER_ERROR = "another error"
-TRIAL = 0.5  # of the time that is left, for a statement that others can do without
+TRIAL_SHARE = 0.5  # of the time that is left, for a statement that others can do without
 
 
 class GraderFault(Exception):
@@ -61,7 +61,7 @@ class Omitted:
     statements: dict[Step, set[int]] = field(default_factory=lambda: defaultdict(set))  # places in the cell
     steps: set[Step] = field(default_factory=set)
     exercises: set[str] = field(default_factory=set)  # those that are not asked about
-    own_ends: int = 0  # how many runs were ended by cells that the student added
+    runs_ended_by_own: int = 0  # how many runs were ended by cells that the student added
     own_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # by pool: these took
 
     def add(self, step: Step, place: int, kinds: Sequence[str]) -> None:
@@ -76,11 +76,11 @@ class Omitted:
         below = [later for later, kind in enumerate(kinds) if later > place and kind in dropped]
         self.statements[step].update([place, *below])
 
-    def but_for(self, step: Step, others: set[str]) -> Omitted:
+    def copy_for_one(self, step: Step, others: set[str]) -> Omitted:
         """Return what is left out of all cells but one, whose exercises are asked about, and no others."""
         statements = {one: set(places) for one, places in self.statements.items() if one is not step}
         steps, seconds = self.steps - {step}, self.own_seconds.copy()
-        return Omitted(defaultdict(set, statements), steps, others, self.own_ends, seconds)
+        return Omitted(defaultdict(set, statements), steps, others, self.runs_ended_by_own, seconds)
 
 
 @dataclass(eq=False)
@@ -154,7 +154,7 @@ class SubmissionRun:
             if self._left <= 0:
                 break
             alone, others = Findings(), set(self.exercises).difference(step.exercises)
-            omitted = self._omitted.but_for(step, others)
+            omitted = self._omitted.copy_for_one(step, others)
             # Not what ended a run itself, such as processes that it left behind.
             omitted.steps |= {one for one in self.findings.ended if one.exercises and one is not step}
             with self._open() as session:
@@ -242,7 +242,7 @@ class Attempt:
     missing: Mapping[Step, Sequence[str]]  # by step: the names that its cell reads and nobody makes
     omitted: Omitted  # what is left out; what ends this run is added
     findings: Findings  # what this run brings is added
-    homes: dict[str, Step] = field(default_factory=dict)  # by exercise: its cell
+    step_of: dict[str, Step] = field(default_factory=dict)  # by exercise: its cell
     raised: dict[str, list[int]] = field(default_factory=dict)  # by exercise: questions that raised an error
 
     def __post_init__(self) -> None:
@@ -262,7 +262,7 @@ class Attempt:
         for step in steps:
             if step.exercises:
                 self.left[step] = sum(self.exercises[name].seconds for name in step.exercises)
-                self.homes |= dict.fromkeys(step.exercises, step)
+                self.step_of |= dict.fromkeys(step.exercises, step)
         try:
             for step in steps:
                 self._run_cell(step)
@@ -278,7 +278,7 @@ class Attempt:
 
     def _run_cell(self, step: Step) -> None:
         """Run a cell, but for what has ended a run before."""
-        has_ended_too_many = not step.exercises and self.omitted.own_ends > 2 * MOST_OWN_ENDS
+        has_ended_too_many = not step.exercises and self.omitted.runs_ended_by_own > 2 * MOST_RUNS_ENDED
         if step in self.omitted.steps or has_ended_too_many:
             return
         place, kinds, pool = -1, [], step if step.exercises else DEFINITIONS
@@ -286,26 +286,26 @@ class Attempt:
         try:
             kind, content = self._ask(pool, "open", step.cell.source, step.check)
             self.findings.uncompiled |= kind == "raised"
-            self._note(step, kind, content)
+            self._note_error(step, kind, content)
             # No more than a cell has characters, whoever forges the answer.
             kinds = content[: len(step.cell.source)] if kind == "done" and isinstance(content, list) else []
             for place, kind in enumerate(kinds):
                 if not step.exercises:
                     pool = TRIALS if kind == "trial" else DEFINITIONS
-                if place not in self.omitted.statements.get(step, ()) and self._has_time(pool):
-                    share = 1 if step.exercises and kind == "definition" else TRIAL
-                    self._note(step, *self._ask(pool, "statement", str(place), share=share))
+                if place not in self.omitted.statements.get(step, ()) and self._has_time_for(pool):
+                    share = 1 if step.exercises and kind == "definition" else TRIAL_SHARE
+                    self._note_error(step, *self._ask(pool, "statement", str(place), share=share))
         except RunEnded as error:
             self.findings.ended[step] = str(error)
             self.omitted.add(step, place, kinds)
             if not step.exercises:
-                self.omitted.own_ends += 1
+                self.omitted.runs_ended_by_own += 1
                 self.omitted.own_seconds[pool] += before[pool] - self.left[pool]
             raise
 
-    def _has_time(self, pool: Step | str) -> bool:
+    def _has_time_for(self, pool: Step | str) -> bool:
         """Say whether a statement may be run: no trial of cells that took too long."""
-        if pool != TRIALS or (self.left[TRIALS] > 0 and self.omitted.own_ends <= MOST_OWN_ENDS):
+        if pool != TRIALS or (self.left[TRIALS] > 0 and self.omitted.runs_ended_by_own <= MOST_RUNS_ENDED):
             return True
         self.findings.skipped = True
         return False
@@ -322,17 +322,17 @@ class Attempt:
             raise RunEnded("ran out of memory")
         return kind, content
 
-    def _note(self, step: Step, kind: str, content: Any) -> None:
+    def _note_error(self, step: Step, kind: str, content: Any) -> None:
         """Note the first error of an exercise's cell, and what is missing where another cell raised one."""
         if kind != "raised":
             return
-        error = self._describe(content, step)
+        error = self._describe_error(content, step)
         for name in step.exercises:
             self.findings.raised.setdefault(name, error)
         if not step.exercises:
             self.findings.missing.update(self.missing.get(step, ()))
 
-    def _describe(self, content: Any, step: Step) -> str:
+    def _describe_error(self, content: Any, step: Step) -> str:
         """Return the name of an error; of a NameError, with names that its cell reads and nobody makes.
 
         These were found in the code before it ran: what an error says may tell of hidden inputs.
@@ -351,10 +351,10 @@ class Attempt:
         except RunEnded as error:
             self.omitted.exercises.add(name)
             self.findings.answers.pop(name, None)
-            self.findings.ended[self.homes[name]] = str(error)
+            self.findings.ended[self.step_of[name]] = str(error)
             # The second time, it may be what the cell left behind, such as processes: the others go without.
-            if self.homes[name] in self.omitted.statements:
-                self.omitted.steps.add(self.homes[name])
+            if self.step_of[name] in self.omitted.statements:
+                self.omitted.steps.add(self.step_of[name])
             raise
         self.findings.answers[name] = answers
 
@@ -368,14 +368,14 @@ class Attempt:
 
     def _ask_probe(self, exercise: Exercise, place: int) -> str:
         """Return what is wrong with the answer to one question, or ""."""
-        probe, home = exercise.probes[place], self.homes[exercise.name]
+        probe, home = exercise.probes[place], self.step_of[exercise.name]
         parts = (exercise.name, probe.given, probe.call, exercise.inputs)
         kind, content = self._ask(home, "probe", *parts)
         if kind == "value":
             return judge(probe, content)
         self.raised[exercise.name].append(place)
         if kind != "undefined":
-            return f"raised {self._describe(content, home)}"
+            return f"raised {self._describe_error(content, home)}"
         if home in self.findings.ended:
             return self.findings.ended[home]
         error = self.findings.raised.get(exercise.name)

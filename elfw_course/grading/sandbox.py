@@ -1,4 +1,4 @@
-"""Where a submission's code runs: in bubblewrap, in Docker or Podman, or, only if asked to, unprotected."""
+"""Starts the runner in bubblewrap, in Docker or Podman, or, only if asked to, without protection."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class Session:
             if max(self._sizes.values()) > MOST_PRINTED:
                 raise RunEnded(f"printed more than {MOST_PRINTED >> 20} MB")
             answer = self._find_answer(secret)
-            self._look(bool(answer))
+            self._watch(bool(answer))
             if answer:
                 return answer
             if self._stop.is_set():
@@ -160,14 +160,14 @@ class Session:
         self._answers = [rest]
         return next((answer for line in lines if (answer := _read_answer(line, secret))), None)
 
-    def _look(self, now: bool) -> None:
+    def _watch(self, now: bool) -> None:
         """Look at the processes, every now and then, or now."""
         elapsed = time.monotonic() - self._looked
         if elapsed < LOOK_EVERY and not now:
             return
         self._looked += elapsed
         processes = self._clock.look(elapsed)
-        self._weigh(processes)
+        self._check_memory(processes)
         if now:
             return
         if self._process.poll() is not None:
@@ -178,7 +178,7 @@ class Session:
         if self.used - self._uncrowded > CROWDED_SECONDS:
             raise RunEnded(f"went on with more than {MOST_PROCESSES // 2} processes")
 
-    def _weigh(self, processes: Sequence[int]) -> None:
+    def _check_memory(self, processes: Sequence[int]) -> None:
         """Note what memory the processes hold, and raise when it is too much."""
         sizes = [resident_and_most(process) for process in processes]
         beside = unmapped_memory(processes[1], self._sandbox.in_memory) if len(processes) > 1 else 0

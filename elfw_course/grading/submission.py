@@ -1,4 +1,4 @@
-"""Reading a submitted notebook as what it is: a file that anybody may have written anything into."""
+"""Reads a submitted notebook: a file that anybody may have written anything into."""
 
 from __future__ import annotations
 
@@ -40,17 +40,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Submission:
-    """A notebook that was handed in.
-
-    Attributes:
-        cells: in their order.
-        python: the version that it was written with, such as "3.12.1", or "".
-        colab: whether Colab saved it.
-    """
+    """A notebook that was handed in."""
 
     cells: list[Cell]
-    python: str = ""
-    colab: bool = False
+    python: str = ""  # the version that it was written with, such as "3.12.1"
+    colab: bool = False  # whether Colab saved it
 
 
 def read_bytes(path: Path) -> bytes:
@@ -100,7 +94,7 @@ def parse_notebook(content: bytes) -> Submission:
 
 def _parse_json(content: bytes) -> dict[str, Any]:
     """Return the object that a notebook's JSON is."""
-    if content.count(b"[") + content.count(b"{") + content.count(b",") > MOST_PARTS:
+    if sum(map(content.count, (b"[", b"{", b","))) > MOST_PARTS:
         raise Unreadable(f"nested or split up more than any notebook is. {CLEAR}")
     try:
         document = json.loads(content.decode("utf-8-sig"))

@@ -1,4 +1,4 @@
-"""Cells as IPython reads them, and a shell whose magics do what is harmless; runs inside the sandbox."""
+"""Parses cells as IPython does, and does what is harmless of their magics; runs inside the sandbox."""
 
 import ast
 import builtins
@@ -77,11 +77,7 @@ class OutputLines(list):
 
 
 class Shell:
-    """What `get_ipython()` returns: the magics that change a student's names or files; others do nothing.
-
-    Args:
-        names: the student's.
-    """
+    """What `get_ipython()` returns: the magics that change a student's names or files; others do nothing."""
 
     def __init__(self, names):
         self.user_ns = names

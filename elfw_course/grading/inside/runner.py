@@ -1,4 +1,4 @@
-"""Runs a submission's code, inside the sandbox: what it is told to, one request at a time.
+"""Runs a submission's code inside the sandbox, one request at a time.
 
 It knows no expected value and no points; whatever a student's code does to it, it does to itself.
 Requests come on the first descriptor, answers go out by the second; what is printed goes to the third.
@@ -136,23 +136,15 @@ class Runner:
     def open_cell(self, source, given=""):
         """Take a cell to run; return what each of its statements is: "definition", "assignment" or "trial".
 
-        Args:
-            source: the cell.
-            given: a check that it was made of; then what is in it, asserts and bare expressions are not run.
-
-        Raises:
-            SyntaxError: it is no Python.
+        Of a check that the student changed, the given lines, asserts and bare expressions are not run.
         """
         self.start_afresh()
         self.cells += 1
         statements, text = parse_cell(source)
         if given:
             known = {ast.dump(statement) for statement in parse_cell(given)[0]}
-            statements = [
-                one
-                for one in statements
-                if not isinstance(one, (ast.Assert, ast.Expr)) and ast.dump(one) not in known
-            ]
+            statements = [one for one in statements if not isinstance(one, (ast.Assert, ast.Expr))]
+            statements = [one for one in statements if ast.dump(one) not in known]
         name = f"<cell {self.cells}>"
         remember_source(name, text)
         self.codes = [self._compile(statement, name) for statement in statements]
@@ -273,18 +265,17 @@ def find_names(statements, text):
 
 
 def find_stubs(statements):
-    """Return the names of functions that do no more than raise NotImplementedError."""
-    last = {one.name: one for one in statements if isinstance(one, FUNCTIONS)}
-    return {name for name, one in last.items() if is_stub(one.body)}
-
-
-def is_stub(body):
-    """Say whether the body of a function only raises NotImplementedError, below a docstring at most."""
-    match body:
-        case [ast.Raise(exc=error)] | [ast.Expr(ast.Constant()), ast.Raise(exc=error)]:
-            error = error.func if isinstance(error, ast.Call) else error
-            return isinstance(error, ast.Name) and error.id == "NotImplementedError"
-    return False
+    """Return the names of functions that only raise NotImplementedError, below a docstring at most."""
+    stubs = {}
+    for one in statements:
+        if isinstance(one, FUNCTIONS):
+            match one.body:
+                case [ast.Raise(exc=error)] | [ast.Expr(ast.Constant()), ast.Raise(exc=error)]:
+                    error = error.func if isinstance(error, ast.Call) else error
+                    stubs[one.name] = isinstance(error, ast.Name) and error.id == "NotImplementedError"
+                case _:
+                    stubs[one.name] = False
+    return {name for name, is_stub in stubs.items() if is_stub}
 
 
 def words_in_strings(statements):
@@ -331,22 +322,18 @@ def limit_resources(user, memory, processes):
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-    limits = {
-        "CORE": 0,
-        "CPU": 3600,  # should a container outlive its grader
-        "DATA": 2 * memory,  # in between two looks of the watchdog, which knows the limit on all processes
-        "FSIZE": 64 << 20,
-        "MEMLOCK": 0,
-        "MSGQUEUE": 0,
-        "NOFILE": 256,
-        "STACK": 64 << 20,
-    }
+    limits = {"CORE": 0, "MEMLOCK": 0, "MSGQUEUE": 0, "NOFILE": 256, "FSIZE": 64 << 20, "STACK": 64 << 20}
+    limits["CPU"] = 3600  # should a container outlive its grader
+    limits["DATA"] = (
+        2 * memory
+    )  # between two looks of the watchdog, which knows the limit on all processes
     if processes:
         limits["NPROC"] = processes
     for name, limit in limits.items():
-        hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1]
+        kind = getattr(resource, f"RLIMIT_{name}")
+        hard = resource.getrlimit(kind)[1]
         limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
+        resource.setrlimit(kind, (limit, limit))
 
 
 def serve(channel, runner):
