@@ -188,8 +188,7 @@ class Batch:
     def _run(self, submitted: Submission) -> tuple[SubmissionRun, float]:
         """Run a submission; once more, while no other runs, what may have suffered from others.
 
-        Returns:
-            The run, and the seconds that it took, without those of waiting for others.
+        The seconds are those that it took, without those of waiting for others.
         """
         with self._hold(1) as number:
             run = SubmissionRun(submitted, self.key, self.released, self.sandbox, number, self._stop)
@@ -205,11 +204,7 @@ class Batch:
 
     @contextmanager
     def _hold(self, count: int) -> Iterator[int]:
-        """Wait for so many of the jobs' numbers, and lend one; who holds all of them runs alone.
-
-        Raises:
-            Stopped: the batch is being interrupted.
-        """
+        """Wait for so many of the jobs' numbers, and lend one; who holds all of them runs alone."""
         numbers: list[int] = []
         try:
             with self._next:
@@ -226,8 +221,7 @@ class Batch:
     def _read_log(self) -> dict[str, dict]:
         """Return the stored grades by student, without faults of the grader, which are tried again.
 
-        Raises:
-            DataError: they are of other submissions, or by another key.
+        Grades of other submissions, or by another key, raise a DataError.
         """
         try:
             text = self._log_path.read_text(encoding="utf-8", errors="replace")
@@ -262,10 +256,7 @@ def grade_folder(name: str, folder: Path, out: Path, jobs: int = 1, unsandboxed:
         unsandboxed: run them without protection.
 
     Returns:
-        Exit code: 0, or 1 when the grader failed on some.
-
-    Raises:
-        ElfwError: there is no key, no submission or no sandbox; nothing was run.
+        Exit code: 0, or 1 when the grader failed on some. An ElfwError says why nothing was run at all.
     """
     try:
         key = read_key(find_key(name))
@@ -362,11 +353,7 @@ def _is_notebook(name: str) -> bool:
 
 
 def make_folder(out: Path) -> None:
-    """Make the folder that everything is written into, or take that of an earlier run.
-
-    Raises:
-        DataError: it holds something else, or cannot be made.
-    """
+    """Make the folder that everything is written into, or take that of an earlier run; no other."""
     try:
         if out.is_dir() and any(out.iterdir()) and not (out / "log.jsonl").is_file():
             raise DataError(out, "holds something else", "Name a new folder, or that of an earlier run")
@@ -377,11 +364,7 @@ def make_folder(out: Path) -> None:
 
 
 def append_whole(path: Path, content: bytes) -> None:
-    """Append to a file all of some content, or nothing.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Append to a file all of some content, or nothing: then OSError is raised."""
     with path.open("ab", buffering=0) as stream:
         before = stream.tell()
         if stream.write(content) < len(content):  # what still found room on a full disk

@@ -33,11 +33,7 @@ def flag_delegations(key: Key, sources: Collection[str], lecture: Iterable[str])
 
     The names that an exercise's definition reads are followed through the student's own functions and
     variables. Constants of the course, in capitals, may be used, and so may what its functions returned.
-
-    Args:
-        key: names the exercises, and the packages that each is to be solved without.
-        sources: the student's cells; they are parsed, and never run.
-        lecture: cells that students were given, whose imports a submission may use.
+    The student's cells are parsed, and never run; of the lecture's cells, a submission may use the imports.
     """
     if sum(map(len, sources)) > MOST_CODE:
         return ["too much code to see whose functions it uses"]
@@ -137,7 +133,8 @@ def _read_names(tree: ast.AST) -> Iterator[str]:
             if field not in ("annotation", "returns"):
                 # Decorators and defaults are evaluated outside of their function.
                 names = bound if field in ("decorator_list", "args") else inner
-                waiting += [(one, names) for one in _list_nodes(value)]
+                values = value if isinstance(value, list) else [value]
+                waiting += [(one, names) for one in values if isinstance(one, ast.AST)]
 
 
 def _find_bound(scope: ast.AST) -> set[str]:
@@ -156,8 +153,3 @@ def _find_bound(scope: ast.AST) -> set[str]:
         if not isinstance(node, (*SCOPES, ast.ClassDef)):
             waiting += ast.iter_child_nodes(node)
     return bound - outer
-
-
-def _list_nodes(value: object) -> list[ast.AST]:
-    """Return the syntax trees of a field of another, which may be one, a list, or a value of no interest."""
-    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, ast.AST)]

@@ -128,12 +128,7 @@ def plan_submission(
 
     An exercise is asked about where its check stands, or after its cell if there is none below. Of checks,
     only those that the student changed are run; of the lecture's own cells, none.
-
-    Args:
-        cells: of the submission.
-        released: what students were given.
-        exercises: their names.
-        names: by the `id()` of each cell that `list_own_cells` returns.
+    The names are by the `id()` of each cell that `list_own_cells` returns.
     """
     search = _Search(cells, released, names)
     found: dict[str, Cell] = {}

@@ -42,9 +42,7 @@ class ImpossibleAnswer(Exception):
 def judge(probe: Probe, content: Any) -> str:
     """Return "" for a right answer, or what is wrong with it, naming no expected value.
 
-    Args:
-        probe: with what it expects.
-        content: from the sandbox, as `encode.Encoder` writes it or as anybody may forge it.
+    The content is from the sandbox, as `encode.Encoder` writes it or as anybody may forge it.
     """
     try:
         value = decode(content)

@@ -68,11 +68,7 @@ def give_verdicts(
 ) -> dict[str, list[Verdict]]:
     """Return the verdict on every probe of every exercise.
 
-    Args:
-        key: the exercises.
-        answers: by exercise, what is wrong with each answer, or "".
-        reasons: by exercise, why there is no answer.
-        otherwise: why there is none to the others.
+    By exercise, `answers` are what is wrong with each, or ""; `reasons` are why there are none.
     """
     verdicts = {}
     for exercise in key.exercises:

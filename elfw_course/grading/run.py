@@ -104,12 +104,7 @@ class SubmissionRun:
         self._left = TRIES * self.key.seconds
 
     def run(self) -> Findings:
-        """Run everything; after code that ended the run, everything anew without that code.
-
-        Raises:
-            GraderFault: the sandbox did not start, or the key's own code failed.
-            Stopped: the batch is being interrupted.
-        """
+        """Run everything; after code that ended the run, everything anew without that code."""
         cells = list_own_cells(self.submission.cells, self.released)
         names = {id(cell): Names() for cell in cells}
         is_read, is_whole, self._omitted = False, not cells, Omitted()
@@ -141,11 +136,7 @@ class SubmissionRun:
         return self.findings.waited or len(lost) > 1 or TOO_LONG in reasons
 
     def run_alone(self, job: int) -> None:
-        """Try once more what may have suffered: all that waited, and each lost exercise without the others.
-
-        Args:
-            job: number of the job; no other runs.
-        """
+        """Try once more what may have suffered: all that waited, and each lost exercise on its own."""
         self.job = job
         if self.findings.waited:
             self.findings = Findings(peak=self.findings.peak)

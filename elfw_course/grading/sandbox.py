@@ -52,12 +52,7 @@ class Sandbox:
         return WRITABLE if self.name == "bubblewrap" else ()
 
     def start(self, job: int, memory: int) -> subprocess.Popen[bytes]:
-        """Start a runner with pipes to its three descriptors.
-
-        Args:
-            job: number of the job among those that run at the same time, see `claim_jobs`.
-            memory: bytes that it may hold.
-        """
+        """Start a runner that may hold so many bytes, with pipes to its three descriptors."""
         filter_handle = open_filter() if self.name == "bubblewrap" else None
         try:
             return subprocess.Popen(
@@ -102,11 +97,7 @@ class Sandbox:
 
 
 def choose_sandbox(unsandboxed: bool) -> Sandbox:
-    """Return the best sandbox of this machine, or none if asked to.
-
-    Raises:
-        ElfwError: there is none, and none was not asked for.
-    """
+    """Return the best sandbox of this machine, or none if asked to; raise ElfwError if there is none."""
     if unsandboxed:
         return Sandbox("unsandboxed", ())
     detail = ""

@@ -96,7 +96,6 @@ class Session:
 
         Raises:
             RunEnded: the process ended, took too long, held too much or printed too much.
-            Stopped: the batch is being interrupted.
         """
         seconds = min(seconds, self.last - self.used)
         if seconds <= 0:  # an answer that comes at once would do without any

@@ -324,9 +324,7 @@ def limit_resources(user, memory, processes):
         os.setresuid(user, user, user)
     limits = {"CORE": 0, "MEMLOCK": 0, "MSGQUEUE": 0, "NOFILE": 256, "FSIZE": 64 << 20, "STACK": 64 << 20}
     limits["CPU"] = 3600  # should a container outlive its grader
-    limits["DATA"] = (
-        2 * memory
-    )  # between two looks of the watchdog, which knows the limit on all processes
+    limits["DATA"] = 2 * memory  # between two looks of the watchdog, which knows the limit on all processes
     if processes:
         limits["NPROC"] = processes
     for name, limit in limits.items():
