@@ -1,4 +1,4 @@
-"""Measure grading: seconds a submission with 1 and 2 jobs, and the grader's own memory over a large batch.
+"""Measure grading: seconds per submission with 1 and 2 jobs, and the grader's own memory over a large batch.
 
     python benchmarks/grading.py [--key 03] [--count 30] [--many 300]
 
@@ -47,7 +47,7 @@ def measure_seconds(key: str, count: int, jobs: int, root: Path) -> str:
         raise SystemExit("a solution did not get all points: this measures nothing")
     seconds = [float(row["seconds"]) for row in rows]
     return (
-        f"{jobs} job(s): {wall / count:.2f} s a submission over the batch; one takes "
+        f"{jobs} job(s): {wall / count:.2f} s per submission over the batch; one takes "
         f"{statistics.median(seconds):.1f} s (median), {max(seconds):.1f} s (most)"
     )
 

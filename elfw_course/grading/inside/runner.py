@@ -265,17 +265,18 @@ def find_names(statements, text):
 
 
 def find_stubs(statements):
-    """Return the names of functions that only raise NotImplementedError, below a docstring at most."""
-    stubs = {}
-    for one in statements:
-        if isinstance(one, FUNCTIONS):
-            match one.body:
-                case [ast.Raise(exc=error)] | [ast.Expr(ast.Constant()), ast.Raise(exc=error)]:
-                    error = error.func if isinstance(error, ast.Call) else error
-                    stubs[one.name] = isinstance(error, ast.Name) and error.id == "NotImplementedError"
-                case _:
-                    stubs[one.name] = False
-    return {name for name, is_stub in stubs.items() if is_stub}
+    """Return the names of functions that do no more than raise NotImplementedError."""
+    last = {one.name: one for one in statements if isinstance(one, FUNCTIONS)}
+    return {name for name, one in last.items() if is_stub(one.body)}
+
+
+def is_stub(body):
+    """Say whether the body of a function only raises NotImplementedError, below a docstring at most."""
+    match body:
+        case [ast.Raise(exc=error)] | [ast.Expr(ast.Constant()), ast.Raise(exc=error)]:
+            error = error.func if isinstance(error, ast.Call) else error
+            return isinstance(error, ast.Name) and error.id == "NotImplementedError"
+    return False
 
 
 def words_in_strings(statements):
