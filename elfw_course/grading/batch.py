@@ -149,7 +149,7 @@ class Batch:
             append_whole(self._log_path, line)
 
     def _read(self, path: Path) -> tuple[Submission | str, str]:
-        """Return a submission, or why it is none, and a digest of what its grade rests on."""
+        """Return a submission, or why it is not a notebook, and a digest of what its grade depends on."""
         digest = hashlib.sha256(f"{self._grader} {self.key.digest} ".encode())
         try:
             if path in self.listing.unreadable:
@@ -164,7 +164,7 @@ class Batch:
             raise GraderFault(f"it cannot be read ({error.strerror})") from error
 
     def _grade(self, student: str, submitted: Submission | str) -> tuple[Grade, str]:
-        """Return the grade of a submission, or of what is none, and its page."""
+        """Return the grade of a submission, or of a file that is not a notebook, and its page."""
         if isinstance(submitted, str):
             verdicts = give_verdicts(self.key, {}, {}, "not readable")
             grade = Grade(student, f"unreadable: {submitted}", verdicts)
@@ -204,7 +204,7 @@ class Batch:
 
     @contextmanager
     def _hold(self, count: int) -> Iterator[int]:
-        """Wait for so many of the jobs' numbers, and lend one; who holds all of them runs alone."""
+        """Wait for `count` of the jobs' numbers, and lend one; a job that holds all of them runs alone."""
         numbers: list[int] = []
         try:
             with self._next:

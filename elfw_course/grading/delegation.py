@@ -18,13 +18,13 @@ LONGEST = 200  # characters of an imported name, and of what a flag names
 # With its continued lines. [ \t], never \s: over many blank lines, that would take for ever. So would
 # IPython's reading, which begins anew after every magic: more than a minute for 300 of them in 120 KB.
 MAGIC = re.compile(r"^([ \t]*)(?:[%!]|\w[\w, \t]*=[ \t]*[%!])(?:.*\\\n)*.*$", re.MULTILINE)
-# What has variables of its own.
+# Code that has its own variables.
 SCOPES = (
     *(ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda),
     *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
 )
 
-# A slip such as "\d" is the student's, and no news to whoever grades.
+# A slip such as "\d" is the student's; the instructor need not read a warning about it.
 warnings.filterwarnings("ignore", category=SyntaxWarning, module="a submission")
 
 
@@ -53,7 +53,7 @@ def flag_delegations(key: Key, sources: Collection[str], lecture: Iterable[str])
 
 
 def _parse(source: str) -> ast.Module | None:
-    """Return the syntax tree of a cell, its magics left out; None for what is no Python."""
+    """Return the syntax tree of a cell, without its magics; None if it is not Python."""
     for text in (source, MAGIC.sub(r"\1pass", source)):
         try:
             return ast.parse(text, "a submission")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from elfw_course.grading.inside.magics import FUNCTIONS, WORD, parse_cell
-from elfw_course.grading.submission import Cell, parse_notebook
+from elfw_course.grading.submission import Cell, parse_notebook, take
 
 EXERCISE = re.compile(r"\s*#\s*exercise\s*:\s*(\w+)")
 CHECK = re.compile(r"\s*#\s*check\s*:\s*(\w*)")
@@ -85,7 +85,7 @@ def _read_statements(cell: Cell) -> dict[str, str]:
 class Names:
     """The names of a cell, as `runner.read_names` finds them."""
 
-    made: frozenset[str] = frozenset()  # at its outermost level, but for stubs
+    made: frozenset[str] = frozenset()  # at its outermost level, stubs left out
     read: frozenset[str] = frozenset()  # and not made
     mentioned: frozenset[str] = frozenset()  # those of the lecture, even in strings
 
@@ -101,7 +101,7 @@ class Step:
     """A cell to run."""
 
     cell: Cell
-    exercises: tuple[str, ...] = ()  # those that it is the cell of; none, if the student added it
+    exercises: tuple[str, ...] = ()  # those that it answers; none, if the student added the cell
     asked: tuple[str, ...] = ()  # the exercises to ask about after it
     check: str = ""  # for a check that the student changed, the one that was given
 
@@ -231,8 +231,7 @@ class _Search:
 
     def _read_metadata(self, cell: Cell) -> str | None:
         """Return the exercise that a cell's metadata or id names."""
-        nbgrader = cell.metadata.get("nbgrader")
-        grade_id = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
+        grade_id = take(cell.metadata, "nbgrader", dict).get("grade_id")
         named = [cell.metadata.get("exercise"), grade_id, self.released.exercise_ids.get(cell.id)]
         return next((name for name in named if isinstance(name, str)), None)
 

@@ -42,7 +42,7 @@ class ImpossibleAnswer(Exception):
 def judge(probe: Probe, content: Any) -> str:
     """Return "" for a right answer, or what is wrong with it, naming no expected value.
 
-    The content is from the sandbox, as `encode.Encoder` writes it or as anybody may forge it.
+    The content is from the sandbox, as `encode.Encoder` writes it; it may be forged.
     """
     try:
         value = decode(content)
@@ -161,7 +161,7 @@ def matches(expected: Any, value: Any, atol: float, rtol: float) -> bool:
 
 
 def _flatten_to_shape(expected: Any, shape: tuple[int, ...]) -> list[Any] | None:
-    """Return what expected lists hold, or None if they have not the sides of an array: it may be forged."""
+    """Return what expected lists hold, or None if their shape is not that of the array."""
     level = [expected]
     for side in shape:
         if not all(isinstance(one, list) and len(one) == side for one in level):
@@ -172,11 +172,9 @@ def _flatten_to_shape(expected: Any, shape: tuple[int, ...]) -> list[Any] | None
 
 def _is_close(expected: float, value: float, atol: float, rtol: float) -> bool:
     """Say whether two numbers agree within the tolerance."""
-    if math.isnan(expected) or math.isnan(value):
-        return math.isnan(expected) and math.isnan(value)
-    if math.isinf(expected) or math.isinf(value):
-        return expected == value
-    return abs(value - expected) <= atol + rtol * abs(expected)
+    if math.isfinite(expected) and math.isfinite(value):
+        return abs(value - expected) <= atol + rtol * abs(expected)
+    return expected == value or (math.isnan(expected) and math.isnan(value))
 
 
 def judge_predictions(probe: Probe, value: Any) -> str:

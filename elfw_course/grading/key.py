@@ -22,7 +22,7 @@ except ModuleNotFoundError:  # Python 3.10
 MEASURES = ("accuracy", "mean_iou")
 NUMBER = (int, float)
 KINDS = {str: "a text", int: "a whole number", NUMBER: "a number", list: "a list", dict: "a table"}
-# The fields of each table: by name, the type, and what it is where it is left out.
+# The fields of each table: by name, the type, and the default if there is one.
 KEY_FIELDS = {
     **{"notebook": (str,), "setup": (str, ""), "memory_mb": (int, 2048), "own_seconds": (NUMBER, 20)},
     **{"exercises": (dict,), "written": (list, [])},
@@ -49,8 +49,8 @@ class Probe:
     dtype: str | None
     shape: tuple[int, ...] | None
     measure: str | None = None  # of predictions against `expect`: one of MEASURES
-    at_least: float = 0.0  # what the measure must reach,
-    margin: float = 0.0  # less so much, for chance
+    at_least: float = 0.0  # what the measure must reach, as students are told
+    margin: float = 0.0  # how far below is still right, for chance
 
 
 @dataclass(frozen=True)

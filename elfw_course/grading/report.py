@@ -1,4 +1,4 @@
-"""Points and flags, a row of grades.csv, and a page for the student of nothing but text and pictures."""
+"""Writes the results: points, flags, rows of grades.csv, and pages for students of text and pictures only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from elfw_course.grading.key import Key
 from elfw_course.grading.run import Findings
-from elfw_course.grading.submission import Cell
+from elfw_course.grading.submission import Cell, join_lines, take
 
 LONGEST_TEXT = 20_000  # characters of code or output that a page shows of one cell
 LARGEST_PICTURE = 2 << 20
@@ -207,15 +207,12 @@ def _format_output(output: Any) -> str:
     """Return an output saved in the submission, as text or a PNG; of anything else, nothing."""
     if not isinstance(output, dict):
         return ""
-    data = output.get("data") if isinstance(output.get("data"), dict) else {}
-    picture = data.get("image/png")
-    if isinstance(picture, str) and len(picture) < LARGEST_PICTURE:
-        picture = "".join(picture.split())
-        if PNG.fullmatch(picture):
-            return f'<p><img alt="a picture of your own" src="data:image/png;base64,{picture}"></p>'
-    text = output.get("text", data.get("text/plain"))
-    if isinstance(text, list):
-        text = "".join(line for line in text if isinstance(line, str))
+    data = take(output, "data", dict)
+    picture = take(data, "image/png", str)
+    picture = "".join(picture.split()) if len(picture) < LARGEST_PICTURE else ""
+    if PNG.fullmatch(picture):
+        return f'<p><img alt="a picture of your own" src="data:image/png;base64,{picture}"></p>'
+    text = join_lines(output.get("text", data.get("text/plain")))
     if not isinstance(text, str) or not text:
         return ""
     return f'<pre class="output">{_escape(ANSI.sub("", text))}</pre>'

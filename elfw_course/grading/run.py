@@ -49,14 +49,14 @@ class Findings:
     skipped: bool = False  # added cells were left out, for those before took too long
     waited: bool = False  # something waited for its turn until patience ended, and is not to blame
     exhausted: bool = False  # a run was left out, for those before took all the time of a submission
-    uncompiled: bool = False  # a cell was no Python of this version
+    uncompiled: bool = False  # a cell was not Python of this version
     later: set[str] = field(default_factory=set)  # exercises with another answer when asked again at the end
-    missing: set[str] = field(default_factory=set)  # names that a failed added cell lacks
+    missing: set[str] = field(default_factory=set)  # names that an added cell lacks, which raised an error
 
 
 @dataclass
 class Omitted:
-    """What ended a run before, and is not done again."""
+    """What ended a run before, and is not run again."""
 
     statements: dict[Step, set[int]] = field(default_factory=lambda: defaultdict(set))  # places in the cell
     steps: set[Step] = field(default_factory=set)
@@ -146,7 +146,7 @@ class SubmissionRun:
                 break
             alone, others = Findings(), set(self.exercises).difference(step.exercises)
             omitted = self._omitted.copy_for_one(step, others)
-            # Not what ended a run itself, such as processes that it left behind.
+            # Leave out cells that ended a run themselves: they may leave processes behind.
             omitted.steps |= {one for one in self.findings.ended if one.exercises and one is not step}
             with self._open() as session:
                 if self._attempt(session, omitted, alone):
@@ -181,7 +181,7 @@ class SubmissionRun:
             raise GraderFault(f"the sandbox did not start: it {error}. {said}") from None
 
     def _read_names(self, session: Session, cells: Sequence[Cell], names: dict[int, Names]) -> bool:
-        """Ask for the names of all cells; False when one is more than the parser bears, and ends the run."""
+        """Ask for the names of all cells; False when one is too much for the parser, and ends the run."""
         wanted = " ".join(self.released.names)
         last, before = session.used + NAMES_SECONDS, session.spent
         try:
@@ -196,7 +196,7 @@ class SubmissionRun:
         return True
 
     def _make_plan(self, names: dict[int, Names]) -> None:
-        """Make the plan, and find out what the student's code reads and nobody makes."""
+        """Make the plan, and find the names that the student's code reads and no code defines."""
         self.plan = plan_submission(self.submission.cells, self.released, [*self.exercises], names)
         steps = {step: names[id(step.cell)] for step in self.plan.steps}
         self._lecture = self.released.code_for(
@@ -204,7 +204,7 @@ class SubmissionRun:
         )
         known = {*dir(builtins), *NOTEBOOK_NAMES}.union(*(one.made for one in steps.values()))
         for code in (self._lecture, self.key.setup):
-            # Names of attributes are among them; to take one of these for known does no harm.
+            # Names of attributes are among them; they do no harm here.
             known.update(compile(code, "<setup>", "exec").co_names)
         self._missing = {step: sorted(one.read - known)[:MOST_SHOWN] for step, one in steps.items()}
 
@@ -230,7 +230,7 @@ class Attempt:
     session: Session
     exercises: Mapping[str, Exercise]  # what to ask, by name
     own_seconds: float  # for all cells together that the student added
-    missing: Mapping[Step, Sequence[str]]  # by step: the names that its cell reads and nobody makes
+    missing: Mapping[Step, Sequence[str]]  # by step: the names that its cell reads and no code defines
     omitted: Omitted  # what is left out; what ends this run is added
     findings: Findings  # what this run brings is added
     step_of: dict[str, Step] = field(default_factory=dict)  # by exercise: its cell
@@ -268,7 +268,7 @@ class Attempt:
         return True
 
     def _run_cell(self, step: Step) -> None:
-        """Run a cell, but for what has ended a run before."""
+        """Run a cell, without what has ended a run before."""
         has_ended_too_many = not step.exercises and self.omitted.runs_ended_by_own > 2 * MOST_RUNS_ENDED
         if step in self.omitted.steps or has_ended_too_many:
             return
@@ -278,7 +278,7 @@ class Attempt:
             kind, content = self._ask(pool, "open", step.cell.source, step.check)
             self.findings.uncompiled |= kind == "raised"
             self._note_error(step, kind, content)
-            # No more than a cell has characters, whoever forges the answer.
+            # Never more than a cell has characters: the answer may be forged.
             kinds = content[: len(step.cell.source)] if kind == "done" and isinstance(content, list) else []
             for place, kind in enumerate(kinds):
                 if not step.exercises:
@@ -324,7 +324,7 @@ class Attempt:
             self.findings.missing.update(self.missing.get(step, ()))
 
     def _describe_error(self, content: Any, step: Step) -> str:
-        """Return the name of an error; of a NameError, with names that its cell reads and nobody makes.
+        """Return the name of an error; of a NameError, with names that its cell reads and no code defines.
 
         These were found in the code before it ran: what an error says may tell of hidden inputs.
         """
@@ -343,14 +343,14 @@ class Attempt:
             self.omitted.exercises.add(name)
             self.findings.answers.pop(name, None)
             self.findings.ended[self.step_of[name]] = str(error)
-            # The second time, it may be what the cell left behind, such as processes: the others go without.
+            # The second time, the cause may be what the cell left behind, such as processes.
             if self.step_of[name] in self.omitted.statements:
                 self.omitted.steps.add(self.step_of[name])
             raise
         self.findings.answers[name] = answers
 
     def _ask_again(self, name: str) -> None:
-        """Ask what raised an error once more, and note whether that was of use."""
+        """Ask what raised an error once more, and note whether that helped."""
         for place in tuple(self.raised[name]):
             problem = self._ask_probe(self.exercises[name], place)
             self.findings.answers[name][place] = problem
@@ -377,7 +377,7 @@ def name_error(content: Any, any_of_python: bool) -> str:
     """Return the name of an error, if it may be told.
 
     Args:
-        content: as the runner names it, or who forges its answer.
+        content: as the runner names it; it may be forged.
         any_of_python: nothing was asked yet, so that no code can know a hidden input, and tell of it.
     """
     error = getattr(builtins, content, None) if isinstance(content, str) else None

@@ -26,7 +26,7 @@ SYSTEM = Path("/usr")  # can be read in every sandbox
 DISK = 64 << 20  # bytes of each folder that can be written to
 WRITABLE = ("/dev/shm", "/tmp")
 MOST_PROCESSES = 64
-# Users that no system hands out; each job has one of its own, for the kernel counts processes by user.
+# Users that no system assigns; each job has its own, because the kernel counts processes per user.
 FIRST_USER = 64000
 MOST_JOBS = 500  # of all graders on this machine
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/alternatives")
@@ -44,7 +44,7 @@ class Sandbox:
 
     name: str  # "bubblewrap", "docker", "podman" or "unsandboxed"
     visible: tuple[Path, ...]  # what code inside can read, besides the system's programs
-    is_capped: bool = False  # whether systemd caps what it takes besides
+    is_capped: bool = False  # whether systemd limits memory, processes and processor time too
 
     @property
     def in_memory(self) -> tuple[str, ...]:
@@ -52,7 +52,7 @@ class Sandbox:
         return WRITABLE if self.name == "bubblewrap" else ()
 
     def start(self, job: int, memory: int) -> subprocess.Popen[bytes]:
-        """Start a runner that may hold so many bytes, with pipes to its three descriptors."""
+        """Start a runner that may hold `memory` bytes, with pipes to its three descriptors."""
         filter_handle = open_filter() if self.name == "bubblewrap" else None
         try:
             return subprocess.Popen(
@@ -149,9 +149,9 @@ def refuse_exposed(sandbox: Sandbox, hidden: Path) -> None:
 
 
 def find_exposed_copies(visible: Sequence[Path]) -> list[Path]:
-    """Return the folders of `elfw_course` in what submissions can read, such as a copy in site-packages.
+    """Return the copies of `elfw_course` in folders that submissions can read, such as site-packages.
 
-    The judge is in them. So each is covered by an empty folder, and `inside/` is put back into ours.
+    They hold the judge. So each is covered by an empty folder, and `inside/` is put back into our own.
     """
     copies = {COURSE, *(Path(folder, COURSE.name).resolve() for folder in sys.path)}
     found = set()
@@ -194,7 +194,7 @@ def bubblewrap_command(visible: Sequence[Path], filter_handle: int | None) -> li
     command += ["--ro-bind", "/usr", "/usr", *_system_links(), "--proc", "/proc", "--dev", "/dev"]
     for folder in WRITABLE:
         command += ["--perms", "1777", "--size", str(DISK), "--tmpfs", folder]
-    # Nobody needs a terminal, and those of all sandboxes together are limited.
+    # Submissions need no terminal, and the number for all sandboxes together is limited.
     command += ["--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts"]
     for name in SYSTEM_FILES:
         command += ["--ro-bind-try", name, name]
@@ -230,7 +230,7 @@ def cap_command(memory: int) -> list[str]:
 
 
 def _try_cap() -> bool:
-    """Say whether systemd is here and caps what it is asked to."""
+    """Say whether systemd is here and sets the limits that it is asked for."""
     if not shutil.which("systemd-run"):
         return False
     return subprocess.run([*cap_command(1 << 30), "/usr/bin/true"], capture_output=True).returncode == 0
@@ -251,7 +251,8 @@ def container_command(engine: str, name: str, visible: Sequence[Path], memory: i
     for place in (*(folder for folder in folders if folder.exists()), *visible):
         command += ["--volume", f"{place}:{place}:ro"]
     for copy in find_exposed_copies(visible):
-        command.append(f"--tmpfs={copy}:rw,size=64k,mode=0755")  # root's, and nobody inside is root
+        # Only root can write there, and submissions are not root.
+        command.append(f"--tmpfs={copy}:rw,size=64k,mode=0755")
         if copy.resolve() == COURSE:
             command += ["--volume", f"{INSIDE}:{copy / INSIDE.relative_to(COURSE)}:ro"]
     for name, value in environment("/tmp").items():

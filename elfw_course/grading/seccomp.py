@@ -1,4 +1,4 @@
-"""A filter of system calls for the sandbox: those that hold memory nobody counts, or that invite attacks."""
+"""A filter of system calls for the sandbox: denies those that hold uncounted memory, or invite attacks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import struct
 # Numbers on x86-64 and on 64-bit ARM, None where there is no such call.
 # fmt: off
 DENIED = {
-    # Memory without an owner: of no process, or pinned by one and seen in none.
+    # Memory that is not counted for any process.
     "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194), "semget": (64, 190),
     "msgget": (68, 186), "mq_open": (240, 180), "io_setup": (206, 0), "io_uring_setup": (425, 425),
     "vmsplice": (278, 75), "inotify_init": (253, None), "inotify_init1": (294, 26),
@@ -28,7 +28,7 @@ DENIED = {
     "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
 }
 # fmt: on
-# Sockets inside one machine, which asyncio needs; none of networks, virtual machines or the kernel.
+# Of sockets, only those inside one machine are allowed, which asyncio needs.
 LOCAL = {"socket": (41, 198), "socketpair": (53, 199)}
 AF_UNIX = 1
 SEND_BUFFER = 7  # an option of sockets: larger than what the watchdog charges for one

@@ -139,7 +139,7 @@ class Session:
         raise RunEnded(ENDED)
 
     def _read(self, seconds: float) -> None:
-        """Wait at most so long, and read once from each pipe that has something, or has ended."""
+        """Wait at most `seconds`, and read once from each pipe that has something, or has ended."""
         for ready, _ in self._selector.select(seconds):
             content = os.read(ready.fd, 1 << 16)
             if not content:

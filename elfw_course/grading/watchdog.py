@@ -20,8 +20,8 @@ class Clock:
     """The time that a tree of processes has used.
 
     It is that of the processor, of processes that have ended too, and the time in which none of them wanted
-    to run: asleep, or stopped. Time in which they only waited for their turn, or for a disk, is not theirs.
-    One look adds at most `longest` seconds of sleep: whoever looks may have waited for its own turn.
+    to run (asleep, or stopped). Time in which they only waited for their turn, or for a disk, does not count.
+    One look adds at most `longest` seconds of sleep: the grader itself may have waited for its turn.
     """
 
     def __init__(self, process: int, longest: float):
@@ -30,7 +30,7 @@ class Clock:
         self._ticks, self._seen = 0, {}
 
     def look(self, elapsed: float) -> list[int]:
-        """Bring `used` up to date, so many seconds after the last look; return the processes of the tree."""
+        """Bring `used` up to date, `elapsed` seconds after the last look; return the tree's processes."""
         processes = [self._process, *descendants(self._process)]
         ticks, awake = 0, False
         for process in processes:
@@ -121,7 +121,7 @@ def proportional_memory(process: int) -> int:
 
 
 def shared_memory(process: int) -> dict[str, int]:
-    """Return the bytes of memory that a process made to be shared, by the number it goes by.
+    """Return the bytes of memory that a process made to be shared, by the number of that memory.
 
     They are charged in full: what a process has dropped of it (`MADV_DONTNEED`) is in memory still.
     """
@@ -174,7 +174,7 @@ def end_tree(process: subprocess.Popen[bytes]) -> None:
     for one in descendants(process.pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(one, signal.SIGKILL)
-    # Bubblewrap itself then ends by itself; killed, it would leave a dead child that nobody asks after.
+    # Bubblewrap itself then ends by itself; killed, it would leave a dead child process behind.
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(1)
     with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -10,7 +10,7 @@ import sys
 import types
 from json.encoder import encode_basestring_ascii as quote
 
-# Functions keep the builtins they were made with, so a student's `builtins.type = ...` reaches none of these.
+# Functions keep the builtins they were made with, so a student's `builtins.type = ...` does not reach them.
 __builtins__ = dict(vars(builtins))
 
 LARGEST = 400_000  # numbers and characters of an answer
@@ -145,7 +145,7 @@ class Encoder:
             size, dtype, shape, tolist = describe(value)
             self._spend(size)
             items = tolist()
-        except (RuntimeError, TypeError):  # without content, such as a tensor on "meta"
+        except (RuntimeError, TypeError):  # it holds no content, such as a tensor on "meta"
             return '["other"]'
         if dtype is None:
             return self._write(items, depth)

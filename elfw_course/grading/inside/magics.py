@@ -11,7 +11,7 @@ import types
 __builtins__ = dict(vars(builtins))  # see encode.py
 
 PARSE = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-# Their body is Python that runs among the student's names; that of others, such as `%%bash`, is none.
+# Their body is Python that runs among the student's names; the body of others, such as `%%bash`, is not.
 TRANSPARENT = {"time", "timeit", "capture", "prun", "memit"}
 OPTIONS = re.compile(r"^\s*(?:-[nrpsTDl]\s*\S+\s+|--?\w[\w-]*\s+)*")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -86,7 +86,7 @@ class Shell:
         return lambda *arguments, **options: None
 
     def run_line_magic(self, magic_name, line="", *_, **__):
-        """Do what `%magic_name line` does, where that is of use here."""
+        """Do what `%magic_name line` does, where that is useful here."""
         if magic_name in TRANSPARENT:
             return self.run_code(OPTIONS.sub("", line))
         if magic_name == "run":

@@ -127,7 +127,7 @@ class Runner:
         self.shell = self.names["get_ipython"]
 
     def start_afresh(self):
-        """Set the seeds, and undo what earlier code did to Python itself: it is to lose its own only."""
+        """Set the seeds, and undo what earlier code did to Python itself, so that it harms only itself."""
         vars(builtins).update(self.builtins)
         self.set_recursion_limit(max(1000, min(self.recursion_limit(), MOST_RECURSION)))
         for seed in self.seeds:
@@ -228,10 +228,10 @@ def remember_source(name, text):
 
 
 def read_names(source, wanted):
-    """Return the names of a cell: those that it makes at its outermost level, reads, and mentions anyhow.
+    """Return the names of a cell: those that it makes at its outermost level, reads, and mentions.
 
     Each is a list; of the last, the wanted ones. Words in strings count, for magics have code in them, but
-    not those of docstrings, which are prose. What is no Python, or more than the parser bears, has no names.
+    not those of docstrings, which are prose. Code that cannot be parsed has no names.
     """
     try:
         statements, text = parse_cell(source)
@@ -310,7 +310,7 @@ def pretend_notebook(names, colab=""):
     names["get_ipython"] = lambda: shell
     names.update(In=[""], Out={}, _="")
     if not colab:
-        return  # or a notebook that asks where it is takes its way for Colab
+        return  # or a notebook that asks where it runs would be told: on Colab
     module = sys.modules["google.colab"] = types.ModuleType("google.colab")
     for name in ("drive", "files", "userdata", "output"):
         setattr(module, name, shell)
