@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def look_inside(python: str, folder: Path) -> tuple[list[str], list[str]]:
     """
     modules = [f"elfw_course.{name}" for name in HIDDEN]
     paths = [str(project_folder() / place / "*") for place in ("grading", "notebooks", "tests")]
-    environment = {"PYTHONPATH": str(folder), "PATH": "/usr/bin:/bin"}
+    environment = {"PYTHONPATH": str(folder), "PATH": os.environ["PATH"]}
     answers = []
     for call in (f"look({modules}, {paths})", f"look(['elfw_helpers', '{runner.__name__}'], [])"):
         command = [python, "-c", ASK, LOOK, call]
