@@ -1,4 +1,4 @@
-"""Flags exercises that are left to a function of the course, or to a package that is ruled out."""
+"""Flags answers that call a function of the course, or a package that the key rules out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 
+from elfw_course.grading.inside.magics import FUNCTIONS
 from elfw_course.grading.key import Key
 
 COURSE = "elfw_helpers"
@@ -17,14 +18,13 @@ LONGEST = 200  # characters of an imported name, and of what a flag names
 # With its continued lines. [ \t], never \s: over many blank lines, that would take for ever. So would
 # IPython's reading, which begins anew after every magic: more than a minute for 300 of them in 120 KB.
 MAGIC = re.compile(r"^([ \t]*)(?:[%!]|\w[\w, \t]*=[ \t]*[%!])(?:.*\\\n)*.*$", re.MULTILINE)
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-# What has variables of its own.
+# Code that has its own variables.
 SCOPES = (
     *(ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda),
     *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
 )
 
-# A slip such as "\d" is the student's, and no news to whoever grades.
+# A slip such as "\d" is the student's; the instructor need not read a warning about it.
 warnings.filterwarnings("ignore", category=SyntaxWarning, module="a submission")
 
 
@@ -33,11 +33,7 @@ def flag_delegations(key: Key, sources: Collection[str], lecture: Iterable[str])
 
     The names that an exercise's definition reads are followed through the student's own functions and
     variables. Constants of the course, in capitals, may be used, and so may what its functions returned.
-
-    Args:
-        key: names the exercises, and the packages that each is to be solved without.
-        sources: the student's cells; they are parsed, and never run.
-        lecture: cells that students were given, whose imports a submission may use.
+    The student's cells are parsed, and never run; of the lecture's cells, a submission may use the imports.
     """
     if sum(map(len, sources)) > MOST_CODE:
         return ["too much code to see whose functions it uses"]
@@ -48,7 +44,7 @@ def flag_delegations(key: Key, sources: Collection[str], lecture: Iterable[str])
         packages = {COURSE, *exercise.without}
         used = sorted(
             name
-            for name in _follow(exercise.name, definitions, origins)
+            for name in _follow_names(exercise.name, definitions, origins)
             if name.partition(".")[0] in packages and not name.rpartition(".")[2].isupper()
         )
         if used:
@@ -57,7 +53,7 @@ def flag_delegations(key: Key, sources: Collection[str], lecture: Iterable[str])
 
 
 def _parse(source: str) -> ast.Module | None:
-    """Return the syntax tree of a cell, its magics left out; None for what is no Python."""
+    """Return the syntax tree of a cell, without its magics; None if it is not Python."""
     for text in (source, MAGIC.sub(r"\1pass", source)):
         try:
             return ast.parse(text, "a submission")
@@ -93,7 +89,7 @@ def _find_definitions(trees: Iterable[ast.Module]) -> dict[str, list[ast.stmt]]:
     return definitions
 
 
-def _follow(answer: str, definitions: dict[str, list[ast.stmt]], origins: dict[str, str]) -> set[str]:
+def _follow_names(answer: str, definitions: dict[str, list[ast.stmt]], origins: dict[str, str]) -> set[str]:
     """Return the dotted names of all imported things that an answer leads to."""
     used, entered, waiting = set(), set(), {answer}
     while waiting:
@@ -137,7 +133,8 @@ def _read_names(tree: ast.AST) -> Iterator[str]:
             if field not in ("annotation", "returns"):
                 # Decorators and defaults are evaluated outside of their function.
                 names = bound if field in ("decorator_list", "args") else inner
-                waiting += [(one, names) for one in _list_nodes(value)]
+                values = value if isinstance(value, list) else [value]
+                waiting += [(one, names) for one in values if isinstance(one, ast.AST)]
 
 
 def _find_bound(scope: ast.AST) -> set[str]:
@@ -156,8 +153,3 @@ def _find_bound(scope: ast.AST) -> set[str]:
         if not isinstance(node, (*SCOPES, ast.ClassDef)):
             waiting += ast.iter_child_nodes(node)
     return bound - outer
-
-
-def _list_nodes(value: object) -> list[ast.AST]:
-    """Return the syntax trees of a field of another, which may be one, a list, or a value of no interest."""
-    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, ast.AST)]

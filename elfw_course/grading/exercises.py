@@ -1,32 +1,93 @@
-"""Where in a submission the exercises are, and which of its cells are the student's own."""
+"""The exercises that students were given, and where their answers are in a submission."""
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from elfw_course.grading.released import CHECK, EXERCISE, Released, normalise
-from elfw_course.grading.submission import Cell
+from elfw_course.grading.inside.magics import FUNCTIONS, WORD, parse_cell
+from elfw_course.grading.submission import Cell, parse_notebook, take
 
-# [ \t], never \s: over millions of blank lines, that would take for ever.
-MARK = re.compile(r"^[ \t\f]*#[ \t]*exercise[ \t]*:[ \t]*(\w+)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+EXERCISE = re.compile(r"\s*#\s*exercise\s*:\s*(\w+)")
+CHECK = re.compile(r"\s*#\s*check\s*:\s*(\w*)")
+# On any line of a student's cell. [ \t], never \s: over millions of blank lines, that would take for ever.
+EXERCISE_LINE = re.compile(r"^[ \t\f]*#[ \t]*exercise[ \t]*:[ \t]*(\w+)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+
+
+def strip_blanks(source: str) -> str:
+    """Return code without blank lines and trailing blanks, which editors change unasked."""
+    return "\n".join(line.rstrip() for line in source.splitlines() if line.strip())
+
+
+class Released:
+    """The notebook that students were given.
+
+    Attributes:
+        sources, markdown: the sources of its code and text cells, without blanks.
+        exercises: the names of all exercises.
+        exercise_ids: from the id of an exercise's cell to the exercise's name.
+        checks: the source of each exercise's check, by the exercise's name.
+        names: what the lecture imports and defines.
+    """
+
+    def __init__(self, path: Path):
+        cells = parse_notebook(path.read_bytes()).cells
+        code = [cell for cell in cells if cell.kind == "code"]
+        self.sources = {strip_blanks(cell.source) for cell in code}
+        self.markdown = {strip_blanks(cell.source) for cell in cells if cell.kind == "markdown"}
+        marked = [(cell.id, found[1]) for cell in code if (found := EXERCISE.match(cell.source))]
+        self.exercises = {name for _, name in marked}
+        self.exercise_ids = {cell_id: name for cell_id, name in marked if cell_id}
+        self.checks = {found[1]: cell.source for cell in code if (found := CHECK.match(cell.source))}
+        self._statements: dict[str, str] = {}
+        for cell in code:
+            self._statements |= _read_statements(cell)
+        self.names = frozenset(self._statements)
+
+    def contains(self, cell: Cell) -> bool:
+        """Say whether a code cell is as students were given it."""
+        return strip_blanks(cell.source) in self.sources
+
+    def code_for(self, mentioned: Iterable[str]) -> str:
+        """Return the lecture's imports, functions and classes of some names, and those that these mention."""
+        wanted: set[str] = set()
+        mentioned = self.names.intersection(mentioned)
+        while new := mentioned - wanted:
+            wanted |= new
+            mentioned = {word for name in new for word in WORD.findall(self._statements[name])} & self.names
+        return "\n".join(self._statements[name] for name in self._statements if name in wanted)
+
+
+def _read_statements(cell: Cell) -> dict[str, str]:
+    """Return the code that makes each name which a lecture's cell imports or defines.
+
+    Of an exercise's cell and of a check, that is what they import: the function is for the student to write.
+    """
+    statements = {}
+    is_lecture = not (EXERCISE.match(cell.source) or CHECK.match(cell.source))
+    for node in parse_cell(cell.source)[0]:
+        if isinstance(node, FUNCTIONS) and is_lecture:
+            statements[node.name] = ast.unparse(node)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                alone = ast.Import([alias])
+                if isinstance(node, ast.ImportFrom):
+                    alone = ast.ImportFrom(node.module, [alias], node.level)
+                statements[alias.asname or alias.name.partition(".")[0]] = ast.unparse(alone)
+    return statements
 
 
 @dataclass(frozen=True)
 class Names:
-    """The names of a cell, as `runner.read_names` finds them.
+    """The names of a cell, as `runner.read_names` finds them."""
 
-    Attributes:
-        made: all that it makes at its outermost level, but for stubs.
-        read: what it uses and does not make.
-        mentioned: those of the lecture that it mentions anyhow.
-    """
-
-    made: frozenset[str] = frozenset()
-    read: frozenset[str] = frozenset()
-    mentioned: frozenset[str] = frozenset()
+    made: frozenset[str] = frozenset()  # at its outermost level, stubs left out
+    read: frozenset[str] = frozenset()  # and not made
+    mentioned: frozenset[str] = frozenset()  # those of the lecture, even in strings
 
     @classmethod
     def from_answer(cls, answer: Any) -> Names:
@@ -37,19 +98,12 @@ class Names:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A cell to run.
-
-    Attributes:
-        cell: the cell.
-        exercises: those that it is the cell of; none, if the student added it.
-        asked: the exercises to ask about after it.
-        check: for a check that the student changed, the one that was given.
-    """
+    """A cell to run."""
 
     cell: Cell
-    exercises: tuple[str, ...] = ()
-    asked: tuple[str, ...] = ()
-    check: str = ""
+    exercises: tuple[str, ...] = ()  # those that it answers; none, if the student added the cell
+    asked: tuple[str, ...] = ()  # the exercises to ask about after it
+    check: str = ""  # for a check that the student changed, the one that was given
 
 
 @dataclass(frozen=True)
@@ -63,18 +117,8 @@ class Plan:
 
 def list_own_cells(cells: Sequence[Cell], released: Released) -> list[Cell]:
     """Return the cells that may be run: the student's own, and exercises left as they were given."""
-    return [
-        cell
-        for cell in cells
-        if cell.kind == "code"
-        and cell.source.strip()
-        and (EXERCISE.match(cell.source) or not is_given(cell, released))
-    ]
-
-
-def is_given(cell: Cell, released: Released) -> bool:
-    """Say whether a cell is as students were given it."""
-    return normalise(cell.source) in released.sources
+    code = (cell for cell in cells if cell.kind == "code" and cell.source.strip())
+    return [cell for cell in code if EXERCISE.match(cell.source) or not released.contains(cell)]
 
 
 def plan_submission(
@@ -84,12 +128,7 @@ def plan_submission(
 
     An exercise is asked about where its check stands, or after its cell if there is none below. Of checks,
     only those that the student changed are run; of the lecture's own cells, none.
-
-    Args:
-        cells: of the submission.
-        released: what students were given.
-        exercises: their names.
-        names: by the `id()` of each cell that `list_own_cells` returns.
+    The names are by the `id()` of each cell that `list_own_cells` returns.
     """
     search = _Search(cells, released, names)
     found: dict[str, Cell] = {}
@@ -104,15 +143,9 @@ def plan_submission(
     asked = {name: search.find_place(name, cell, run) for name, cell in found.items()}
     steps = []
     for cell in run:
+        own, after = (tuple(name for name in exercises if of.get(name) is cell) for of in (found, asked))
         check = CHECK.match(cell.source)
-        steps.append(
-            Step(
-                cell,
-                tuple(name for name in exercises if found.get(name) is cell),
-                tuple(name for name in exercises if asked.get(name) is cell),
-                released.checks.get(check[1], "#") if check else "",
-            )
-        )
+        steps.append(Step(cell, own, after, released.checks.get(check[1], "#") if check else ""))
     return Plan(tuple(steps), found, tuple(flags))
 
 
@@ -122,13 +155,15 @@ class _Search:
     def __init__(self, cells: Sequence[Cell], released: Released, names: Mapping[int, Names]):
         self.cells, self.released, self.names = cells, released, names
         self.own = [cell for cell in cells if id(cell) in names]
-        self.given = {id(cell) for cell in self.own if is_given(cell, released)}
+        self.given = {id(cell) for cell in self.own if released.contains(cell)}
         self.places = {id(cell): place for place, cell in enumerate(cells)}
-        self.marks = {id(cell): {mark.lower() for mark in MARK.findall(cell.source)} for cell in self.own}
+        self.marks = {
+            id(cell): {mark.lower() for mark in EXERCISE_LINE.findall(cell.source)} for cell in self.own
+        }
 
     def is_run(self, cell: Cell) -> bool:
         """Say whether a cell that is no exercise's is run: a check only if it makes something."""
-        return id(cell) not in self.given and bool(not is_check(cell) or self.names[id(cell)].made)
+        return id(cell) not in self.given and bool(not _is_check(cell) or self.names[id(cell)].made)
 
     def find(self, name: str) -> tuple[Cell | None, list[str]]:
         """Return the cell of an exercise, or None, and what is out of the ordinary about it.
@@ -136,13 +171,13 @@ class _Search:
         The last one that defines it counts: of those marked `# exercise: NAME`; of those whose metadata or id
         name it; of all others; of checks. Where none does, the last one that is marked or named.
         """
-        attempts = [cell for cell in self.own if id(cell) not in self.given]
-        others = [cell for cell in attempts if not is_check(cell)]
+        changed = [cell for cell in self.own if id(cell) not in self.given]
+        others = [cell for cell in changed if not _is_check(cell)]
         ways = {
             "": [cell for cell in others if self._is_marked(cell, name)],
-            "found by metadata": [cell for cell in others if self._is_named(cell, name)],
+            "found by metadata": [cell for cell in others if self._read_metadata(cell) == name],
             "found by name": [cell for cell in others if self._makes(cell, name)],
-            "found in a check": [cell for cell in attempts if is_check(cell) and self._makes(cell, name)],
+            "found in a check": [cell for cell in changed if _is_check(cell) and self._makes(cell, name)],
         }
         for must_make in (True, False):
             for how, candidates in ways.items():
@@ -172,10 +207,10 @@ class _Search:
         """Return the last cell that defines an exercise anew, as far as its check or the next exercise."""
         found = None
         for other in self.cells[self.places[id(cell)] + 1 :]:
-            is_end = is_check(other) or self.marks.get(id(other)) or self._read_metadata(other)
-            if is_end and not is_check(other, name):
+            is_end = _is_check(other) or self.marks.get(id(other)) or self._read_metadata(other)
+            if is_end and not _is_check(other, name):
                 break
-            if name in self.names.get(id(other), Names()).made:
+            if self._makes(other, name):
                 found = other
             if is_end:
                 break
@@ -184,24 +219,19 @@ class _Search:
     def find_place(self, name: str, cell: Cell, run: Sequence[Cell]) -> Cell:
         """Return the cell after which an exercise is asked about: the last that is run before its check."""
         start = self.places[id(cell)]
-        below = self.cells[start + 1 :]
-        checks = (place for place, one in enumerate(below, start + 1) if is_check(one, name))
-        end = next(checks, start + 1)
+        below = enumerate(self.cells[start + 1 :], start + 1)
+        end = next((place for place, one in below if _is_check(one, name)), start + 1)
         return [one for one in run if start <= self.places[id(one)] < end][-1]
 
     def _makes(self, cell: Cell, name: str) -> bool:
-        return name in self.names[id(cell)].made
+        return name in self.names.get(id(cell), Names()).made
 
     def _is_marked(self, cell: Cell, name: str) -> bool:
         return name.lower() in self.marks[id(cell)]
 
-    def _is_named(self, cell: Cell, name: str) -> bool:
-        return self._read_metadata(cell) == name
-
     def _read_metadata(self, cell: Cell) -> str | None:
         """Return the exercise that a cell's metadata or id names."""
-        nbgrader = cell.metadata.get("nbgrader")
-        grade_id = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
+        grade_id = take(cell.metadata, "nbgrader", dict).get("grade_id")
         named = [cell.metadata.get("exercise"), grade_id, self.released.exercise_ids.get(cell.id)]
         return next((name for name in named if isinstance(name, str)), None)
 
@@ -212,7 +242,7 @@ class _Search:
         return ["code in a text cell"] if any(map(pattern.search, texts)) else []
 
 
-def is_check(cell: Cell, name: str = "") -> bool:
+def _is_check(cell: Cell, name: str = "") -> bool:
     """Say whether a cell is a check: of an exercise, if one is named."""
     found = CHECK.match(cell.source) if cell.kind == "code" else None
     return found is not None and name in ("", found[1])

@@ -1,4 +1,4 @@
-"""Is an answer right? Outside the sandbox, where the expected values and the points are.
+"""Judges whether an answer is right, outside the sandbox: there are the expected values and the points.
 
 What comes out of the sandbox may be forged. So lengths and types are checked before anything is computed
 from them or hashed: an answer costs time that grows with its size and no faster.
@@ -27,20 +27,6 @@ class Array:
     shape: tuple[int, ...]
     flat: tuple[Any, ...]
 
-    def nested(self) -> Any:
-        """Return lists in lists, or one number when there are no sides; for a shape that is trusted."""
-        values: Sequence[Any] = self.flat
-        for side in reversed(self.shape[1:]):
-            values = [list(values[i : i + side]) for i in range(0, len(values), side)] if side else []
-        return list(values) if self.shape else values[0]
-
-    def corner(self) -> Any:
-        """Return the first value alone, in as many lists as there are sides."""
-        value = self.flat[0] if self.flat else []
-        for _ in self.shape if self.flat else ():
-            value = [value]
-        return value
-
 
 @dataclass(frozen=True)
 class Pairs:
@@ -49,44 +35,40 @@ class Pairs:
     pairs: tuple[tuple[Any, Any], ...]
 
 
-class Strange(Exception):
-    """An answer is nothing that a right one could be; the message says what."""
+class ImpossibleAnswer(Exception):
+    """No right answer is like this one; the message says what it is."""
 
 
 def judge(probe: Probe, content: Any) -> str:
     """Return "" for a right answer, or what is wrong with it, naming no expected value.
 
-    Args:
-        probe: with what it expects.
-        content: from the sandbox, as `encode.Encoder` writes it or as anybody may forge it.
+    The content is from the sandbox, as `encode.Encoder` writes it; it may be forged.
     """
     try:
-        return _judge_value(probe, decode(content))
-    except Strange as error:
+        value = decode(content)
+        if probe.dtype and getattr(value, "dtype", None) != probe.dtype:
+            return "not of the dtype that was asked for"
+        if probe.shape is not None and getattr(value, "shape", None) != probe.shape:
+            return "not of the shape that was asked for"
+        if probe.measure:
+            return judge_predictions(probe, value)
+        if matches(probe.expect, value, probe.atol, probe.rtol):
+            return ""
+        return _compare_types(probe.expect, value) or "not the expected value"
+    except ImpossibleAnswer as error:
         return str(error)
     # Whatever was forged must not look like a fault of the grader.
     except (ValueError, TypeError, IndexError, RecursionError, OverflowError):
         return "its value cannot be read"
 
 
-def _judge_value(probe: Probe, value: Any) -> str:
-    """Return what is wrong with a value, or ""."""
-    if probe.dtype and getattr(value, "dtype", None) != probe.dtype:
-        return "not of the dtype that was asked for"
-    if probe.shape is not None and getattr(value, "shape", None) != probe.shape:
-        return "not of the shape that was asked for"
-    if probe.measure:
-        return judge_predictions(probe, value)
-    if matches(probe.expect, value, probe.atol, probe.rtol):
-        return ""
-    return _compare_types(probe.expect, value) or "not the expected value"
-
-
 def _compare_types(expected: Any, value: Any) -> str:
     """Say that a value, or what it holds, is not of the expected type, or nothing."""
     verb = "of"
     if isinstance(value, Array):
-        value = value.corner()
+        sides, value = value.shape if value.flat else (), value.flat[0] if value.flat else []
+        for _ in sides:
+            value = [value]
     while isinstance(expected, list) and isinstance(value, list) and expected and value:
         expected, value, verb = expected[0], value[0], "holding"
     asked, given = ("dict" if isinstance(one, Pairs) else type(one).__name__ for one in (expected, value))
@@ -99,16 +81,16 @@ def decode(content: Any, depth: int = 0) -> Any:
     """Return the value of an answer: a number, string, list, None, Array or Pairs.
 
     Raises:
-        Strange: it is too large, or of a type that no right answer has.
+        ImpossibleAnswer: it is too large, or of a type that no right answer has.
         ValueError, TypeError, IndexError: it is malformed.
     """
     if type(content) is not list or len(content) > 4:
         raise ValueError
     kind, *rest = content
     if kind == "too large" or depth > DEEPEST:
-        raise Strange("larger than any right answer")
+        raise ImpossibleAnswer("larger than any right answer")
     if kind == "other":
-        raise Strange("neither a number, text, list, dict, array nor tensor")
+        raise ImpossibleAnswer("neither a number, text, list, dict, array nor tensor")
     if kind == "none":
         return None
     if kind == "list":
@@ -140,13 +122,13 @@ def _decode_array(dtype: Any, shape: Any, flat: Any) -> Array:
         raise ValueError
     if math.prod(shape) != len(flat):
         raise ValueError
-    return Array(dtype, tuple(shape), tuple(_decode_number(number) for number in flat))
+    return Array(dtype, tuple(shape), tuple(map(_decode_number, flat)))
 
 
 def _decode_key(content: Any) -> Any:
     """Return a dict's key, or raise for one that no right answer has."""
     if isinstance(content, list) and content and content[0] in ("list", "dict", "array", "other"):
-        raise Strange("a dict whose keys are no strings or numbers")
+        raise ImpossibleAnswer("a dict whose keys are no strings or numbers")
     return decode(content, DEEPEST)
 
 
@@ -158,9 +140,7 @@ def matches(expected: Any, value: Any, atol: float, rtol: float) -> bool:
     matches the lists of its values.
     """
     if isinstance(value, Array):
-        if not _has_shape(expected, value.shape):
-            return False
-        value = value.nested()
+        expected, value = _flatten_to_shape(expected, value.shape), list(value.flat)
     if isinstance(expected, list):
         return (
             isinstance(value, list)
@@ -168,47 +148,39 @@ def matches(expected: Any, value: Any, atol: float, rtol: float) -> bool:
             and all(matches(one, other, atol, rtol) for one, other in zip(expected, value, strict=True))
         )
     if isinstance(expected, dict):
-        return isinstance(value, Pairs) and _match_pairs(expected, value.pairs, atol, rtol)
+        # Only as many keys are hashed as are expected.
+        if not isinstance(value, Pairs) or len(value.pairs) != len(expected):
+            return False
+        found = dict(value.pairs)
+        return found.keys() == expected.keys() and all(
+            matches(expected[key], found[key], atol, rtol) for key in expected
+        )
     if isinstance(expected, float):
         return type(value) in (int, float) and _is_close(expected, value, atol, rtol)
     return type(value) is type(expected) and value == expected
 
 
-def _has_shape(expected: Any, shape: tuple[int, ...]) -> bool:
-    """Say whether expected lists have the sides of an array: a forged one may have any."""
+def _flatten_to_shape(expected: Any, shape: tuple[int, ...]) -> list[Any] | None:
+    """Return what expected lists hold, or None if their shape is not that of the array."""
     level = [expected]
     for side in shape:
         if not all(isinstance(one, list) and len(one) == side for one in level):
-            return False
+            return None
         level = [inner for one in level for inner in one]
-    return True
-
-
-def _match_pairs(
-    expected: dict[Any, Any], pairs: Sequence[tuple[Any, Any]], atol: float, rtol: float
-) -> bool:
-    """Say whether a dict's pairs are the expected ones; only as many keys are hashed as are expected."""
-    if len(pairs) != len(expected):
-        return False
-    found = dict(pairs)
-    return found.keys() == expected.keys() and all(
-        matches(expected[key], found[key], atol, rtol) for key in expected
-    )
+    return level
 
 
 def _is_close(expected: float, value: float, atol: float, rtol: float) -> bool:
     """Say whether two numbers agree within the tolerance."""
-    if math.isnan(expected) or math.isnan(value):
-        return math.isnan(expected) and math.isnan(value)
-    if math.isinf(expected) or math.isinf(value):
-        return expected == value
-    return abs(value - expected) <= atol + rtol * abs(expected)
+    if math.isfinite(expected) and math.isfinite(value):
+        return abs(value - expected) <= atol + rtol * abs(expected)
+    return expected == value or (math.isnan(expected) and math.isnan(value))
 
 
 def judge_predictions(probe: Probe, value: Any) -> str:
     """Return "" when predicted classes are good enough, or by how much they are not.
 
-    The truth is `probe.expect`: class ids in lists of any depth, such as one a pixel.
+    The truth is `probe.expect`: class ids in lists of any depth, such as one per pixel.
     """
     truth, predicted = _flatten(probe.expect), value.flat if isinstance(value, Array) else _flatten(value)
     if len(truth) != len(predicted) or any(type(one) is not int for one in predicted):

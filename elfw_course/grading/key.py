@@ -1,4 +1,4 @@
-"""Answer keys: which exercises a notebook has, what they are asked, and what the answers must be."""
+"""Reads answer keys: the exercises of a notebook, what they are asked, and what the answers must be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elfw_course.grading.released import Released
+from elfw_course.grading.exercises import Released
 from elfw_helpers.utils.errors import DataError, ElfwError
 from elfw_helpers.utils.paths import project_folder
 
@@ -22,6 +22,17 @@ except ModuleNotFoundError:  # Python 3.10
 MEASURES = ("accuracy", "mean_iou")
 NUMBER = (int, float)
 KINDS = {str: "a text", int: "a whole number", NUMBER: "a number", list: "a list", dict: "a table"}
+# The fields of each table: by name, the type, and the default if there is one.
+KEY_FIELDS = {
+    **{"notebook": (str,), "setup": (str, ""), "memory_mb": (int, 2048), "own_seconds": (NUMBER, 20)},
+    **{"exercises": (dict,), "written": (list, [])},
+}
+EXERCISE_FIELDS = {"seconds": (NUMBER, 10), "inputs": (str, ""), "probes": (list,), "without": (list, [])}
+PROBE_FIELDS = {
+    **{"name": (str,), "call": (str,), "given": (str, ""), "points": (NUMBER, 1), "dtype": (str, None)},
+    **{"shape": (list, None), "atol": (NUMBER, 1e-6), "rtol": (NUMBER, 1e-5)},
+}
+MEASURE_FIELDS = {"measure": (str,), "at_least": (NUMBER,), "margin": (NUMBER,)}
 
 
 @dataclass(frozen=True)
@@ -37,9 +48,9 @@ class Probe:
     rtol: float
     dtype: str | None
     shape: tuple[int, ...] | None
-    measure: str | None  # of predictions against `expect`: one of MEASURES
-    at_least: float  # what the measure must reach,
-    margin: float  # less so much, for chance
+    measure: str | None = None  # of predictions against `expect`: one of MEASURES
+    at_least: float = 0.0  # what the measure must reach, as students are told
+    margin: float = 0.0  # how far below is still right, for chance
 
 
 @dataclass(frozen=True)
@@ -83,11 +94,7 @@ class Key:
 
 
 def find_key(name: str) -> Path:
-    """Return the key of a notebook's number, such as 03, or the file that is named.
-
-    Raises:
-        ElfwError: there is none.
-    """
+    """Return the key of a notebook's number, such as 03, or the file that is named, or raise ElfwError."""
     folder = project_folder() / "grading"
     for path in (Path(name), folder / f"{name}.toml", folder / f"{name}.json"):
         if path.is_file():
@@ -97,7 +104,7 @@ def find_key(name: str) -> Path:
 
 
 def read_key(path: Path) -> Key:
-    """Read an answer key; `grading/README.md` says how one is written.
+    """Read an answer key, as `grading/README.md` describes it.
 
     Raises:
         DataError: something is missing in it, misspelt or not of its type.
@@ -107,13 +114,9 @@ def read_key(path: Path) -> Key:
         table = json.loads(content) if path.suffix == ".json" else tomllib.loads(content.decode())
     except ValueError as error:
         raise DataError(path, f"cannot be read ({error})", "Mend the line it names") from error
-    fields = _Fields(path, "the key", table)
-    released = _find_released(path, fields.take("notebook", str))
-    setup, memory = fields.take("setup", str, ""), fields.take("memory_mb", int, 2048) << 20
-    own_seconds = fields.take("own_seconds", NUMBER, 20)
-    tables, written = fields.take("exercises", dict), tuple(fields.take("written", list, []))
-    fields.end()
-    exercises = tuple(_read_exercise(path, name, inner) for name, inner in tables.items())
+    fields = _read_fields(path, "the key", table, KEY_FIELDS)
+    released = _find_released(path, fields["notebook"])
+    exercises = tuple(_read_exercise(path, name, inner) for name, inner in fields["exercises"].items())
     if not exercises:
         raise DataError(path, "holds no exercise", "Add [exercises.NAME] with its probes")
     unknown = [exercise.name for exercise in exercises if exercise.name not in Released(released).exercises]
@@ -122,7 +125,16 @@ def read_key(path: Path) -> Key:
     digest = hashlib.sha256(content + released.read_bytes())
     for exercise in exercises:
         digest.update(exercise.inputs + repr([probe.expect for probe in exercise.probes]).encode())
-    return Key(path, released, setup, memory, own_seconds, exercises, written, digest.hexdigest())
+    return Key(
+        path,
+        released,
+        setup=fields["setup"],
+        memory=fields["memory_mb"] << 20,
+        own_seconds=fields["own_seconds"],
+        exercises=exercises,
+        written=tuple(fields["written"]),
+        digest=digest.hexdigest(),
+    )
 
 
 def _find_released(path: Path, name: str) -> Path:
@@ -136,43 +148,32 @@ def _find_released(path: Path, name: str) -> Path:
 
 def _read_exercise(path: Path, name: str, table: Any) -> Exercise:
     """Read the table of one exercise."""
-    fields = _Fields(path, f"exercise {name}", table)
-    seconds, inputs = fields.take("seconds", NUMBER, 10), fields.take("inputs", str, "")
-    probes, without = fields.take("probes", list), tuple(fields.take("without", list, []))
-    fields.end()
-    if not re.fullmatch(r"[^\W\d]\w*", name) or not probes:
+    fields = _read_fields(path, f"exercise {name}", table, EXERCISE_FIELDS)
+    if not re.fullmatch(r"[^\W\d]\w*", name) or not fields["probes"]:
         raise DataError(path, f"exercise {name!r} has no probe, or no name of Python", "Give it both")
+    probes = enumerate(fields["probes"], 1)
     return Exercise(
         name,
-        float(seconds),
-        tuple(_read_probe(path, f"probe {place} of {name}", probe) for place, probe in enumerate(probes, 1)),
-        _read_beside(path, inputs) if inputs else b"",
-        without,
+        float(fields["seconds"]),
+        tuple(_read_probe(path, f"probe {place} of {name}", probe) for place, probe in probes),
+        _read_beside(path, fields["inputs"]) if fields["inputs"] else b"",
+        tuple(fields["without"]),
     )
 
 
 def _read_probe(path: Path, place: str, table: Any) -> Probe:
     """Read the table of one probe."""
-    fields = _Fields(path, place, table)
-    shape, truth = fields.take("shape", list, None), fields.take("truth", str, "")
-    measure = fields.take("measure", str, None)
-    probe = Probe(
-        name=fields.take("name", str),
-        call=fields.take("call", str),
-        given=fields.take("given", str, ""),
-        points=fields.take("points", NUMBER, 1),
-        expect=_read_truth(path, truth) if truth else fields.take("expect", object),
-        atol=fields.take("atol", NUMBER, 1e-6),
-        rtol=fields.take("rtol", NUMBER, 1e-5),
-        dtype=fields.take("dtype", str, None),
-        shape=None if shape is None else tuple(shape),
-        measure=measure,
-        at_least=fields.take("at_least", NUMBER) if measure else 0.0,
-        margin=fields.take("margin", NUMBER) if measure else 0.0,
-    )
-    fields.end()
-    if measure not in (None, *MEASURES):
-        raise DataError(path, f"{place} has the measure {measure!r}", f"Use one of {', '.join(MEASURES)}")
+    named = set(table) if isinstance(table, Mapping) else set()
+    kinds = PROBE_FIELDS | ({"truth": (str,)} if "truth" in named else {"expect": (object,)})
+    fields = _read_fields(path, place, table, kinds | (MEASURE_FIELDS if "measure" in named else {}))
+    if "truth" in named:
+        fields["expect"] = _read_truth(path, fields.pop("truth"))
+    if fields["shape"] is not None:
+        fields["shape"] = tuple(fields["shape"])
+    probe = Probe(**fields)
+    if probe.measure not in (None, *MEASURES):
+        found = f"{place} has the measure {probe.measure!r}"
+        raise DataError(path, found, f"Use one of {', '.join(MEASURES)}")
     # Found out inside the sandbox, a slip of the key's would look like the student's.
     for field, code, mode in (("given", probe.given, "exec"), ("call", probe.call, "eval")):
         try:
@@ -203,27 +204,18 @@ def _read_truth(path: Path, name: str) -> list[Any]:
         raise DataError(path, f"{name} holds no array `truth`", "Save it by numpy.savez") from error
 
 
-class _Fields:
-    """The fields of one table, each taken once, so that what is left over is misspelt."""
-
-    def __init__(self, path: Path, place: str, table: Any):
-        self.path, self.place = path, place
-        if not isinstance(table, Mapping):
-            raise DataError(path, f"{place} is no table", "See grading/README.md")
-        self.left = dict(table)
-
-    def take(self, name: str, kind: type | tuple[type, ...], *default: Any) -> Any:
-        """Return a field of some type, or its default where there is one."""
-        if name not in self.left and default:
-            return default[0]
-        if name not in self.left:
-            raise DataError(self.path, f"{self.place} has no {name!r}", "Add it")
-        value = self.left.pop(name)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not object):
-            raise DataError(self.path, f"{self.place}: {name!r} is {value!r}", f"Make it {KINDS[kind]}")
-        return value
-
-    def end(self) -> None:
-        """Raise when a field is left."""
-        if self.left:
-            raise DataError(self.path, f"{self.place} has an unknown {min(self.left)!r}", "Is it misspelt?")
+def _read_fields(path: Path, place: str, table: Any, kinds: Mapping[str, tuple]) -> dict[str, Any]:
+    """Return the fields of a table; raise DataError for one that is missing, misspelt or not of its type."""
+    if not isinstance(table, Mapping):
+        raise DataError(path, f"{place} is no table", "See grading/README.md")
+    fields = {}
+    for name, (kind, *default) in kinds.items():
+        if name not in table and not default:
+            raise DataError(path, f"{place} has no {name!r}", "Add it")
+        value = fields[name] = table[name] if name in table else default[0]
+        is_kind = isinstance(value, kind) and (kind is object or not isinstance(value, bool))
+        if name in table and not is_kind:
+            raise DataError(path, f"{place}: {name!r} is {value!r}", f"Make it {KINDS[kind]}")
+    if table.keys() - kinds:
+        raise DataError(path, f"{place} has an unknown {min(table.keys() - kinds)!r}", "Is it misspelt?")
+    return fields

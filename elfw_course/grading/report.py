@@ -1,25 +1,24 @@
-"""What comes out: a row of grades.csv, and a page for the student of nothing but text and pictures."""
+"""Writes the results: points, flags, rows of grades.csv, and pages for students of text and pictures only."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import csv
 import html
 import io
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from elfw_course.grading.key import Key
-from elfw_course.grading.submission import Cell
-from elfw_course.grading.verdicts import Verdict
+from elfw_course.grading.run import Findings
+from elfw_course.grading.submission import Cell, join_lines, take
 
 LONGEST_TEXT = 20_000  # characters of code or output that a page shows of one cell
 LARGEST_PICTURE = 2 << 20
-PNG = b"\x89PNG\r\n\x1a\n"
+PNG = re.compile(r"iVBORw0KGgo[A-Za-z0-9+/=]*")  # in base64; the rest is left to the browser to refuse
 # The table's words, and the page's: it speaks to who wrote the cells.
 YOURS = {
     "an added or changed cell": "a cell that you added or changed",
@@ -54,16 +53,62 @@ pre.output {{ background: none; border-color: #9bb8d3 }} img {{ max-width: 100% 
 """
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one probe."""
+
+    probe: str  # its name
+    points: float  # earned
+    of: float  # to be earned
+    problem: str  # "" when right
+
+
+def give_verdicts(
+    key: Key, answers: Mapping[str, Sequence[str]], reasons: Mapping[str, str], otherwise: str
+) -> dict[str, list[Verdict]]:
+    """Return the verdict on every probe of every exercise.
+
+    By exercise, `answers` are what is wrong with each, or ""; `reasons` are why there are none.
+    """
+    verdicts = {}
+    for exercise in key.exercises:
+        nothing = [reasons.get(exercise.name, otherwise)] * len(exercise.probes)
+        verdicts[exercise.name] = [
+            Verdict(probe.name, 0 if problem else probe.points, probe.points, problem)
+            for probe, problem in zip(exercise.probes, answers.get(exercise.name, nothing), strict=True)
+        ]
+    return verdicts
+
+
+def flag_findings(findings: Findings, python: str = "") -> list[str]:
+    """Return what is unusual about the runs of a submission that was written with some Python."""
+    flags = []
+    for step, reason in findings.ended.items():
+        what = ", ".join(step.exercises) or "an added or changed cell"
+        is_lost = not step.exercises or any(name not in findings.answers for name in step.exercises)
+        flags.append(f"{what}: {reason if is_lost else f'a part of its cell {reason} and was left out'}")
+    if findings.skipped:
+        flags.append("added or changed cells took too long: not all of them were run")
+    if findings.exhausted:
+        flags.append("took too long as a whole: not all of it was run")
+    flags += [f"{name}: its cell raised {error}" for name, error in findings.raised.items()]
+    flags += [f"{name}: needs what a cell further down makes" for name in sorted(findings.later)]
+    if findings.missing:
+        names = ", ".join(sorted(findings.missing))
+        flags.append(f"an added or changed cell raised an error (not defined here: {names})")
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if findings.uncompiled and python and python.split(".")[:2] != here.split("."):
+        flags.append(f"a cell is no Python {here}; the notebook was written with Python {python}")
+    return flags
+
+
 @dataclass
 class Grade:
-    """What one submission is given.
-
-    `verdicts` is None where the grader itself failed: then there is no score, not even 0.
-    """
+    """What one submission is given."""
 
     student: str
     status: str
-    verdicts: Mapping[str, Sequence[Verdict]] | None
+    verdicts: Mapping[str, Sequence[Verdict]] | None  # None: the grader failed, so no score, not even 0
     flags: list[str] = field(default_factory=list)
     seconds: float = 0.0
     peak: int = 0  # bytes
@@ -77,12 +122,9 @@ def table_header(key: Key) -> list[str]:
 
 def table_row(grade: Grade, key: Key) -> list[str]:
     """Return a submission's row of grades.csv."""
-    names = [exercise.name for exercise in key.exercises]
-    if grade.verdicts is None:
-        scores = ["" for _ in names]
-        total = ""
-    else:
-        earned = [sum(verdict.points for verdict in grade.verdicts[name]) for name in names]
+    scores, total = [""] * len(key.exercises), ""
+    if grade.verdicts is not None:
+        earned = [sum(one.points for one in grade.verdicts[exercise.name]) for exercise in key.exercises]
         scores, total = [f"{points:g}" for points in earned], f"{sum(earned):g}"
     # Rounded up to what two runs of the same code agree on.
     measured = [f"{grade.seconds:.1f}", str(math.ceil(grade.peak / 2**20 / 50) * 50)]
@@ -104,16 +146,10 @@ def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def format_page(grade: Grade, key: Key, cells: Mapping[str, Cell], written: Sequence[Cell]) -> str:
-    """Return a student's page.
+    """Return a student's page, with the cells of the exercises that were found and the student's own texts.
 
     It shows what was in the file that the student handed in, never what that code printed while it was
     graded: there it may have seen the hidden inputs.
-
-    Args:
-        grade: the verdicts.
-        key: the names of the exercises.
-        cells: of the exercises that were found.
-        written: text cells of the student's own.
     """
     title = f"{key.released.stem} · {grade.student}"
     body = [f"<h1>{_escape(title)}</h1>"]
@@ -171,26 +207,15 @@ def _format_output(output: Any) -> str:
     """Return an output saved in the submission, as text or a PNG; of anything else, nothing."""
     if not isinstance(output, dict):
         return ""
-    data = output.get("data") if isinstance(output.get("data"), dict) else {}
-    picture = data.get("image/png")
-    if isinstance(picture, str) and _is_png(picture):
-        content = "".join(picture.split())
-        return f'<p><img alt="a picture of your own" src="data:image/png;base64,{content}"></p>'
-    text = output.get("text", data.get("text/plain"))
-    if isinstance(text, list):
-        text = "".join(line for line in text if isinstance(line, str))
+    data = take(output, "data", dict)
+    picture = take(data, "image/png", str)
+    picture = "".join(picture.split()) if len(picture) < LARGEST_PICTURE else ""
+    if PNG.fullmatch(picture):
+        return f'<p><img alt="a picture of your own" src="data:image/png;base64,{picture}"></p>'
+    text = join_lines(output.get("text", data.get("text/plain")))
     if not isinstance(text, str) or not text:
         return ""
     return f'<pre class="output">{_escape(ANSI.sub("", text))}</pre>'
-
-
-def _is_png(text: str) -> bool:
-    """Say whether text is a PNG in base64; what else it may be is left to the browser to refuse."""
-    try:
-        content = base64.b64decode("".join(text[:LARGEST_PICTURE].split()), validate=True)
-        return len(text) < LARGEST_PICTURE and content.startswith(PNG)
-    except (binascii.Error, ValueError):
-        return False
 
 
 def _escape(text: str) -> str:

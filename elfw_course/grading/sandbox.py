@@ -1,4 +1,4 @@
-"""Where a submission's code runs: in bubblewrap, in Docker or Podman, or, only if asked to, unprotected."""
+"""Starts the runner in bubblewrap, in Docker or Podman, or, only if asked to, without protection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,18 @@ from elfw_course.grading.watchdog import end_tree
 from elfw_helpers.utils.errors import ElfwError
 from elfw_helpers.utils.paths import data_folder, project_folder
 
+COURSE = Path(__file__).resolve().parents[1]
+INSIDE = COURSE / "grading" / "inside"
+RUNNER = "elfw_course.grading.inside.runner"
+SYSTEM = Path("/usr")  # can be read in every sandbox
 DISK = 64 << 20  # bytes of each folder that can be written to
 WRITABLE = ("/dev/shm", "/tmp")
 MOST_PROCESSES = 64
-# Users that no system hands out; each job has one of its own, for the kernel counts processes by user.
+# Users that no system assigns; each job has its own, because the kernel counts processes per user.
 FIRST_USER = 64000
 MOST_JOBS = 500  # of all graders on this machine
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/alternatives")
+ENGINES = ("docker", "podman")
 REFUSAL = """\
 No sandbox was found, and submissions are programs that strangers wrote: nothing was run.
 Install bubblewrap (Debian, Ubuntu: sudo apt install bubblewrap), or Docker or Podman.{detail}
@@ -35,18 +40,11 @@ key and hang your machine. Use it only for notebooks that you have written yours
 
 @dataclass(frozen=True)
 class Sandbox:
-    """One way to run the runner.
+    """One way to run the runner."""
 
-    Attributes:
-        name: "bubblewrap", "docker", "podman" or "unsandboxed".
-        visible: files and folders that code inside can read; nothing else of this machine's is there,
-            but for the system's programs.
-        is_capped: whether systemd caps what it takes besides.
-    """
-
-    name: str
-    visible: tuple[Path, ...]
-    is_capped: bool = False
+    name: str  # "bubblewrap", "docker", "podman" or "unsandboxed"
+    visible: tuple[Path, ...]  # what code inside can read, besides the system's programs
+    is_capped: bool = False  # whether systemd limits memory, processes and processor time too
 
     @property
     def in_memory(self) -> tuple[str, ...]:
@@ -54,12 +52,7 @@ class Sandbox:
         return WRITABLE if self.name == "bubblewrap" else ()
 
     def start(self, job: int, memory: int) -> subprocess.Popen[bytes]:
-        """Start a runner with pipes to its three descriptors.
-
-        Args:
-            job: number of the job among those that run at the same time, see `claim_jobs`.
-            memory: bytes that it may hold.
-        """
+        """Start a runner that may hold `memory` bytes, with pipes to its three descriptors."""
         filter_handle = open_filter() if self.name == "bubblewrap" else None
         try:
             return subprocess.Popen(
@@ -70,7 +63,7 @@ class Sandbox:
                 bufsize=0,
                 # Ctrl-C is for the parent, which ends what it has started.
                 start_new_session=True,
-                env=None if self.name in ("docker", "podman") else self._outer_environment(),
+                env=None if self.name in ENGINES else self._outer_environment(),
                 pass_fds=() if filter_handle is None else (filter_handle,),
             )
         finally:
@@ -85,39 +78,26 @@ class Sandbox:
 
     def command(self, job: int, memory: int, filter_handle: int | None = None) -> list[str]:
         """Return the command line of a runner; its arguments are those of `runner.limit_resources`."""
-        drop_to = FIRST_USER + job if self.name == "bubblewrap" and os.geteuid() == 0 else 0
-        processes = MOST_PROCESSES if self.name == "bubblewrap" else 0
-        python = [
-            sys.executable,
-            "-m",
-            "elfw_course.grading.inside.runner",
-            str(drop_to),
-            str(memory),
-            str(processes),
-        ]
-        if self.name == "bubblewrap":
+        is_bubblewrap = self.name == "bubblewrap"
+        drop_to = FIRST_USER + job if is_bubblewrap and os.geteuid() == 0 else 0
+        limits = (drop_to, memory, MOST_PROCESSES if is_bubblewrap else 0)
+        python = [sys.executable, "-m", RUNNER, *map(str, limits)]
+        if is_bubblewrap:
             cap = cap_command(memory) if self.is_capped else []
             return [*cap, *bubblewrap_command(self.visible, filter_handle), *python]
-        if self.name in ("docker", "podman"):
+        if self.name in ENGINES:
             return [*container_command(self.name, container_name(job), self.visible, memory), *python]
         return python
 
     def end(self, process: subprocess.Popen[bytes], job: int) -> None:
         """End a runner and all that it started, and wait until they are gone."""
-        if self.name in ("docker", "podman"):
+        if self.name in ENGINES:
             subprocess.run([self.name, "rm", "--force", container_name(job)], capture_output=True)
         end_tree(process)
 
 
 def choose_sandbox(unsandboxed: bool) -> Sandbox:
-    """Return the best sandbox of this machine.
-
-    Args:
-        unsandboxed: take none.
-
-    Raises:
-        ElfwError: there is none, and none was not asked for.
-    """
+    """Return the best sandbox of this machine, or none if asked to; raise ElfwError if there is none."""
     if unsandboxed:
         return Sandbox("unsandboxed", ())
     detail = ""
@@ -126,7 +106,7 @@ def choose_sandbox(unsandboxed: bool) -> Sandbox:
         if problem is None:
             return Sandbox("bubblewrap", visible_paths(), is_capped=_try_cap())
         detail = f"\nbubblewrap is here, but does not start: {problem}"
-    for engine in ("docker", "podman"):
+    for engine in ENGINES:
         if shutil.which(engine) and not subprocess.run([engine, "info"], capture_output=True).returncode:
             return Sandbox(engine, visible_paths())
     raise ElfwError(REFUSAL.format(detail=detail))
@@ -154,27 +134,32 @@ def claim_jobs(count: int) -> Iterator[list[int]]:
 
 def visible_paths() -> tuple[Path, ...]:
     """Return what code inside can read: Python, its packages, `elfw_helpers`, `inside/` and the data."""
-    places = {
-        Path(sys.prefix),
-        Path(sys.base_prefix).resolve(),
-        Path(elfw_helpers.__file__).resolve().parent,
-        Path(__file__).resolve().with_name("inside"),
-        project_folder() / "data",
-        data_folder(),
-    }
-    places = {place for place in places if place.exists() and not place.is_relative_to("/usr")}
+    helpers = Path(elfw_helpers.__file__).resolve().parent
+    python = (Path(sys.prefix), Path(sys.base_prefix).resolve())
+    places = {*python, helpers, INSIDE, project_folder() / "data", data_folder()}
+    places = {place for place in places if place.exists() and not place.is_relative_to(SYSTEM)}
     return tuple(sorted(place for place in places if not any(other in place.parents for other in places)))
 
 
 def refuse_exposed(sandbox: Sandbox, hidden: Path) -> None:
-    """Raise when a file or folder that submissions must not read lies where they can.
-
-    Raises:
-        ElfwError: it does.
-    """
-    for place in (*sandbox.visible, Path("/usr")):
+    """Raise ElfwError when a file or folder that submissions must not read lies where they can."""
+    for place in (*sandbox.visible, SYSTEM):
         if hidden.resolve().is_relative_to(place):
             raise ElfwError(f"{hidden} lies in {place}, which submissions can read. Move it out of there.")
+
+
+def find_exposed_copies(visible: Sequence[Path]) -> list[Path]:
+    """Return the copies of `elfw_course` in folders that submissions can read, such as site-packages.
+
+    They hold the judge. So each is covered by an empty folder, and `inside/` is put back into our own.
+    """
+    copies = {COURSE, *(Path(folder, COURSE.name).resolve() for folder in sys.path)}
+    found = set()
+    for place in (*visible, SYSTEM):
+        inner = (copy for copy in copies if copy.is_dir() and copy.is_relative_to(place.resolve()))
+        # By the name that it has inside: a folder may be visible by a link.
+        found |= {place / copy.relative_to(place.resolve()) for copy in inner}
+    return sorted(found)
 
 
 def environment(home: str) -> dict[str, str]:
@@ -189,33 +174,27 @@ def environment(home: str) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
         # The runner is of the same course as the grader, whichever is installed.
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "PYTHONPATH": str(COURSE.parent),
         "CUDA_VISIBLE_DEVICES": "",
         "ELFW_BUILD": f"{home}/build",
         **dict.fromkeys(threads, "1"),
     }
 
 
-def bubblewrap_command(visible: tuple[Path, ...], filter_handle: int | None) -> list[str]:
+def bubblewrap_command(visible: Sequence[Path], filter_handle: int | None) -> list[str]:
     """Return bubblewrap's part of the command line.
 
     Root needs no user namespace, and the runner drops root itself; others get a namespace of their own.
     """
     root = os.geteuid() == 0
     command = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
-    command += [
-        "--unshare-cgroup-try",
-        "--die-with-parent",
-        "--new-session",
-        "--clearenv",
-        "--cap-drop",
-        "ALL",
-    ]
+    command += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv"]
+    command += ["--cap-drop", "ALL"]
     command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else ["--unshare-user"]
     command += ["--ro-bind", "/usr", "/usr", *_system_links(), "--proc", "/proc", "--dev", "/dev"]
     for folder in WRITABLE:
         command += ["--perms", "1777", "--size", str(DISK), "--tmpfs", folder]
-    # Nobody needs a terminal, and those of all sandboxes together are limited.
+    # Submissions need no terminal, and the number for all sandboxes together is limited.
     command += ["--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts"]
     for name in SYSTEM_FILES:
         command += ["--ro-bind-try", name, name]
@@ -225,6 +204,12 @@ def bubblewrap_command(visible: tuple[Path, ...], filter_handle: int | None) -> 
         command += ["--perms", "0755", "--dir", str(parent)]
     for place in visible:
         command += ["--ro-bind", str(place), str(place)]
+    for copy in find_exposed_copies(visible):
+        command += ["--perms", "0755", "--tmpfs", str(copy)]
+        if copy.resolve() == COURSE:
+            inside = copy / INSIDE.relative_to(COURSE)
+            command += ["--perms", "0755", "--dir", str(inside.parent), "--ro-bind", str(INSIDE), str(inside)]
+        command += ["--remount-ro", str(copy)]
     command += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
     for name, value in environment("/tmp").items():
         command += ["--setenv", name, value]
@@ -235,10 +220,7 @@ def cap_command(memory: int) -> list[str]:
     """Return systemd's part of the command line: a control group that ends with what runs in it.
 
     It is for what the watchdog cannot see, such as memory of the kernel, or sees too late. So it leaves room
-    above the watchdog's own limits, which say what was too much.
-
-    Args:
-        memory: bytes that the watchdog lets a submission hold.
+    above the `memory` in bytes that the watchdog allows: the watchdog says what was too much.
     """
     whose = [] if os.geteuid() == 0 else ["--user"]
     limits = {"MemoryMax": 2 * memory + len(WRITABLE) * DISK, "MemorySwapMax": 0}
@@ -248,7 +230,7 @@ def cap_command(memory: int) -> list[str]:
 
 
 def _try_cap() -> bool:
-    """Say whether systemd is here and caps what it is asked to."""
+    """Say whether systemd is here and sets the limits that it is asked for."""
     if not shutil.which("systemd-run"):
         return False
     return subprocess.run([*cap_command(1 << 30), "/usr/bin/true"], capture_output=True).returncode == 0
@@ -259,7 +241,7 @@ def container_name(job: int) -> str:
     return f"elfw-grading-{os.getpid()}-{job}"
 
 
-def container_command(engine: str, name: str, visible: tuple[Path, ...], memory: int) -> list[str]:
+def container_command(engine: str, name: str, visible: Sequence[Path], memory: int) -> list[str]:
     """Return Docker's or Podman's part of the command line: an empty image with this machine's programs."""
     command = [engine, "run", "--rm", "--interactive", "--init", f"--name={name}", "--network=none"]
     command += ["--read-only", "--user=64000:64000", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
@@ -268,6 +250,11 @@ def container_command(engine: str, name: str, visible: tuple[Path, ...], memory:
     folders = [Path(name) for name in ("/usr", "/lib", "/lib64", "/bin", *SYSTEM_FILES)]
     for place in (*(folder for folder in folders if folder.exists()), *visible):
         command += ["--volume", f"{place}:{place}:ro"]
+    for copy in find_exposed_copies(visible):
+        # Only root can write there, and submissions are not root.
+        command.append(f"--tmpfs={copy}:rw,size=64k,mode=0755")
+        if copy.resolve() == COURSE:
+            command += ["--volume", f"{INSIDE}:{copy / INSIDE.relative_to(COURSE)}:ro"]
     for name, value in environment("/tmp").items():
         command += ["--env", f"{name}={value}"]
     return [*command, _empty_image(engine)]

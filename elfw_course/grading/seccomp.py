@@ -1,4 +1,4 @@
-"""A filter of system calls for the sandbox: those that hold memory nobody counts, or that invite attacks."""
+"""A filter of system calls for the sandbox: denies those that hold uncounted memory, or invite attacks."""
 
 from __future__ import annotations
 
@@ -7,52 +7,28 @@ import platform
 import struct
 
 # Numbers on x86-64 and on 64-bit ARM, None where there is no such call.
+# fmt: off
 DENIED = {
-    # Memory without an owner: of no process, or pinned by one and seen in none.
-    "memfd_create": (319, 279),
-    "memfd_secret": (447, 447),
-    "shmget": (29, 194),
-    "semget": (64, 190),
-    "msgget": (68, 186),
-    "mq_open": (240, 180),
-    "io_setup": (206, 0),
-    "io_uring_setup": (425, 425),
-    "vmsplice": (278, 75),
-    "inotify_init": (253, None),
-    "inotify_init1": (294, 26),
-    "fanotify_init": (300, 262),
-    "mlock": (149, 228),
-    "mlock2": (325, 284),
-    "mlockall": (151, 230),
+    # Memory that is not counted for any process.
+    "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194), "semget": (64, 190),
+    "msgget": (68, 186), "mq_open": (240, 180), "io_setup": (206, 0), "io_uring_setup": (425, 425),
+    "vmsplice": (278, 75), "inotify_init": (253, None), "inotify_init1": (294, 26),
+    "fanotify_init": (300, 262), "mlock": (149, 228), "mlock2": (325, 284), "mlockall": (151, 230),
     # Keys of the kernel.
-    "add_key": (248, 217),
-    "request_key": (249, 218),
-    "keyctl": (250, 219),
+    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
     # Looking into and steering other processes.
-    "ptrace": (101, 117),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "process_madvise": (440, 440),
-    "pidfd_getfd": (438, 438),
-    "kcmp": (312, 272),
-    "move_pages": (279, 239),
-    "migrate_pages": (256, 238),
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440), "pidfd_getfd": (438, 438), "kcmp": (312, 272),
+    "move_pages": (279, 239), "migrate_pages": (256, 238),
     # New mounts and namespaces.
-    "mount": (165, 40),
-    "umount2": (166, 39),
-    "pivot_root": (155, 41),
-    "open_tree": (428, 428),
-    "move_mount": (429, 429),
-    "fsopen": (430, 430),
-    "mount_setattr": (442, 442),
-    "unshare": (272, 97),
+    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "open_tree": (428, 428),
+    "move_mount": (429, 429), "fsopen": (430, 430), "mount_setattr": (442, 442), "unshare": (272, 97),
     "setns": (308, 268),
     # Interfaces with a history of holes.
-    "bpf": (321, 280),
-    "perf_event_open": (298, 241),
-    "userfaultfd": (323, 282),
+    "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
 }
-# Sockets inside one machine, which asyncio needs; none of networks, virtual machines or the kernel.
+# fmt: on
+# Of sockets, only those inside one machine are allowed, which asyncio needs.
 LOCAL = {"socket": (41, 198), "socketpair": (53, 199)}
 AF_UNIX = 1
 SEND_BUFFER = 7  # an option of sockets: larger than what the watchdog charges for one

@@ -1,4 +1,4 @@
-"""One run of the runner: asks it, and ends it when it takes too long, too much memory or prints too much."""
+"""Asks one runner in its sandbox, and ends it when it takes too long, too much memory or prints too much."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from elfw_course.grading.watchdog import (
 LOOK_EVERY = 0.05  # seconds
 PATIENCE = 6  # how many times its seconds a request may take by the clock, when it has to wait for its turn
 CROWDED_SECONDS = 1
-MOST_PRINTED = 20 << 20  # bytes
-MOST_ANSWERED = 20 << 20
+MOST_PRINTED = 20 << 20  # bytes, and as many of answers
 # Of an answer, more than the encoder ever writes: brackets and commas, and the digits of an int.
 MOST_PARTS = 1_000_000
 MOST_DIGITS = 1300
@@ -35,14 +34,10 @@ ENDED = "ended its process"
 TOO_LONG = "took too long"
 
 
-class Died(Exception):
-    """The runner is gone; the message says why.
+class RunEnded(Exception):
+    """The runner is gone, or has to be ended; the message says why."""
 
-    Attributes:
-        starved: whether it had no time of its own to blame, but waited for its turn until patience ended.
-    """
-
-    starved = False
+    waited = False  # for its turn, until patience ended: then it is not to blame
 
 
 class Stopped(Exception):
@@ -52,22 +47,16 @@ class Stopped(Exception):
 class Session:
     """A runner in its sandbox, from its start to its end; a context manager.
 
-    Args:
-        sandbox: where.
-        job: number of the job among those at the same time.
-        memory: bytes that it may hold.
-        stop: set when the batch is being interrupted.
-
-    Attributes:
-        peak: bytes, the most that its processes held together.
-        printed: the beginning of what was printed.
-        probed: whether a probe was sent in: from then on its code may know hidden inputs.
-        last: what `used` may not go beyond, whatever a request is given.
+    It may hold `memory` bytes. `job` is its number among those at the same time; `stop` is set when the batch
+    is being interrupted.
     """
 
     def __init__(self, sandbox: Sandbox, job: int, memory: int, stop: threading.Event | None = None):
-        self.memory, self.peak, self.printed, self.probed = memory, 0, b"", False
-        self.last, self._stop = math.inf, stop or threading.Event()
+        self.memory, self._stop = memory, stop or threading.Event()
+        self.peak = 0  # bytes, the most that its processes held together
+        self.printed = b""  # the beginning of what was printed
+        self.probed = False  # whether a probe was sent in: from then on its code may know hidden inputs
+        self.last = math.inf  # what `used` may not go beyond, whatever a request is given
         self._sizes = {"printed": 0, "answered": 0}
         self._sandbox, self._job = sandbox, job
         self._process = sandbox.start(job, memory)
@@ -106,12 +95,11 @@ class Session:
             seconds: that its processes may use until the answer; without any, nothing is sent.
 
         Raises:
-            Died: the process ended, took too long, held too much or printed too much.
-            Stopped: the batch is being interrupted.
+            RunEnded: the process ended, took too long, held too much or printed too much.
         """
         seconds = min(seconds, self.last - self.used)
         if seconds <= 0:  # an answer that comes at once would do without any
-            raise Died(TOO_LONG)
+            raise RunEnded(TOO_LONG)
         secret = secrets.token_hex(16)
         header = " ".join([verb, secret, *(str(len(part)) for part in parts)])
         unsent = memoryview(header.encode() + b"\n" + b"".join(parts))
@@ -119,17 +107,19 @@ class Session:
         last, deadline = self.used + seconds, time.monotonic() + PATIENCE * seconds
         while True:
             unsent = self._send(unsent)
-            self._receive(LOOK_EVERY if not unsent else 0.001)
+            self._read(LOOK_EVERY if not unsent else 0.001)
+            if max(self._sizes.values()) > MOST_PRINTED:
+                raise RunEnded(f"printed more than {MOST_PRINTED >> 20} MB")
             answer = self._find_answer(secret)
-            self._look(bool(answer))
+            self._watch(bool(answer))
             if answer:
                 return answer
             if self._stop.is_set():
                 raise Stopped
             if self.used > last or time.monotonic() > deadline:
-                died = Died(TOO_LONG)
-                died.starved = self.used <= last
-                raise died
+                ended = RunEnded(TOO_LONG)
+                ended.waited = self.used <= last
+                raise ended
 
     def _send(self, unsent: memoryview) -> memoryview:
         """Write what fits into the pipe, and return the rest."""
@@ -146,16 +136,10 @@ class Session:
             if not self._selector.get_map():
                 break
             self._read(0.02)
-        raise Died(ENDED)
-
-    def _receive(self, seconds: float) -> None:
-        """Wait for answers and prints, at most so long, and take what is there."""
-        self._read(seconds)
-        if self._sizes["printed"] > MOST_PRINTED or self._sizes["answered"] > MOST_ANSWERED:
-            raise Died(f"printed more than {MOST_PRINTED >> 20} MB")
+        raise RunEnded(ENDED)
 
     def _read(self, seconds: float) -> None:
-        """Read once from each pipe that has something, or has ended."""
+        """Wait at most `seconds`, and read once from each pipe that has something, or has ended."""
         for ready, _ in self._selector.select(seconds):
             content = os.read(ready.fd, 1 << 16)
             if not content:
@@ -175,14 +159,14 @@ class Session:
         self._answers = [rest]
         return next((answer for line in lines if (answer := _read_answer(line, secret))), None)
 
-    def _look(self, now: bool) -> None:
+    def _watch(self, now: bool) -> None:
         """Look at the processes, every now and then, or now."""
         elapsed = time.monotonic() - self._looked
         if elapsed < LOOK_EVERY and not now:
             return
         self._looked += elapsed
         processes = self._clock.look(elapsed)
-        self._weigh(processes)
+        self._check_memory(processes)
         if now:
             return
         if self._process.poll() is not None:
@@ -191,9 +175,9 @@ class Session:
         if len(processes) <= MOST_PROCESSES // 2:
             self._uncrowded = self.used
         if self.used - self._uncrowded > CROWDED_SECONDS:
-            raise Died(f"went on with more than {MOST_PROCESSES // 2} processes")
+            raise RunEnded(f"went on with more than {MOST_PROCESSES // 2} processes")
 
-    def _weigh(self, processes: Sequence[int]) -> None:
+    def _check_memory(self, processes: Sequence[int]) -> None:
         """Note what memory the processes hold, and raise when it is too much."""
         sizes = [resident_and_most(process) for process in processes]
         beside = unmapped_memory(processes[1], self._sandbox.in_memory) if len(processes) > 1 else 0
@@ -210,7 +194,7 @@ class Session:
         # Between two looks a process may have held more than at either: the kernel keeps count.
         self.peak = max(self.peak, held + most - resident)
         if held > self.memory:
-            raise Died(f"took more than {self.memory >> 20} MB of memory")
+            raise RunEnded(f"took more than {self.memory >> 20} MB of memory")
 
 
 def _read_answer(line: bytes, secret: str) -> tuple[str, Any] | None:

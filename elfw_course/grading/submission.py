@@ -1,4 +1,4 @@
-"""Reading a submitted notebook as what it is: a file that anybody may have written anything into."""
+"""Reads a submitted notebook: a file that may hold anything."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLEAR = "Clear its outputs (Edit, Clear Outputs of All Cells), save it and hand 
 
 
 class Unreadable(Exception):
-    """A submission is no notebook; the message says what it is instead."""
+    """A submission is not a notebook; the message says what it is instead."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Submission:
-    """A notebook that was handed in.
-
-    Attributes:
-        cells: in their order.
-        python: the version that it was written with, such as "3.12.1", or "".
-        colab: whether Colab saved it.
-    """
+    """A notebook that was handed in."""
 
     cells: list[Cell]
-    python: str = ""
-    colab: bool = False
+    python: str = ""  # the version that it was written with, such as "3.12.1"
+    colab: bool = False  # whether Colab saved it
 
 
 def read_bytes(path: Path) -> bytes:
@@ -94,13 +88,26 @@ def parse_notebook(content: bytes) -> Submission:
         raise Unreadable("a cell of more than 1 MB of code")
     if sum(code) > MOST_CODE:
         raise Unreadable(f"more than {MOST_CODE >> 20} MB of code")
-    metadata = document.get("metadata")
-    return Submission(cells, _read_version(metadata), isinstance(metadata, dict) and "colab" in metadata)
+    metadata = take(document, "metadata", dict)
+    version = take(take(metadata, "language_info", dict), "version", str)
+    is_version = re.fullmatch(r"3\.\d{1,3}(\.\w{1,9})?", version)
+    return Submission(cells, version if is_version else "", "colab" in metadata)
+
+
+def take(table: dict[str, Any], key: str, kind: type) -> Any:
+    """Return a value of a notebook's JSON if it is of its type, or an empty one of that type."""
+    value = table.get(key)
+    return value if isinstance(value, kind) else kind()
+
+
+def join_lines(text: Any) -> Any:
+    """Return the text of a list of lines, which is how notebooks keep texts; anything else as it is."""
+    return "".join(line for line in text if isinstance(line, str)) if isinstance(text, list) else text
 
 
 def _parse_json(content: bytes) -> dict[str, Any]:
     """Return the object that a notebook's JSON is."""
-    if content.count(b"[") + content.count(b"{") + content.count(b",") > MOST_PARTS:
+    if sum(map(content.count, (b"[", b"{", b","))) > MOST_PARTS:
         raise Unreadable(f"nested or split up more than any notebook is. {CLEAR}")
     try:
         document = json.loads(content.decode("utf-8-sig"))
@@ -116,13 +123,6 @@ def _parse_json(content: bytes) -> dict[str, Any]:
     return document
 
 
-def _read_version(metadata: Any) -> str:
-    """Return the version of Python that a notebook's metadata says it was written with, or ""."""
-    language = metadata.get("language_info") if isinstance(metadata, dict) else None
-    version = language.get("version") if isinstance(language, dict) else None
-    return version if isinstance(version, str) and re.fullmatch(r"3\.\d{1,3}(\.\w{1,9})?", version) else ""
-
-
 def _find_cells(document: dict[str, Any]) -> list[Any]:
     """Return the list of cells of a notebook's JSON, wherever its format keeps it."""
     sheets = document.get("worksheets")
@@ -135,21 +135,18 @@ def _find_cells(document: dict[str, Any]) -> list[Any]:
 
 
 def _read_cell(cell: Any) -> Cell | None:
-    """Return one cell, or None for what is none."""
+    """Return one cell, or None if it is not a cell."""
     if not isinstance(cell, dict):
         return None
-    source = cell.get("source", cell.get("input"))
-    if isinstance(source, list):
-        source = "".join(line for line in source if isinstance(line, str))
+    source = join_lines(cell.get("source", cell.get("input")))
     if not isinstance(source, str):
         return None
-    kind, name, metadata, outputs = (cell.get(key) for key in ("cell_type", "id", "metadata", "outputs"))
     # Half of a surrogate pair is valid JSON, and cannot be written anywhere.
     source = source.encode("utf-8", "replace").decode("utf-8")
     return Cell(
-        kind if isinstance(kind, str) else "",
+        take(cell, "cell_type", str),
         source.replace("\r\n", "\n").replace("\r", "\n"),
-        name if isinstance(name, str) else "",
-        metadata if isinstance(metadata, dict) else {},
-        outputs if isinstance(outputs, list) else [],
+        take(cell, "id", str),
+        take(cell, "metadata", dict),
+        take(cell, "outputs", list),
     )

@@ -1,4 +1,4 @@
-"""Looking at a tree of processes: what time and memory it takes, how many they are, and ending all of it."""
+"""Watches a tree of processes: what time and memory it takes, how many they are; and ends all of it."""
 
 from __future__ import annotations
 
@@ -20,26 +20,17 @@ class Clock:
     """The time that a tree of processes has used.
 
     It is that of the processor, of processes that have ended too, and the time in which none of them wanted
-    to run: asleep, or stopped. Time in which they only waited for their turn, or for a disk, is not theirs.
-
-    Args:
-        process: the first of the tree.
-        longest: seconds that one look can add for sleep: whoever looks may have waited for its own turn.
-
-    Attributes:
-        used: seconds, at the last look.
+    to run (asleep, or stopped). Time in which they only waited for their turn, or for a disk, does not count.
+    One look adds at most `longest` seconds of sleep: the grader itself may have waited for its turn.
     """
 
     def __init__(self, process: int, longest: float):
-        self.used, self._process, self._longest = 0.0, process, longest
+        self.used = 0.0  # seconds, at the last look
+        self._process, self._longest = process, longest
         self._ticks, self._seen = 0, {}
 
     def look(self, elapsed: float) -> list[int]:
-        """Bring `used` up to date, and return the processes of the tree.
-
-        Args:
-            elapsed: seconds since the last look.
-        """
+        """Bring `used` up to date, `elapsed` seconds after the last look; return the tree's processes."""
         processes = [self._process, *descendants(self._process)]
         ticks, awake = 0, False
         for process in processes:
@@ -64,23 +55,27 @@ def _read_times(process: int) -> tuple[str, int, int, int]:
     Source: proc_pid_stat(5).
     """
     with contextlib.suppress(OSError):
-        # A program's name, in brackets, may hold anything.
-        fields = (
-            Path(f"/proc/{process}/stat")
-            .read_text(errors="replace", encoding="utf-8")
-            .rpartition(")")[2]
-            .split()
-        )
+        fields = _read_stat(Path(f"/proc/{process}/stat"))
         user, system, user_reaped, system_reaped = map(int, fields[11:15])
         return fields[0], int(fields[19]), user + system, user_reaped + system_reaped
     return "X", 0, 0, 0
+
+
+def _read_stat(path: Path) -> list[str]:
+    """Return the fields behind a program's name, which is in brackets and may hold anything."""
+    return _read(path).rpartition(")")[2].split()
+
+
+def _read(path: Path) -> str:
+    """Return the text of a file of the kernel's."""
+    return path.read_text(errors="replace", encoding="utf-8")
 
 
 def _has_thread_awake(process: int) -> bool:
     """Say whether a thread of a process runs or waits to."""
     for stat in Path(f"/proc/{process}/task").glob("*/stat"):
         with contextlib.suppress(OSError):
-            if stat.read_text(errors="replace", encoding="utf-8").rpartition(")")[2].split()[0] in RUNNING:
+            if _read_stat(stat)[0] in RUNNING:
                 return True
     return False
 
@@ -91,11 +86,7 @@ def descendants(process: int) -> list[int]:
     while look:
         try:
             tasks = list(Path(f"/proc/{look.pop()}/task").iterdir())
-            children = [
-                int(child)
-                for task in tasks
-                for child in (task / "children").read_text(encoding="utf-8").split()
-            ]
+            children = [int(child) for task in tasks for child in _read(task / "children").split()]
         except OSError:  # it ended in between
             continue
         found += children
@@ -130,13 +121,13 @@ def proportional_memory(process: int) -> int:
 
 
 def shared_memory(process: int) -> dict[str, int]:
-    """Return the bytes of memory that a process made to be shared, by the number it goes by.
+    """Return the bytes of memory that a process made to be shared, by the number of that memory.
 
     They are charged in full: what a process has dropped of it (`MADV_DONTNEED`) is in memory still.
     """
     sizes: dict[str, int] = {}
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{process}/maps").read_text(errors="replace", encoding="utf-8").splitlines():
+        for line in _read(Path(f"/proc/{process}/maps")).splitlines():
             if "/dev/zero" in line:
                 addresses, rights, _, _, number, *_ = line.split()
                 start, end = (int(address, 16) for address in addresses.split("-"))
@@ -149,9 +140,7 @@ def _read_sizes(process: int, file: str, names: Sequence[str]) -> dict[str, int]
     """Return sizes of a process in bytes, 0 where it does not show them; source: proc(5)."""
     sizes = dict.fromkeys(names, 0)
     with contextlib.suppress(OSError):
-        for line in (
-            Path(f"/proc/{process}/{file}").read_text(errors="replace", encoding="utf-8").splitlines()
-        ):
+        for line in _read(Path(f"/proc/{process}/{file}")).splitlines():
             name, _, value = line.partition(":")
             if name in sizes:
                 sizes[name] = int(value.split()[0]) << 10
@@ -161,9 +150,7 @@ def _read_sizes(process: int, file: str, names: Sequence[str]) -> dict[str, int]
 def unmapped_memory(process: int, folders: tuple[str, ...]) -> int:
     """Return the bytes that no process shows: files in memory, empty ones too, and the buffers of sockets.
 
-    Args:
-        process: the first of its namespaces.
-        folders: where it has a file system in memory; left out while it still has that of this machine.
+    `process` is the first of its namespaces. Of `folders`, those count where it has a file system of its own.
     """
     held = 0
     for folder in folders:
@@ -175,10 +162,7 @@ def unmapped_memory(process: int, folders: tuple[str, ...]) -> int:
                 held += max(files.f_files - files.f_ffree, 0) * FILE_BYTES
     with contextlib.suppress(OSError, ValueError, IndexError):
         if os.stat(f"/proc/{process}/ns/net").st_ino != os.stat("/proc/self/ns/net").st_ino:
-            held += (
-                int(Path(f"/proc/{process}/net/sockstat").read_text(encoding="utf-8").split()[2])
-                * SOCKET_BYTES
-            )
+            held += int(_read(Path(f"/proc/{process}/net/sockstat")).split()[2]) * SOCKET_BYTES
     return held
 
 
@@ -190,7 +174,7 @@ def end_tree(process: subprocess.Popen[bytes]) -> None:
     for one in descendants(process.pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(one, signal.SIGKILL)
-    # Bubblewrap itself then ends by itself; killed, it would leave a dead child that nobody asks after.
+    # Bubblewrap itself then ends by itself; killed, it would leave a dead child process behind.
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(1)
     with contextlib.suppress(ProcessLookupError, PermissionError):

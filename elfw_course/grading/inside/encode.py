@@ -1,7 +1,7 @@
-"""Values of a student's code as JSON text, by the types they are built on; runs inside the sandbox.
+"""Writes values of a student's code as JSON text, by the types they are built on; runs inside the sandbox.
 
 What a value holds is read by functions of C, kept since before any student's code: no method of the value is
-called. An object that claims to equal everything has no such type, or claims it in vain.
+called. So an object that claims to equal everything gains nothing by it.
 """
 
 import builtins
@@ -10,7 +10,7 @@ import sys
 import types
 from json.encoder import encode_basestring_ascii as quote
 
-# Functions keep the builtins they were made with, so a student's `builtins.type = ...` reaches none of these.
+# Functions keep the builtins they were made with, so a student's `builtins.type = ...` does not reach them.
 __builtins__ = dict(vars(builtins))
 
 LARGEST = 400_000  # numbers and characters of an answer
@@ -33,14 +33,12 @@ class Encoder:
         # From a type to how a value built on it is read: `lists` by a function to (its length, its items).
         self.arrays = {}
         self.scalars = {int: int.__index__, float: float.__float__, str: str.__str__}
+        deque = collections.deque
         self.lists = {
             list: (list.__len__, list.copy),
             tuple: (tuple.__len__, lambda value: tuple.__getitem__(value, slice(None))),
             range: (lambda value: range.__len__(value[: LARGEST + 1]), list),
-            collections.deque: (
-                collections.deque.__len__,
-                lambda value: list(collections.deque.__iter__(value)),
-            ),
+            deque: (deque.__len__, lambda value: list(deque.__iter__(value))),
             **dict.fromkeys(VIEWS, (len, list)),
         }
         self.learnt = set()
@@ -79,13 +77,9 @@ class Encoder:
             with plainly():
                 value = detach(value)
                 value = value if type(value) is tensor else as_subclass(value, tensor)
-            dtype, dense = str(value.dtype).replace("torch.", ""), value.layout is strided
-            return (
-                numel(value),
-                dtype,
-                value.shape,
-                lambda: tolist(flatten(value if dense else to_dense(value))),
-            )
+            dtype, is_dense = str(value.dtype).replace("torch.", ""), value.layout is strided
+            size, shape = numel(value), value.shape
+            return size, dtype, shape, lambda: tolist(flatten(value if is_dense else to_dense(value)))
 
         self.arrays[tensor] = describe
 
@@ -151,7 +145,7 @@ class Encoder:
             size, dtype, shape, tolist = describe(value)
             self._spend(size)
             items = tolist()
-        except (RuntimeError, TypeError):  # without content, such as a tensor on "meta"
+        except (RuntimeError, TypeError):  # it holds no content, such as a tensor on "meta"
             return '["other"]'
         if dtype is None:
             return self._write(items, depth)

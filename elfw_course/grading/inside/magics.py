@@ -1,4 +1,4 @@
-"""Cells as IPython reads them, and a shell whose magics do what is harmless; runs inside the sandbox."""
+"""Parses cells as IPython does, and does what is harmless of their magics; runs inside the sandbox."""
 
 import ast
 import builtins
@@ -11,7 +11,7 @@ import types
 __builtins__ = dict(vars(builtins))  # see encode.py
 
 PARSE = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-# Their body is Python that runs among the student's names; that of others, such as `%%bash`, is none.
+# Their body is Python that runs among the student's names; the body of others, such as `%%bash`, is not.
 TRANSPARENT = {"time", "timeit", "capture", "prun", "memit"}
 OPTIONS = re.compile(r"^\s*(?:-[nrpsTDl]\s*\S+\s+|--?\w[\w-]*\s+)*")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -77,11 +77,7 @@ class OutputLines(list):
 
 
 class Shell:
-    """What `get_ipython()` returns: the magics that change a student's names or files; others do nothing.
-
-    Args:
-        names: the student's.
-    """
+    """What `get_ipython()` returns: the magics that change a student's names or files; others do nothing."""
 
     def __init__(self, names):
         self.user_ns = names
@@ -90,7 +86,7 @@ class Shell:
         return lambda *arguments, **options: None
 
     def run_line_magic(self, magic_name, line="", *_, **__):
-        """Do what `%magic_name line` does, where that is of use here."""
+        """Do what `%magic_name line` does, where that is useful here."""
         if magic_name in TRANSPARENT:
             return self.run_code(OPTIONS.sub("", line))
         if magic_name == "run":

@@ -1,4 +1,4 @@
-"""Runs a submission's code, inside the sandbox: what it is told to, one request at a time.
+"""Runs a submission's code inside the sandbox, one request at a time.
 
 It knows no expected value and no points; whatever a student's code does to it, it does to itself.
 Requests come on the first descriptor, answers go out by the second; what is printed goes to the third.
@@ -127,7 +127,7 @@ class Runner:
         self.shell = self.names["get_ipython"]
 
     def start_afresh(self):
-        """Set the seeds, and undo what earlier code did to Python itself: it is to lose its own only."""
+        """Set the seeds, and undo what earlier code did to Python itself, so that it harms only itself."""
         vars(builtins).update(self.builtins)
         self.set_recursion_limit(max(1000, min(self.recursion_limit(), MOST_RECURSION)))
         for seed in self.seeds:
@@ -136,23 +136,15 @@ class Runner:
     def open_cell(self, source, given=""):
         """Take a cell to run; return what each of its statements is: "definition", "assignment" or "trial".
 
-        Args:
-            source: the cell.
-            given: a check that it was made of; then what is in it, asserts and bare expressions are not run.
-
-        Raises:
-            SyntaxError: it is no Python.
+        Of a check that the student changed, the given lines, asserts and bare expressions are not run.
         """
         self.start_afresh()
         self.cells += 1
         statements, text = parse_cell(source)
         if given:
             known = {ast.dump(statement) for statement in parse_cell(given)[0]}
-            statements = [
-                one
-                for one in statements
-                if not isinstance(one, (ast.Assert, ast.Expr)) and ast.dump(one) not in known
-            ]
+            statements = [one for one in statements if not isinstance(one, (ast.Assert, ast.Expr))]
+            statements = [one for one in statements if ast.dump(one) not in known]
         name = f"<cell {self.cells}>"
         remember_source(name, text)
         self.codes = [self._compile(statement, name) for statement in statements]
@@ -236,10 +228,10 @@ def remember_source(name, text):
 
 
 def read_names(source, wanted):
-    """Return the names of a cell: those that it makes at its outermost level, reads, and mentions anyhow.
+    """Return the names of a cell: those that it makes at its outermost level, reads, and mentions.
 
     Each is a list; of the last, the wanted ones. Words in strings count, for magics have code in them, but
-    not those of docstrings, which are prose. What is no Python, or more than the parser bears, has no names.
+    not those of docstrings, which are prose. Code that cannot be parsed has no names.
     """
     try:
         statements, text = parse_cell(source)
@@ -318,7 +310,7 @@ def pretend_notebook(names, colab=""):
     names["get_ipython"] = lambda: shell
     names.update(In=[""], Out={}, _="")
     if not colab:
-        return  # or a notebook that asks where it is takes its way for Colab
+        return  # or a notebook that asks where it runs would be told: on Colab
     module = sys.modules["google.colab"] = types.ModuleType("google.colab")
     for name in ("drive", "files", "userdata", "output"):
         setattr(module, name, shell)
@@ -331,22 +323,16 @@ def limit_resources(user, memory, processes):
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-    limits = {
-        "CORE": 0,
-        "CPU": 3600,  # should a container outlive its grader
-        "DATA": 2 * memory,  # in between two looks of the watchdog, which knows the limit on all processes
-        "FSIZE": 64 << 20,
-        "MEMLOCK": 0,
-        "MSGQUEUE": 0,
-        "NOFILE": 256,
-        "STACK": 64 << 20,
-    }
+    limits = {"CORE": 0, "MEMLOCK": 0, "MSGQUEUE": 0, "NOFILE": 256, "FSIZE": 64 << 20, "STACK": 64 << 20}
+    limits["CPU"] = 3600  # should a container outlive its grader
+    limits["DATA"] = 2 * memory  # between two looks of the watchdog, which knows the limit on all processes
     if processes:
         limits["NPROC"] = processes
     for name, limit in limits.items():
-        hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1]
+        kind = getattr(resource, f"RLIMIT_{name}")
+        hard = resource.getrlimit(kind)[1]
         limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
+        resource.setrlimit(kind, (limit, limit))
 
 
 def serve(channel, runner):

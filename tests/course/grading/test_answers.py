@@ -16,7 +16,7 @@ import torch
 from torchvision import tv_tensors
 
 from elfw_course.grading.inside.encode import LARGEST, Encoder
-from elfw_course.grading.judge import accuracy, decode, judge, mean_iou
+from elfw_course.grading.judge import Array, accuracy, decode, judge, matches, mean_iou
 from elfw_course.grading.key import Probe
 
 PROBE = Probe("a probe", "f()", "", 1, 0, 1e-6, 1e-5, None, None, None, 0, 0)
@@ -307,5 +307,7 @@ def test_measures():
 
 
 def test_arrays_decode_to_their_shape():
-    assert decode(["array", "int64", [2, 2], [1, 2, 3, 4]]).nested() == [[1, 2], [3, 4]]
-    assert decode(["array", "float32", [], ["0x1p+0"]]).nested() == 1.0
+    array = decode(["array", "int64", [2, 2], [1, 2, 3, 4]])
+    assert array == Array("int64", (2, 2), (1, 2, 3, 4)) and matches([[1, 2], [3, 4]], array, 0, 0)
+    assert not any(matches(expected, array, 0, 0) for expected in ([1, 2, 3, 4], [[1, 2, 3, 4]], None, 1))
+    assert matches(1.0, decode(["array", "float32", [], ["0x1p+0"]]), 0, 0)

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from elfw_course.grading.exercises import Names, list_own_cells, plan_submission
+from elfw_course.grading.exercises import Names, Released, list_own_cells, plan_submission
 from elfw_course.grading.inside.runner import read_names
 from elfw_course.grading.key import find_key, read_key
-from elfw_course.grading.released import Released
 from elfw_course.grading.submission import Unreadable, parse_notebook, read_bytes
 from elfw_helpers.utils.errors import DataError, ElfwError
 from tests.course.grading.hostile.submissions import (

@@ -16,16 +16,22 @@ from dataclasses import replace
 import pytest
 
 from elfw_course.grading import sandbox
-from elfw_course.grading.attempt import COMMON_ERRORS, Attempt, Omitted, name_error
 from elfw_course.grading.batch import grade_folder
 from elfw_course.grading.exercises import Step
 from elfw_course.grading.judge import judge
 from elfw_course.grading.key import Probe, read_key
-from elfw_course.grading.run import TRIES, SubmissionRun
+from elfw_course.grading.run import (
+    COMMON_ERRORS,
+    TRIES,
+    Attempt,
+    Findings,
+    Omitted,
+    SubmissionRun,
+    name_error,
+)
 from elfw_course.grading.sandbox import MOST_JOBS, Sandbox, choose_sandbox, claim_jobs
-from elfw_course.grading.session import TOO_LONG, UNREADABLE, Died, Session, _read_answer
+from elfw_course.grading.session import TOO_LONG, UNREADABLE, RunEnded, Session, _read_answer
 from elfw_course.grading.submission import Cell
-from elfw_course.grading.verdicts import Findings
 from elfw_course.grading.watchdog import Clock, descendants, resident_and_most
 from elfw_helpers.utils.errors import ElfwError
 from tests.course.grading.hostile.starving import CASES, write_starving
@@ -286,10 +292,10 @@ def test_a_second_long_assignment_takes_no_definition_with_it():
 def test_without_time_nothing_is_asked():
     with Session(UNSANDBOXED, 0, 1 << 30) as session:
         assert session.ask("setup", [b""], 30) == ("done", "")
-        with pytest.raises(Died, match=TOO_LONG):
+        with pytest.raises(RunEnded, match=TOO_LONG):
             session.ask("setup", [b""], 0)
         session.last = session.used
-        with pytest.raises(Died, match=TOO_LONG):
+        with pytest.raises(RunEnded, match=TOO_LONG):
             session.ask("setup", [b""], 30)
 
 
@@ -298,7 +304,7 @@ def test_an_exercise_is_tried_alone_with_the_functions_of_the_others(folder, mon
 
     def ask_or_die(self, verb, parts, seconds):
         if verb == "probe" and parts[0] == b"probability_from_loss" and next(unlucky, False):
-            raise Died(TOO_LONG)
+            raise RunEnded(TOO_LONG)
         return ask(self, verb, parts, seconds)
 
     monkeypatch.setattr(Session, "ask", ask_or_die)
@@ -334,7 +340,7 @@ def test_what_took_too_long_is_tried_once_more_alone(folder, monkeypatch):
         run(self)
 
     monkeypatch.setattr(SubmissionRun, "run", run_slowly)
-    monkeypatch.setattr(SubmissionRun, "is_doubtful", property(lambda self: self.is_slow))
+    monkeypatch.setattr(SubmissionRun, "needs_second_try", property(lambda self: self.is_slow))
     monkeypatch.setattr(SubmissionRun, "run_alone", run_alone)
     totals = [row["total"] for row in grade(folder, jobs=3).values()]
     assert len(alone) == 4 and totals.count("7") == 4
@@ -348,7 +354,7 @@ def test_an_exercise_that_was_only_unlucky_gets_its_points(folder, monkeypatch, 
 
     def ask_or_die(self, verb, parts, seconds):
         if verb == "probe" and next(unlucky, False):
-            raise Died(TOO_LONG)
+            raise RunEnded(TOO_LONG)
         return ask(self, verb, parts, seconds)
 
     monkeypatch.setattr(Session, "ask", ask_or_die)
@@ -366,9 +372,9 @@ def test_a_cell_that_was_starved_is_run_again(folder, monkeypatch):
 
     def ask_or_starve(self, verb, parts, seconds):
         if verb == "statement" and next(unlucky, False):
-            died = Died(TOO_LONG)
-            died.starved = True
-            raise died
+            ended = RunEnded(TOO_LONG)
+            ended.waited = True
+            raise ended
         return ask(self, verb, parts, seconds)
 
     monkeypatch.setattr(Session, "ask", ask_or_starve)

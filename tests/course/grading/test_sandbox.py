@@ -15,7 +15,7 @@ import pytest
 from elfw_course.cli import main
 from elfw_course.grading import sandbox, seccomp
 from elfw_course.grading.sandbox import Sandbox, choose_sandbox, environment, refuse_exposed, visible_paths
-from elfw_course.grading.session import Died, Session
+from elfw_course.grading.session import RunEnded, Session
 from elfw_course.grading.watchdog import descendants, proportional_memory, resident_memory
 from elfw_helpers.utils.errors import ElfwError
 from elfw_helpers.utils.paths import project_folder
@@ -157,7 +157,7 @@ def test_session_answers_and_ends_with_all_it_started():
         assert ask_for_cell(session, start) == ("done", "")
         below = set(descendants(os.getpid())) - set(others)
         assert len(below) >= 2, "the runner, and what its code started"
-        with pytest.raises(Died, match="took too long"):
+        with pytest.raises(RunEnded, match="took too long"):
             ask_for_cell(session, "while True: pass", 0.2)
     assert not [process for process in below if is_alive(process)]
 
