@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from elfw_course.notebook_files import list_notebooks, write_whole
+from elfw_course.student import list_notebooks, write_if_changed
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.evaluation.classification import wilson_interval
 from elfw_helpers.notebook import METRICS_MIME, Value, read_metrics
@@ -148,4 +148,4 @@ def write_results(project: Path) -> None:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ElfwError(f"{readme} has no place for the results: put the lines {BEGIN} and {END} there.")
-    write_whole(readme, f"{before}{BEGIN}\n{results_table(project)}\n{END}{after}")
+    write_if_changed(readme, f"{before}{BEGIN}\n{results_table(project)}\n{END}{after}")

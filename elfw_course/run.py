@@ -17,9 +17,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_notebook
 
 from elfw_course.execute import NotebookFailed, execute_notebook, format_duration
-from elfw_course.notebook_files import list_notebooks, notebook_text, write_whole
 from elfw_course.results import Result, collect_results, encode_results, format_value, write_results
-from elfw_course.student import write_student_copies
+from elfw_course.student import list_notebooks, notebook_text, write_if_changed, write_student_copies
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.notebook import align_columns
 from elfw_helpers.utils.errors import DataError, ElfwError
@@ -57,7 +56,9 @@ def run_course(names: Sequence[str]) -> int:
     try:
         runs = run_notebooks(notebooks, build_folder())
         print("\n" + describe_runs(runs))
-        write_whole(build_folder() / "results.json", encode_results(results_of(runs), data_folder().name))
+        write_if_changed(
+            build_folder() / "results.json", encode_results(results_of(runs), data_folder().name)
+        )
     except KeyboardInterrupt:
         print("\nInterrupted. The same command again goes on with what is saved.", file=sys.stderr)
         return 130
@@ -139,8 +140,8 @@ def run_notebooks(notebooks: Sequence[Path], out: Path) -> list[NotebookRun]:
             failure = f"FAILED in {error.where}: {error.reason}"
             runs.append(NotebookRun(path, notebook, error.seconds, failure))
         finally:
-            write_whole(copy, notebook_text(notebook))
-            write_whole(page, _to_html(notebook, path))
+            write_if_changed(copy, notebook_text(notebook))
+            write_if_changed(page, _to_html(notebook, path))
     return runs
 
 
@@ -167,7 +168,7 @@ def refresh_notebooks(notebooks: Sequence[Path], figures: Path) -> None:
             _refuse_machine_paths(notebook, path, [str(project_folder()), str(build)])
             refreshed[path] = notebook_text(notebook)
         for path, text in refreshed.items():
-            write_whole(path, text)
+            write_if_changed(path, text)
             _replace_figures(path.stem[:2], build / "figures", figures)
 
 
