@@ -1,4 +1,4 @@
-"""`elfw student`: writes the course's address into its notebooks, and the notebooks' copies without solutions."""
+"""`elfw student`: writes the course's address into its notebooks, and their copies without solutions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ EXERCISE_LINE = re.compile(r"^[ \t\f]*#[ \t]*exercise[ \t]*:[ \t]*(\w+)[ \t]*$",
 SOLUTION_MARK = re.compile(r"(?:###|<!--) (?:BEGIN|END) SOLUTION")
 CODE_SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION$", re.DOTALL | re.MULTILINE)
 TEXT_SOLUTION = re.compile(r"<!-- BEGIN SOLUTION -->.*?<!-- END SOLUTION -->\n?", re.DOTALL)
-
+# What a progress bar leaves among the outputs.
+WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 ADDRESS = re.compile(r"https://github\.com/([\w-]+/[\w.-]+?)(?:\.git)?/?", re.ASCII)
 SETUP_ADDRESS = re.compile(r'repository = \\"https://github\.com/([^"\\]+)\\"')
 
@@ -33,6 +34,11 @@ SETUP_ADDRESS = re.compile(r'repository = \\"https://github\.com/([^"\\]+)\\"')
 def list_notebooks(folder: Path) -> list[Path]:
     """Return the files NN_name.ipynb of a folder, in order."""
     return sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+
+
+def list_outputs(notebook: NotebookNode) -> list[NotebookNode]:
+    """Return all outputs of a notebook, in order."""
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
 
 
 def notebook_text(notebook: NotebookNode) -> str:
@@ -69,7 +75,7 @@ def read_repository(project: Path) -> str:
 
 
 def write_address(project: Path) -> None:
-    """Write the address in pyproject.toml into badges and setup cells of all notebooks; their outputs stay."""
+    """Write pyproject.toml's address into badges and setup cells of all notebooks; their outputs stay."""
     new = read_repository(project)
     for path in list_notebooks(project / "notebooks"):
         text = path.read_text(encoding="utf-8")
