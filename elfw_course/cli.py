@@ -160,16 +160,16 @@ def pretrain(
 ) -> None:
     """Train a network on rendered faces (up to an hour)."""
     from elfw_course.weights.pretraining import pretrain
-    from elfw_course.weights.release import make_head, make_shipped
+    from elfw_course.weights.release import make_resnet18_attributes, make_small_network
 
     work, out = require_build() / "pretraining", out or rendered_weights(network)
     require_writable_file(out)
     if network == "resnet18":
         pretrain(faces, out, work, replace)
     elif network == "resnet18_attributes":
-        make_head(faces, out, work, replace)
+        make_resnet18_attributes(faces, out, work, replace)
     else:
-        make_shipped(network, faces, out, work, replace)
+        make_small_network(network, faces, out, work, replace)
 
 
 @app.command()
