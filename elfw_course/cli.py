@@ -45,7 +45,11 @@ class Commands(TyperGroup):
             print(f"elfw: {error}", file=sys.stderr)
             code = 1
         except OSError as error:
-            code = report_refusal(error)
+            code = 1
+            # Whoever read the output may have seen enough, as `head` does: nothing is wrong then.
+            seen_enough = error.filename is None and output_is_gone() and isinstance(error, BrokenPipeError)
+            if not seen_enough:
+                print(f"elfw: {explain_error(error, 'the output')}", file=sys.stderr)
         except KeyboardInterrupt:
             print("elfw: interrupted", file=sys.stderr)
             code = 130
@@ -324,14 +328,6 @@ def require_build() -> Path:
         explained = explain_error(error) if isinstance(error, OSError) else error
         raise ElfwError(f"{explained}, by $ELFW_BUILD") from None
     return folder
-
-
-def report_refusal(error: OSError) -> int:
-    """Say in a line what the operating system refused, and return the exit code."""
-    # Whoever read the output may have seen enough, as `head` does: nothing is wrong then.
-    if not (error.filename is None and output_is_gone() and isinstance(error, BrokenPipeError)):
-        print(f"elfw: {explain_error(error, 'the output')}", file=sys.stderr)
-    return 1
 
 
 def output_is_gone() -> bool:

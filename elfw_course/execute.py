@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,20 +25,12 @@ ERROR_LINES = 12
 
 
 class NotebookFailed(ElfwError):
-    """A notebook stopped at an error; the message names the cell and shows the error's last lines.
-
-    Args:
-        notebook: name of its file.
-        progress: which cell it stopped in, and when.
-        reason: what is wrong, in one line.
-        lines: of the error.
-    """
+    """A notebook stopped at an error; the message names the cell and shows the last `lines` of the error."""
 
     def __init__(self, notebook: str, progress: ProgressLine, reason: str, lines: Sequence[str]):
         self.where = f"code cell {progress.cell} of {progress.cells}"
         self.reason, self.seconds = reason, progress.seconds
-        indented = "\n".join(f"    {line}" for line in lines)
-        super().__init__(f"{notebook} stopped in {self.where}:\n{indented}")
+        super().__init__("\n    ".join([f"{notebook} stopped in {self.where}:", *lines]))
 
 
 class ThisInterpreter(AsyncKernelManager):
@@ -93,7 +85,7 @@ class ProgressLine:
         print(f"\r\x1b[K{text}" if self._live else text, end="", flush=True)
 
 
-def execute_notebook(notebook: NotebookNode, path: Path, environment: Mapping[str, str]) -> float:
+def execute_notebook(notebook: NotebookNode, path: Path, environment: dict[str, str]) -> float:
     """Execute all cells of a notebook in place; outputs of an earlier run are removed first.
 
     Args:
@@ -106,7 +98,7 @@ def execute_notebook(notebook: NotebookNode, path: Path, environment: Mapping[st
 
     Raises:
         NotebookFailed: a cell raised an error, or the kernel died.
-        KeyboardInterrupt: Ctrl-C; the kernel is stopped.
+        KeyboardInterrupt: Ctrl-C was pressed; the kernel is stopped.
     """
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for cell in cells:
@@ -146,9 +138,7 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def _run_interruptibly(
-    client: NotebookClient, progress: ProgressLine, environment: Mapping[str, str]
-) -> None:
+def _run_interruptibly(client: NotebookClient, progress: ProgressLine, environment: dict[str, str]) -> None:
     """Run a client to its end; Ctrl-C interrupts the running cell, a second one stops at once."""
     interrupts = 0
 
@@ -164,7 +154,7 @@ def _run_interruptibly(
                 task.cancel()
 
         with _handle_ctrl_c(loop, interrupt):
-            await client.async_execute(env=dict(environment))
+            await client.async_execute(env=environment)
 
     # Windows has two kinds of event loop, and only this one can watch the kernel's sockets.
     windows_policy = getattr(asyncio, "WindowsSelectorEventLoopPolicy", None)

@@ -75,10 +75,7 @@ def compare_metrics(stored: list[NotebookNode], now: list[NotebookNode]) -> list
         for outputs in (stored, now)
     )
     if len(before) != len(after):
-        titles = " and ".join(
-            f"{when}: {', '.join(str(payload['title']) for payload in payloads) or 'none'}"
-            for when, payloads in (("stored", before), ("now", after))
-        )
+        titles = ", ".join(str(payload["title"]) for payload in before or after)
         return [f"Metrics differ in number: {len(before)} stored, {len(after)} now ({titles})"]
     pairs = zip(before, after, strict=True)
     return [line for old, new in pairs for line in compare_payloads(old, new)]
@@ -140,8 +137,7 @@ def _watch_kernel(item: IPyNbCell) -> None:
 def _run_as_jupyter(item: IPyNbCell) -> dict:
     """Have a cell run in the history, where IPython looks whether a `;` at its end hides the value.
 
-    Returns:
-        A dict that will hold the kernel's reply, which nbval drops.
+    Returns a dict that will hold the kernel's reply, which nbval drops.
     """
     kernel, reply, sent = item.parent.kernel, {}, []
     receive = type(kernel).get_message

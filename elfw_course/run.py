@@ -82,23 +82,16 @@ def run_course(names: Sequence[str]) -> int:
 
 
 def refresh_course() -> int:
-    """Execute the committed notebooks in place; then redraw all that is made from them.
-
-    That is `figures/`, the address in badges and setup cells, the students' copies and README's table.
+    """Execute the committed notebooks in place, redraw `figures/`, write student's copies and README's table.
 
     Returns:
         Exit code: 0, 1 when a cell failed, 130 when interrupted; then nothing was changed.
-
-    Raises:
-        ElfwError: as `refresh_notebooks`, `write_address`, `write_student_copies` and `write_results`.
     """
     try:
         refresh_notebooks(find_notebooks([]), project_folder() / "figures")
     except NotebookFailed as error:
-        print(
-            f"\n{error}\nNo notebook and no figure was changed. `make run` keeps a copy to look at.",
-            file=sys.stderr,
-        )
+        unchanged = "No notebook and no figure was changed. `make run` keeps a copy to look at."
+        print(f"\n{error}\n{unchanged}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted. No notebook and no figure was changed.", file=sys.stderr)
@@ -110,11 +103,7 @@ def refresh_course() -> int:
 
 
 def find_notebooks(names: Sequence[str]) -> list[Path]:
-    """Return the course's notebooks in order, or only those named by their file name or number.
-
-    Raises:
-        ElfwError: a name fits no notebook, or there is none at all.
-    """
+    """Return the course's notebooks in order, or only those named by their file name or number."""
     folder = project_folder() / "notebooks"
     notebooks = list_notebooks(folder)
     wanted = {Path(name).name.removesuffix(".ipynb"): name for name in names}
@@ -182,14 +171,17 @@ def refresh_notebooks(notebooks: Sequence[Path], figures: Path) -> None:
             refreshed[path] = notebook_text(notebook)
         for path, text in refreshed.items():
             write_if_changed(path, text)
-            _replace_figures(path.stem[:2], build / "figures", figures)
+            figures.mkdir(exist_ok=True)
+            for old in figures.glob(f"{path.stem[:2]}_*.png"):
+                old.unlink()
+            for new in (build / "figures").glob(f"{path.stem[:2]}_*.png"):
+                shutil.copyfile(new, figures / new.name)
 
 
 def clean_notebook(notebook: NotebookNode) -> None:
-    """Remove what differs between two runs of the same notebook, in place.
+    """Remove from a notebook what differs between two runs of it, in place.
 
-    That is: progress bars and warnings (stderr, widgets), timings, the version of Python, and where the
-    kernel happened to cut its text output in pieces.
+    That is: progress bars, warnings, timings, Python's version, and where printed text was cut in pieces.
     """
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata.get("language_info", {}).pop("version", None)
@@ -262,15 +254,6 @@ def _refuse_machine_paths(notebook: NotebookNode, path: Path, folders: Sequence[
                     f"{path.name}, cell [{cell.execution_count}] shows {named[0]}, a folder of this machine. "
                     "Have it show a path relative to the project, or none. Nothing was changed."
                 )
-
-
-def _replace_figures(number: str, drawn: Path, figures: Path) -> None:
-    """Replace the figures of one notebook, by its number, with those it drew."""
-    figures.mkdir(exist_ok=True)
-    for old in figures.glob(f"{number}_*.png"):
-        old.unlink()
-    for new in drawn.glob(f"{number}_*.png"):
-        shutil.copyfile(new, figures / new.name)
 
 
 def _peak_memory() -> float | None:

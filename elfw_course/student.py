@@ -94,10 +94,7 @@ def replace_repository(text: str, old: str, new: str) -> str:
 def write_student_copies(folder: Path) -> None:
     """Write the student's copy of every notebook of a folder into its subfolder `student`.
 
-    A copy whose notebook is gone is removed.
-
-    Raises:
-        ElfwError: an exercise is marked wrongly; nothing was changed.
+    A copy whose notebook is gone is removed; nothing is changed when an exercise is marked wrongly.
     """
     copies = make_student_copies(folder)
     for path, text in copies.items():
@@ -140,10 +137,10 @@ def student_version(notebook: NotebookNode, name: str) -> NotebookNode:
     for cell in version.cells:
         place = f"{name}, cell {cell.id}"
         if cell.cell_type == "code":
-            cell.source = _without_code_solution(cell, place)
+            cell.source = _student_code(cell, place)
             cell.outputs, cell.execution_count = [], None
         else:
-            cell.source = _deepen_links(_without_text_solution(cell.source, place))
+            cell.source = _student_text(cell.source, place)
     # Nothing is left of a text that was all solution.
     version.cells = [cell for cell in version.cells if cell.source or cell.cell_type == "code"]
     return version
@@ -155,7 +152,7 @@ def exercise_name(cell: NotebookNode) -> str | None:
     return found[1] if found else None
 
 
-def _without_code_solution(cell: NotebookNode, place: str) -> str:
+def _student_code(cell: NotebookNode, place: str) -> str:
     """Return the source of a code cell, with an error to be raised in place of its solution."""
     exercise, marked = exercise_name(cell), SOLUTION_MARK.search(cell.source)
     if exercise and not marked:
@@ -166,11 +163,13 @@ def _without_code_solution(cell: NotebookNode, place: str) -> str:
     return _cut(CODE_SOLUTION, unwritten, cell.source, place)
 
 
-def _without_text_solution(source: str, place: str) -> str:
-    """Return the source of a text cell without its solutions and the gaps they would leave."""
-    if not SOLUTION_MARK.search(source):
-        return source
-    return re.sub(r"\n{3,}", "\n\n", _cut(TEXT_SOLUTION, "", source, place)).strip("\n")
+def _student_text(source: str, place: str) -> str:
+    """Return the source of a text cell without solutions, its links starting in the folder `student`."""
+    if SOLUTION_MARK.search(source):
+        # A solution's blank lines would leave a gap.
+        source = re.sub(r"\n{3,}", "\n\n", _cut(TEXT_SOLUTION, "", source, place)).strip("\n")
+    source = source.replace("](../", "](../../")
+    return re.sub(r"(/blob/main/notebooks/)(?=\d\d_)", r"\1student/", source)
 
 
 def _cut(solution: re.Pattern, substitute: str, source: str, place: str) -> str:
@@ -179,9 +178,3 @@ def _cut(solution: re.Pattern, substitute: str, source: str, place: str) -> str:
     if len(SOLUTION_MARK.findall(source)) != 2 * solutions:
         raise ElfwError(f"{place}: BEGIN SOLUTION and END SOLUTION do not pair up, or are not written alike.")
     return cut
-
-
-def _deepen_links(source: str) -> str:
-    """Have links out of the notebooks' folder, and Colab's to the notebooks, start in its subfolder."""
-    source = source.replace("](../", "](../../")
-    return re.sub(r"(/blob/main/notebooks/)(?=\d\d_)", r"\1student/", source)

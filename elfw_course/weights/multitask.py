@@ -34,7 +34,7 @@ SCORED_AT_ONCE = 64
 
 
 class Targets(NamedTuple):
-    """The right predictions of the four tasks for N faces."""
+    """What the network is to predict for N faces."""
 
     attributes: Tensor  # int64 [N], class indices, the true ones (labels.txt has wrong ones on purpose)
     shown: Tensor  # float32 [N, 7], 1 for each pixel class that the mask shows
@@ -104,8 +104,7 @@ class MultiTaskNetwork(nn.Module):
         for layer in (net.layer1, net.layer2, net.layer3, net.layer4):
             features = layer(features)
             levels.append(features)
-        pooled = net.avgpool(features).flatten(1)
-        masks = self.decode(levels)
+        pooled, masks = net.avgpool(features).flatten(1), self.decode(levels)
         return Predictions(self.attributes(pooled), self.shown(pooled), self.angles(pooled), masks)
 
     def decode(self, levels: list[Tensor]) -> Tensor:
@@ -150,7 +149,7 @@ def score_tasks(model: MultiTaskNetwork, faces: Faces, size: int) -> TaskScores:
     with exact_arithmetic(), memory_advice(SCORED_AT_ONCE):
         inputs = (resize_images(faces.images[part], size) for part in parts)
         predictions = [model(normalize(images, IMAGENET_MEAN, IMAGENET_STD)) for images in inputs]
-    attributes, _, angles, pixels = (torch.cat(parts).cpu() for parts in zip(*predictions, strict=True))
+    attributes, _, angles, pixels = (torch.cat(batch).cpu() for batch in zip(*predictions, strict=True))
     targets = faces.to("cpu").targets
     errors = (angles * torch.tensor(ANGLE_SCALES) - targets.angles).abs().mean(0)
     masks = shrink_masks(targets.masks, pixels.shape[-1])

@@ -30,6 +30,7 @@ from elfw_helpers.utils.device import best_device
 EYEWEAR_IN_PHOTOS, HEADWEAR_IN_PHOTOS = 0.065, 0.048
 # Side of ResNet-18's inputs: the largest that its backbone was pre-trained at, pixels.
 HEAD_SIZE = 64
+TRAINED_ON = "{} rendered faces; no photo"
 
 
 class Stage(NamedTuple):
@@ -58,20 +59,10 @@ SMALL_NETWORKS = {
 def make_small_network(name: str, faces: int, out: Path, work: Path, replace: bool = False) -> None:
     """Render faces, train one of the small networks on them, and store it with its card.
 
-    The same call goes on where one that was interrupted stopped.
-
-    Args:
-        name: "mini_network" or "unet".
-        faces: how many to render; eight in ten are trained on.
-        out: the file of weights.
-        work: folder for the faces and the checkpoints.
-        replace: overwrite `out` if it is there.
-
-    Raises:
-        WeightsError: `out` exists and is not to be replaced.
+    The same call goes on where one that was interrupted stopped. `name` is one of SMALL_NETWORKS; the other
+    arguments, and the errors, are those of `pretraining.pretrain`.
     """
-    folder = prepare_faces(faces, out, work, replace)
-    recipe = SMALL_NETWORKS[name]
+    folder, recipe = prepare_faces(faces, out, work, replace), SMALL_NETWORKS[name]
     network, mean, std = train_stages(name, recipe, folder, work / "training")
     card = ModelCard(
         architecture=name,
@@ -80,14 +71,9 @@ def make_small_network(name: str, faces: int, out: Path, work: Path, replace: bo
         size=recipe.stages[-1].size,
         mean=tuple(mean),
         std=tuple(std),
-        trained_on=describe_faces(folder),
+        trained_on=TRAINED_ON.format(len(folder.split().train)),
     )
     store_model(network, card, out, replace=replace)
-
-
-def describe_faces(folder: FaceFolder) -> str:
-    """Return the sentence of a card that says what was trained on."""
-    return f"{len(folder.split().train)} rendered faces; no photo"
 
 
 def make_resnet18_attributes(faces: int, out: Path, work: Path, replace: bool = False) -> None:
@@ -111,7 +97,7 @@ def make_resnet18_attributes(faces: int, out: Path, work: Path, replace: bool = 
         architecture="resnet18",
         classes=ATTRIBUTES,
         size=HEAD_SIZE,
-        trained_on=describe_faces(folder),
+        trained_on=TRAINED_ON.format(len(chosen)),
         **statistics,
     )
     store_model(network, card, out, replace=replace)
