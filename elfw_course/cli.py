@@ -30,7 +30,7 @@ UNPROTECTED = "Run them unprotected, as you: they can do all that you can."
 
 
 class Finished(SystemExit):
-    """A command has run, and its exit code is `code`; --help and wrong calls end by a plain SystemExit."""
+    """Ends a command that has run, with its exit code; --help and wrong calls end with a plain SystemExit."""
 
 
 class Commands(TyperGroup):
@@ -131,7 +131,7 @@ def render(
     """Render faces, with masks and labels, into a folder."""
     from elfw_helpers.rendering import render_folder
 
-    with refuse_nonsense("render"):
+    with explain_bad_value("render"):
         render_folder(out, count, seed=seed, size=size)
 
 
@@ -147,7 +147,7 @@ def augment(
     """Put eyewear, mouth-masks and hands on faces."""
     from elfw_helpers.augmentation import augment_folder
 
-    with refuse_nonsense("augment"):
+    with explain_bad_value("augment"):
         written = augment_folder(source, out, objects.split(","), count, seed, replace)
     made = ", ".join(f"{number} {kind}" for kind, number in written.made.items())
     print(f"{written.folder}: {sum(written.made.values())} augmented faces ({made})")
@@ -178,7 +178,7 @@ def pretrain(
 
 @app.command()
 def predict(
-    photos: Annotated[list[str], typer.Argument(metavar="PHOTO", help="Photos, or folders of photos.")],
+    photos: Annotated[list[str], typer.Argument(help="Photos, or folders of photos.")],
     out: Annotated[Path, typer.Option(help="The folder to write into.")],
     task: Annotated[Literal["segment", "attribute"], typer.Option(help=TASKS)] = "segment",
     model: Annotated[str, typer.Option(help="unet, mini_network, or a file (default: by the task).")] = "",
@@ -213,9 +213,9 @@ def serve(
     share: Annotated[bool, typer.Option("--share", help="A public address, by Gradio's servers.")] = False,
     auth: Annotated[bool, typer.Option("--auth", help=PASSWORD)] = False,
 ) -> None:
-    """Serve the apps in the browser, on this machine alone unless told otherwise.
+    """Serve the apps in the browser.
 
-    What visitors send is deleted once it is answered.
+    Only this machine can open them unless told otherwise. What visitors send is deleted once it is answered.
     """
     import torch
 
@@ -308,8 +308,8 @@ def results() -> None:
 
 
 @contextmanager
-def refuse_nonsense(command: str) -> Iterator[None]:
-    """Explain a value that makes no sense, and end with exit code 2."""
+def explain_bad_value(command: str) -> Iterator[None]:
+    """Explain a ValueError, such as a count of 0, and end with exit code 2."""
     try:
         yield
     except ValueError as error:

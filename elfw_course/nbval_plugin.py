@@ -48,7 +48,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
             if differences:
                 item.comparison_traceback = [*differences, "If the new values are right: make refresh"]
                 return False
-            return compare_rest(_without_special(now), _without_special(stored))
+            return compare_rest(_drop_metrics_and_widgets(now), _drop_metrics_and_widgets(stored))
 
         item.compare_outputs = compare_outputs
 
@@ -107,7 +107,7 @@ def find_complaint(item: IPyNbCell, reply: dict) -> str | None:
     return None
 
 
-def _without_special(outputs: list[NotebookNode]) -> list[NotebookNode]:
+def _drop_metrics_and_widgets(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """Leave out metrics, compared already, and widgets, whose plain text is a progress bar's."""
     return [output for output in outputs if not {METRICS_MIME, WIDGET_MIME} & set(output.get("data", {}))]
 

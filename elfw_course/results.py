@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from elfw_course.student import list_notebooks, list_outputs, write_if_changed
+from elfw_course.student import list_notebooks, write_if_changed
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.evaluation.classification import wilson_interval
 from elfw_helpers.notebook import METRICS_MIME, Value, read_metrics
@@ -46,7 +46,8 @@ def collect_results(notebooks: Iterable[tuple[str, NotebookNode]]) -> list[Resul
     payloads = [
         (name, output["data"][METRICS_MIME])
         for name, notebook in notebooks
-        for output in list_outputs(notebook)
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
         if METRICS_MIME in output.get("data", {})
     ]
     return [
@@ -76,7 +77,7 @@ def read_results(file: Path) -> tuple[str, list[Result]]:
         ) from None
 
 
-def results_table(project: Path) -> str:
+def format_results_table(project: Path) -> str:
     """Return the table in Markdown: the report's numbers, the notebooks', and those measured on photos."""
     notebooks = list_notebooks(project / "notebooks")
     stored = collect_results((path.stem, nbformat.read(path, as_version=4)) for path in notebooks)
@@ -84,10 +85,8 @@ def results_table(project: Path) -> str:
     rows = [HEADER, ["---"] * len(HEADER)]
     for model, correct, total, majority in REPORT:
         accuracy = format_value(correct / total, wilson_interval(correct, total))
-        baseline, unknown = format_value(majority), format_value(None)
-        rows.append(
-            (f"the report's {model}", f"{total} photos of its own", accuracy, baseline, unknown, unknown)
-        )
+        row = [f"the report's {model}", f"{total} photos of its own", accuracy, format_value(majority)]
+        rows.append([*row, format_value(None), format_value(None)])
     for results, data in ((stored, "rendered faces"), (on_photos, photos)):
         # A later notebook may show a model again: the first one counts.
         first = {one.title: one for one in reversed(results)}
@@ -122,4 +121,4 @@ def write_results(project: Path) -> None:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ElfwError(f"{readme} has no place for the results: put the lines {BEGIN} and {END} there.")
-    write_if_changed(readme, f"{before}{BEGIN}\n{results_table(project)}\n{END}{after}")
+    write_if_changed(readme, f"{before}{BEGIN}\n{format_results_table(project)}\n{END}{after}")

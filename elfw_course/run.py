@@ -27,8 +27,8 @@ from elfw_course.results import (
 )
 from elfw_course.student import (
     WIDGET_MIME,
+    format_notebook,
     list_notebooks,
-    notebook_text,
     write_address,
     write_if_changed,
     write_student_copies,
@@ -142,7 +142,7 @@ def run_notebooks(notebooks: Sequence[Path], out: Path) -> list[NotebookRun]:
             failure = f"FAILED in {error.where}: {error.reason}"
             runs.append(NotebookRun(path, notebook, error.seconds, failure))
         finally:
-            write_if_changed(copy, notebook_text(notebook))
+            write_if_changed(copy, format_notebook(notebook))
             write_if_changed(page, _to_html(notebook, path))
     return runs
 
@@ -168,7 +168,7 @@ def refresh_notebooks(notebooks: Sequence[Path], figures: Path) -> None:
             execute_notebook(notebook, path, _kernel_environment(build))
             clean_notebook(notebook)
             _refuse_machine_paths(notebook, path, [str(project_folder()), str(build)])
-            refreshed[path] = notebook_text(notebook)
+            refreshed[path] = format_notebook(notebook)
         for path, text in refreshed.items():
             write_if_changed(path, text)
             figures.mkdir(exist_ok=True)

@@ -36,12 +36,7 @@ def list_notebooks(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9][0-9]_*.ipynb"))
 
 
-def list_outputs(notebook: NotebookNode) -> list[NotebookNode]:
-    """Return all outputs of a notebook, in order."""
-    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
-
-
-def notebook_text(notebook: NotebookNode) -> str:
+def format_notebook(notebook: NotebookNode) -> str:
     """Return the text of a notebook's file; raise nbformat.ValidationError if it is no valid notebook."""
     nbformat.validate(notebook)
     return nbformat.writes(notebook).rstrip("\n") + "\n"
@@ -119,7 +114,7 @@ def make_student_copies(folder: Path) -> dict[Path, str]:
                 raise ElfwError(f"{place} and {places[exercise]} are both exercise {exercise}: rename one.")
             if exercise:
                 places[exercise] = place
-        copies[folder / "student" / path.name] = notebook_text(student_version(notebook, path.name))
+        copies[folder / "student" / path.name] = format_notebook(student_version(notebook, path.name))
     return copies
 
 
