@@ -21,13 +21,9 @@ from elfw_helpers.evaluation.classification import confusion_matrix, iou_by_clas
 from elfw_helpers.utils.device import exact_arithmetic, memory_advice
 
 DECODER_CHANNELS = 64
-# Thousandths of the mask that a class must cover to count as shown, as for spectacles in the rule.
-SHOWN_PER_MILLE = 4
 ANGLES = ("yaw", "pitch", "roll")
 # About a standard deviation of each angle, radians, so that all three weigh the same in the loss.
 ANGLE_SCALES = (0.3, 0.12, 0.07)
-# In a mirror the head turns and tilts the other way, and nods as before.
-MIRRORED_ANGLES = (-1.0, 1.0, -1.0)
 # A squared error is steeper than the other losses; at 0.5 it alone made training diverge.
 LOSS_WEIGHTS = {"attributes": 1.0, "shown": 1.0, "angles": 0.1, "pixels": 1.0}
 SCORED_AT_ONCE = 64

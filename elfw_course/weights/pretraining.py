@@ -16,8 +16,6 @@ from tqdm import tqdm
 
 from elfw_course.weights.multitask import (
     ANGLES,
-    MIRRORED_ANGLES,
-    SHOWN_PER_MILLE,
     Faces,
     MultiTaskNetwork,
     Targets,
@@ -55,7 +53,10 @@ WEIGHT_DECAY = 1e-4
 LONGEST_GRADIENT = 2.0
 # One in ten is for validation: of fewer faces that may be none.
 FEWEST_FACES = 20
-
+# Thousandths of the mask that a class must cover to count as shown, as for spectacles in the rule.
+SHOWN_PER_MILLE = 4
+# In a mirror the head turns and tilts the other way, and nods as before.
+MIRRORED_ANGLES = (-1.0, 1.0, -1.0)
 # Factors on contrast, on brightness and on each channel are drawn from 1 - x to 1 + x.
 CONTRAST, BRIGHTNESS, TINT = 0.3, 0.3, 0.1
 
