@@ -29,6 +29,7 @@ from elfw_course.student import (
     WIDGET_MIME,
     format_notebook,
     list_notebooks,
+    read_repository,
     write_address,
     write_if_changed,
     write_student_copies,
@@ -82,11 +83,13 @@ def run_course(names: Sequence[str]) -> int:
 
 
 def refresh_course() -> int:
-    """Execute the committed notebooks in place, redraw `figures/`, write student's copies and README's table.
+    """Execute the committed notebooks in place; write figures/, the address, students' copies and README's table.
 
     Returns:
         Exit code: 0, 1 when a cell failed, 130 when interrupted; then nothing was changed.
     """
+    # A wrong address is to be told before the work, not after it.
+    read_repository(project_folder())
     try:
         refresh_notebooks(find_notebooks([]), project_folder() / "figures")
     except NotebookFailed as error:

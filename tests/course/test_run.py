@@ -264,6 +264,13 @@ def test_refresh_that_fails_changes_nothing(project, source):
     assert read_all(project / "figures") == {}
 
 
+def test_refresh_with_a_wrong_address_says_so_before_any_work(project, monkeypatch):
+    (project / "pyproject.toml").write_text('[project.urls]\nrepository = "o/n"\n', encoding="utf-8")
+    monkeypatch.setattr(course, "execute_notebook", None)
+    with pytest.raises(ElfwError, match="pyproject.toml: 'o/n' is no address"):
+        course.refresh_course()
+
+
 def test_pieces_of_text_are_joined_and_noise_removed():
     pieces = [("stdout", "a"), ("stderr", "x"), ("stdout", "b\n")]
     cell = new_code_cell("", metadata={"execution": {"iopub.status.busy": "now"}})
