@@ -1,4 +1,4 @@
-"""Executing one notebook in a kernel of this very environment, with a line that says how far it is."""
+"""Executes one notebook in a kernel of this very environment, with a line that says how far it is."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client import AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
-from traitlets import default
 
 from elfw_helpers.utils.errors import ElfwError
 
@@ -26,45 +25,25 @@ ERROR_LINES = 12
 
 
 class NotebookFailed(ElfwError):
-    """A notebook stopped at an error; the message names the cell and the error.
-
-    Args:
-        notebook: name of its file.
-        progress: which cell it stopped in, and when.
-        reason: what is wrong, in one line.
-        lines: of the error, to be read by who has to mend it.
-    """
+    """A notebook stopped at an error; the message names the cell and shows the last `lines` of the error."""
 
     def __init__(self, notebook: str, progress: ProgressLine, reason: str, lines: Sequence[str]):
         self.where = f"code cell {progress.cell} of {progress.cells}"
         self.reason, self.seconds = reason, progress.seconds
-        indented = "\n".join(f"    {line}" for line in lines)
-        super().__init__(f"{notebook} stopped in {self.where}:\n{indented}")
+        super().__init__("\n    ".join([f"{notebook} stopped in {self.where}:", *lines]))
 
 
-class ThisEnvironmentSpecs(KernelSpecManager):
-    """Knows one kernel: the interpreter that runs us, whatever kernels a user has registered."""
+class ThisInterpreter(AsyncKernelManager):
+    """Starts kernels with the interpreter that runs us, whatever kernels a user has registered."""
 
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        """Return ipykernel's own specification, which names `sys.executable`."""
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """Ipykernel's own specification, which names `sys.executable`."""
         return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
 
-class ThisEnvironment(AsyncKernelManager):
-    """Starts kernels with the interpreter that runs us."""
-
-    @default("kernel_spec_manager")
-    def _default_specs(self) -> KernelSpecManager:
-        return ThisEnvironmentSpecs(parent=self)
-
-
 class ProgressLine:
-    """`NAME  cell 7/23  0:41`, kept up to date on a terminal; elsewhere a line at the start and at the end.
-
-    Args:
-        name: of the notebook.
-        cells: number of cells to execute.
-    """
+    """`NAME  cell 7/23  0:41`, kept up to date on a terminal; elsewhere a line at start and end."""
 
     def __init__(self, name: str, cells: int):
         self.name, self.cells, self.cell = name, cells, 0
@@ -106,7 +85,7 @@ class ProgressLine:
         print(f"\r\x1b[K{text}" if self._live else text, end="", flush=True)
 
 
-def execute_notebook(notebook: NotebookNode, path: Path, environment: Mapping[str, str]) -> float:
+def execute_notebook(notebook: NotebookNode, path: Path, environment: dict[str, str]) -> float:
     """Execute all cells of a notebook in place; outputs of an earlier run are removed first.
 
     Args:
@@ -118,8 +97,8 @@ def execute_notebook(notebook: NotebookNode, path: Path, environment: Mapping[st
         Seconds taken, with the start of the kernel.
 
     Raises:
-        NotebookFailed: a cell raised an error or the kernel died.
-        KeyboardInterrupt: Ctrl-C; the kernel is stopped.
+        NotebookFailed: a cell raised an error, or the kernel died.
+        KeyboardInterrupt: Ctrl-C was pressed; the kernel is stopped.
     """
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for cell in cells:
@@ -132,7 +111,7 @@ def execute_notebook(notebook: NotebookNode, path: Path, environment: Mapping[st
         coalesce_streams=True,
         store_widget_state=False,
         kernel_name="python3",
-        kernel_manager_class=ThisEnvironment,
+        kernel_manager_class=ThisInterpreter,
         # Its warnings, such as of unencrypted loopback sockets, would break up the progress line.
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
         resources={"metadata": {"path": str(path.parent)}},
@@ -159,9 +138,7 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def _run_interruptibly(
-    client: NotebookClient, progress: ProgressLine, environment: Mapping[str, str]
-) -> None:
+def _run_interruptibly(client: NotebookClient, progress: ProgressLine, environment: dict[str, str]) -> None:
     """Run a client to its end; Ctrl-C interrupts the running cell, a second one stops at once."""
     interrupts = 0
 
@@ -177,10 +154,13 @@ def _run_interruptibly(
                 task.cancel()
 
         with _handle_ctrl_c(loop, interrupt):
-            await client.async_execute(env=dict(environment))
+            await client.async_execute(env=environment)
 
+    # Windows has two kinds of event loop, and only this one can watch the kernel's sockets.
+    windows_policy = getattr(asyncio, "WindowsSelectorEventLoopPolicy", None)
+    if windows_policy:
+        asyncio.set_event_loop_policy(windows_policy())
     try:
-        _choose_loop()
         asyncio.run(run())
     except (Exception, asyncio.CancelledError):
         if interrupts:
@@ -190,28 +170,18 @@ def _run_interruptibly(
 
 @contextmanager
 def _handle_ctrl_c(loop: asyncio.AbstractEventLoop, interrupt: Callable[[], None]) -> Iterator[None]:
-    """Have Ctrl-C call `interrupt` in the loop, in place of nbclient's own handler.
-
-    That one kills the kernel under the running cell, which looks like a crash.
-    """
+    """Have Ctrl-C call `interrupt` in the loop; nbclient would kill the kernel, which looks like a crash."""
     before = signal.getsignal(signal.SIGINT)
 
-    def put_in() -> None:
+    def set_handler() -> None:
         try:
             loop.add_signal_handler(signal.SIGINT, interrupt)
         except NotImplementedError:  # Windows: its loops know no signals
             signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(interrupt))
 
-    # Called once nbclient has put in its own.
-    loop.call_soon(put_in)
+    # Once nbclient has set its own.
+    loop.call_soon(set_handler)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _choose_loop() -> None:
-    """On Windows, take the kind of event loop that the kernel's sockets can be watched by."""
-    policy = getattr(asyncio, "WindowsSelectorEventLoopPolicy", None)
-    if policy is not None:
-        asyncio.set_event_loop_policy(policy())

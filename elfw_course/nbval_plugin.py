@@ -16,11 +16,11 @@ import pytest
 from nbformat import NotebookNode
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
+from elfw_course.student import WIDGET_MIME
 from elfw_helpers.notebook import METRICS_MIME, compare_payloads
 
 # Drawn anew by every version of a library, or written for the eye; nbval itself leaves png and jpeg out.
 NOT_COMPARED = ("image/svg+xml", "text/html", "stderr")
-WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 # How long a kernel may have been dead before its cell fails.
 POLL_SECONDS = 1.0
 
@@ -48,7 +48,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
             if differences:
                 item.comparison_traceback = [*differences, "If the new values are right: make refresh"]
                 return False
-            return compare_rest(_without_special(now), _without_special(stored))
+            return compare_rest(_drop_metrics_and_widgets(now), _drop_metrics_and_widgets(stored))
 
         item.compare_outputs = compare_outputs
 
@@ -62,87 +62,58 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     reply = _run_as_jupyter(item)
     result = yield
     # Only now: the cells that follow need this one to have run.
-    may_raise = item.options["check_exception"]
-    complaint = None if may_raise else find_silent_stop(reply)
-    complaint = complaint or find_stale_state(item.cell, _expected_count(item), may_raise)
+    complaint = find_complaint(item, reply)
     if complaint:
         raise NbCellError(item.cell_num, complaint, item.cell.source)
     return result
 
 
 def compare_metrics(stored: list[NotebookNode], now: list[NotebookNode]) -> list[str]:
-    """Compare the metrics among a cell's outputs, in order.
-
-    Returns:
-        Lines that say what differs; empty when nothing does.
-    """
-    before, after = _metrics_of(stored), _metrics_of(now)
+    """Compare the metrics among a cell's outputs, in order; return lines that say what differs."""
+    before, after = (
+        [output["data"][METRICS_MIME] for output in outputs if METRICS_MIME in output.get("data", {})]
+        for outputs in (stored, now)
+    )
     if len(before) != len(after):
-        titles = " and ".join(
-            f"{when}: {', '.join(str(payload['title']) for payload in payloads) or 'none'}"
-            for when, payloads in (("stored", before), ("now", after))
-        )
+        titles = ", ".join(str(payload["title"]) for payload in before or after)
         return [f"Metrics differ in number: {len(before)} stored, {len(after)} now ({titles})"]
     pairs = zip(before, after, strict=True)
     return [line for old, new in pairs for line in compare_payloads(old, new)]
 
 
-def find_silent_stop(reply: dict) -> str | None:
-    """Say what stopped a cell without an error among its outputs, such as a magic that does not exist.
+def find_complaint(item: IPyNbCell, reply: dict) -> str | None:
+    """Say what shows that a cell stopped, or that it is not stored from one run from top to bottom.
 
     Args:
-        reply: the kernel's, once the cell has ended.
+        item: the cell, just run.
+        reply: the kernel's. An unknown magic stops a cell without an error among its outputs.
     """
-    if reply.get("status") == "error":
+    may_raise, count = item.options["check_exception"], item.cell.execution_count
+    if not may_raise and reply.get("status") == "error":
         return f"This cell stopped before its end: {reply['ename']}: {reply['evalue']}"
-    return None
-
-
-def find_stale_state(cell: NotebookNode, expected_count: int | None, may_raise: bool) -> str | None:
-    """Say what shows that a stored cell is not from one run of the notebook from top to bottom.
-
-    Args:
-        cell: a code cell as stored.
-        expected_count: its execution count in such a run, from 1; None for an empty cell, which has none.
-        may_raise: whether the cell is tagged `raises-exception`.
-    """
-    count = cell.execution_count
-    if expected_count is not None and count is None:
-        return "This cell was never executed: run `make refresh`"
-    if expected_count is not None and count != expected_count:
-        return (
-            f"This cell was executed out of order: it is stored as [{count}] and would be "
-            f"[{expected_count}] in a run from top to bottom. Run `make refresh`"
-        )
-    if not may_raise and any(output.output_type == "error" for output in cell.outputs):
+    if item.cell.source.strip():
+        # An empty cell has no execution count.
+        code = [cell for cell in item.parent.nb.cells if cell.cell_type == "code"]
+        expected = sum(bool(cell.source.strip()) for cell in code[: item.cell_num + 1])
+        if count is None:
+            return "This cell was never executed: run `make refresh`"
+        if count != expected:
+            return (
+                f"This cell was executed out of order: it is stored as [{count}] and would be [{expected}] "
+                "in a run from top to bottom. Run `make refresh`"
+            )
+    if not may_raise and any(output.output_type == "error" for output in item.cell.outputs):
         return "The stored outputs hold an error. Mend the cell and run `make refresh`"
     return None
 
 
-def _expected_count(item: IPyNbCell) -> int | None:
-    """Return the execution count of a cell in a run from top to bottom, None for an empty one."""
-    if not item.cell.source.strip():
-        return None
-    code = [cell for cell in item.parent.nb.cells if cell.cell_type == "code"]
-    return sum(bool(cell.source.strip()) for cell in code[: item.cell_num + 1])
-
-
-def _metrics_of(outputs: list[NotebookNode]) -> list[dict]:
-    """Return the payloads of all metrics among outputs."""
-    return [output["data"][METRICS_MIME] for output in outputs if METRICS_MIME in output.get("data", {})]
-
-
-def _without_special(outputs: list[NotebookNode]) -> list[NotebookNode]:
+def _drop_metrics_and_widgets(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """Leave out metrics, compared already, and widgets, whose plain text is a progress bar's."""
     return [output for output in outputs if not {METRICS_MIME, WIDGET_MIME} & set(output.get("data", {}))]
 
 
 def _watch_kernel(item: IPyNbCell) -> None:
-    """Have the wait for a cell end soon after its kernel dies; nbval alone waits out the cell timeout.
-
-    Raises:
-        NbCellError: the kernel is dead already.
-    """
+    """Have the wait for a cell end soon after its kernel dies; nbval alone waits out the cell timeout."""
     kernel = item.parent.kernel
     if not kernel.is_alive():
         raise NbCellError(item.cell_num, "Not run: the kernel died in a cell before", item.cell.source)
@@ -166,8 +137,7 @@ def _watch_kernel(item: IPyNbCell) -> None:
 def _run_as_jupyter(item: IPyNbCell) -> dict:
     """Have a cell run in the history, where IPython looks whether a `;` at its end hides the value.
 
-    Returns:
-        what will hold the kernel's reply, which nbval drops.
+    Returns a dict that will hold the kernel's reply, which nbval drops.
     """
     kernel, reply, sent = item.parent.kernel, {}, []
     receive = type(kernel).get_message

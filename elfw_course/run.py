@@ -1,4 +1,4 @@
-"""The course as a whole: `elfw run` into the build folder, `elfw refresh` in place."""
+"""The notebooks executed as a course: `elfw run` into the build folder, `elfw refresh` in place."""
 
 from __future__ import annotations
 
@@ -17,15 +17,32 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_notebook
 
 from elfw_course.execute import NotebookFailed, execute_notebook, format_duration
-from elfw_course.notebook_files import list_notebooks, notebook_text, write_whole
-from elfw_course.results import Result, collect_results, encode_results, format_value, write_results
-from elfw_course.student import write_student_copies
+from elfw_course.results import (
+    Result,
+    collect_results,
+    encode_results,
+    format_scores,
+    format_value,
+    write_results,
+)
+from elfw_course.student import (
+    WIDGET_MIME,
+    format_notebook,
+    list_notebooks,
+    read_repository,
+    write_address,
+    write_if_changed,
+    write_student_copies,
+)
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.notebook import align_columns
 from elfw_helpers.utils.errors import DataError, ElfwError
 from elfw_helpers.utils.paths import build_folder, data_folder, project_folder
 
-WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
+HEADER = (
+    "model", "notebook", "test images", "accuracy [95 %]", "majority", "balanced", "macro F1 [95 %]",
+    "F1 hair", "spectacles", "cap",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,7 +52,7 @@ class NotebookRun:
     path: Path  # of the notebook as committed
     notebook: NotebookNode  # executed
     seconds: float  # wall clock, with the start of the kernel
-    failure: str = ""  # where it failed, and by what; nothing of one that did not
+    failure: str = ""  # where it failed, and by what; empty where it did not
 
 
 def run_course(names: Sequence[str]) -> int:
@@ -56,8 +73,9 @@ def run_course(names: Sequence[str]) -> int:
     print(f"Faces from {data_folder()}\nCopies, pages and figures go to {build_folder()}", flush=True)
     try:
         runs = run_notebooks(notebooks, build_folder())
-        print("\n" + describe_runs(runs))
-        write_whole(build_folder() / "results.json", encode_results(results_of(runs), data_folder().name))
+        results = collect_results((run.path.stem, run.notebook) for run in runs)
+        print("\n" + describe_runs(runs, results))
+        write_if_changed(build_folder() / "results.json", encode_results(results, data_folder().name))
     except KeyboardInterrupt:
         print("\nInterrupted. The same command again goes on with what is saved.", file=sys.stderr)
         return 130
@@ -65,59 +83,47 @@ def run_course(names: Sequence[str]) -> int:
 
 
 def refresh_course() -> int:
-    """Execute the committed notebooks in place, redraw `figures/`, write student's copies and README's table.
+    """Execute the committed notebooks in place; write figures, address, students' copies and README's table.
 
     Returns:
         Exit code: 0, 1 when a cell failed, 130 when interrupted; then nothing was changed.
-
-    Raises:
-        ElfwError: as `refresh_notebooks`, `write_student_copies` and `write_results`.
     """
+    # A wrong address is to be told before the work, not after it.
+    read_repository(project_folder())
     try:
         refresh_notebooks(find_notebooks([]), project_folder() / "figures")
     except NotebookFailed as error:
-        print(
-            f"\n{error}\nNo notebook and no figure was changed. `make run` keeps a copy to look at.",
-            file=sys.stderr,
-        )
+        unchanged = "No notebook and no figure was changed. `make run` keeps a copy to look at."
+        print(f"\n{error}\n{unchanged}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted. No notebook and no figure was changed.", file=sys.stderr)
         return 130
+    write_address(project_folder())
     write_student_copies(project_folder() / "notebooks")
     write_results(project_folder())
     return 0
 
 
 def find_notebooks(names: Sequence[str]) -> list[Path]:
-    """Return the course's notebooks in order, or only those named by their file name or number.
-
-    Raises:
-        ElfwError: a name fits no notebook, or there is none at all.
-    """
+    """Return the course's notebooks in order, or only those named by their file name or number."""
     folder = project_folder() / "notebooks"
     notebooks = list_notebooks(folder)
-    chosen = set()
-    for name in names:
-        wanted = Path(name).name.removesuffix(".ipynb")
-        fitting = [path for path in notebooks if wanted in (path.stem, path.stem[:2])]
-        if not fitting:
-            known = ", ".join(path.stem for path in notebooks)
-            raise ElfwError(f"There is no notebook {name!r} in {folder}. There are: {known or 'none'}.")
-        chosen.update(fitting)
+    wanted = {Path(name).name.removesuffix(".ipynb"): name for name in names}
+    known = ", ".join(path.stem for path in notebooks) or "none"
+    for stem, name in wanted.items():
+        if not any(stem in (path.stem, path.stem[:2]) for path in notebooks):
+            raise ElfwError(f"There is no notebook {name!r} in {folder}. There are: {known}.")
     if not notebooks:
         raise ElfwError(f"There is no notebook in {folder}: is this the project's own checkout?")
-    return [path for path in notebooks if path in chosen or not names]
+    return [path for path in notebooks if not names or {path.stem, path.stem[:2]} & wanted.keys()]
 
 
 def run_notebooks(notebooks: Sequence[Path], out: Path) -> list[NotebookRun]:
     """Execute notebooks in order, and leave a copy with its outputs and an HTML page of each in `out`.
 
     Each runs on its own, so all go on after one that failed: copy and page hold what ran until there, and
-    stderr says at once what happened.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C; copy and page hold what ran until there.
+    stderr says at once what happened. After Ctrl-C, too, copy and page hold what ran until there.
     """
     if any(path.parent.resolve() == out.resolve() for path in notebooks):
         raise ElfwError(f"{out} holds the notebooks themselves. Choose another ELFW_BUILD.")
@@ -139,8 +145,8 @@ def run_notebooks(notebooks: Sequence[Path], out: Path) -> list[NotebookRun]:
             failure = f"FAILED in {error.where}: {error.reason}"
             runs.append(NotebookRun(path, notebook, error.seconds, failure))
         finally:
-            write_whole(copy, notebook_text(notebook))
-            write_whole(page, _to_html(notebook, path))
+            write_if_changed(copy, format_notebook(notebook))
+            write_if_changed(page, _to_html(notebook, path))
     return runs
 
 
@@ -165,72 +171,69 @@ def refresh_notebooks(notebooks: Sequence[Path], figures: Path) -> None:
             execute_notebook(notebook, path, _kernel_environment(build))
             clean_notebook(notebook)
             _refuse_machine_paths(notebook, path, [str(project_folder()), str(build)])
-            refreshed[path] = notebook_text(notebook)
+            refreshed[path] = format_notebook(notebook)
         for path, text in refreshed.items():
-            write_whole(path, text)
-            _replace_figures(path.stem[:2], build / "figures", figures)
+            write_if_changed(path, text)
+            figures.mkdir(exist_ok=True)
+            for old in figures.glob(f"{path.stem[:2]}_*.png"):
+                old.unlink()
+            for new in (build / "figures").glob(f"{path.stem[:2]}_*.png"):
+                shutil.copyfile(new, figures / new.name)
 
 
 def clean_notebook(notebook: NotebookNode) -> None:
-    """Remove what differs between two runs of the same notebook, in place.
+    """Remove from a notebook what differs between two runs of it, in place.
 
-    That is: progress bars and warnings (stderr, widgets), timings, the version of Python, and where the
-    kernel happened to cut its text output in pieces.
+    That is: progress bars, warnings, timings, Python's version, and where printed text was cut in pieces.
     """
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata.get("language_info", {}).pop("version", None)
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        kept: list[NotebookNode] = []
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr" or WIDGET_MIME in output.get("data", {}):
+                continue
+            if kept and output.output_type == kept[-1].output_type == "stream":
+                kept[-1].text += output.text
+            else:
+                kept.append(output)
         if cell.cell_type == "code":
-            cell.outputs = _join_streams([output for output in cell.outputs if not _is_noise(output)])
+            cell.outputs = kept
 
 
-def results_of(runs: Sequence[NotebookRun]) -> list[Result]:
-    """Return what the models of some executed notebooks reached."""
-    return collect_results((run.path.stem, run.notebook) for run in runs)
-
-
-def describe_runs(runs: Sequence[NotebookRun]) -> str:
+def describe_runs(runs: Sequence[NotebookRun], results: Sequence[Result]) -> str:
     """Write the closing table: results by model, minutes by notebook, what failed where, peak memory."""
-    header = (
-        "model", "notebook", "test images", "accuracy [95 %]", "majority", "balanced", "macro F1 [95 %]",
-        "F1 hair", "spectacles", "cap",
-    )  # fmt: skip
     rows = [
         (
             one.title,
             one.notebook[:2],
             str(one.metrics["images"]),
-            format_value(one.metrics["accuracy"], one.metrics["accuracy_interval"]),
-            format_value(one.metrics["majority_baseline"]),
-            format_value(one.metrics["balanced_accuracy"]),
-            format_value(one.metrics["macro_f1"], one.metrics["macro_f1_interval"]),
+            *format_scores(one.metrics),
             *(format_value(one.metrics[f"f1_{name}"]) for name in ATTRIBUTES),
         )
-        for one in results_of(runs)
+        for one in results
     ]
     times = [(run.path.stem, format_duration(run.seconds), run.failure) for run in runs]
     times.append(("all", format_duration(sum(run.seconds for run in runs)), ""))
+    lines = [
+        f"Results on {data_folder()}",
+        "(majority: accuracy of always the commonest answer; balanced: mean of the classes' recalls)",
+        *(align_columns([HEADER, *rows]) if rows else ["  no notebook showed any"]),
+        "Time (minutes:seconds)",
+        *align_columns(times),
+    ]
     memory = _peak_memory()
-    return "\n".join(
-        [
-            f"Results on {data_folder()}",
-            "(majority: accuracy of always the commonest answer; balanced: mean of the classes' recalls)",
-            *(align_columns([header, *rows]) if rows else ["  no notebook showed any"]),
-            "Time (minutes:seconds)",
-            *align_columns(times),
-            *([] if memory is None else [f"Peak memory of the largest process: {memory:.2f} GiB"]),
-        ]
-    )
+    if memory is not None:
+        lines.append(f"Peak memory of the largest process: {memory:.2f} GiB")
+    return "\n".join(lines)
 
 
 def _kernel_environment(build: Path) -> dict[str, str]:
     """Return the environment of a kernel; its folders are absolute, for it works in another folder."""
-    folders = {"ELFW_BUILD": str(build.resolve())}
-    if os.environ.get("ELFW_DATA"):
-        folders["ELFW_DATA"] = str(data_folder())
-    return {**os.environ, **folders}
+    environment = {**os.environ, "ELFW_BUILD": str(build.resolve())}
+    return environment | ({"ELFW_DATA": str(data_folder())} if os.environ.get("ELFW_DATA") else {})
 
 
 def _to_html(notebook: NotebookNode, path: Path) -> str:
@@ -240,22 +243,6 @@ def _to_html(notebook: NotebookNode, path: Path) -> str:
     exporter.log.setLevel(logging.ERROR)
     resources = {"metadata": {"name": path.stem, "path": str(path.parent)}}
     return exporter.from_notebook_node(notebook, resources)[0]
-
-
-def _is_noise(output: NotebookNode) -> bool:
-    """Say whether an output is a progress bar or a warning."""
-    return output.get("name") == "stderr" or WIDGET_MIME in output.get("data", {})
-
-
-def _join_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
-    """Join neighbouring pieces of printed text."""
-    joined: list[NotebookNode] = []
-    for output in outputs:
-        if joined and output.output_type == joined[-1].output_type == "stream":
-            joined[-1].text += output.text
-        else:
-            joined.append(output)
-    return joined
 
 
 def _refuse_machine_paths(notebook: NotebookNode, path: Path, folders: Sequence[str]) -> None:
@@ -270,15 +257,6 @@ def _refuse_machine_paths(notebook: NotebookNode, path: Path, folders: Sequence[
                     f"{path.name}, cell [{cell.execution_count}] shows {named[0]}, a folder of this machine. "
                     "Have it show a path relative to the project, or none. Nothing was changed."
                 )
-
-
-def _replace_figures(number: str, drawn: Path, figures: Path) -> None:
-    """Replace the figures of one notebook, by its number, with those it drew."""
-    figures.mkdir(exist_ok=True)
-    for old in figures.glob(f"{number}_*.png"):
-        old.unlink()
-    for new in drawn.glob(f"{number}_*.png"):
-        shutil.copyfile(new, figures / new.name)
 
 
 def _peak_memory() -> float | None:

@@ -1,4 +1,4 @@
-"""`elfw student`: the notebooks once more, without the solutions of their exercises."""
+"""`elfw student`: writes the course's address into its notebooks, and their copies without solutions."""
 
 from __future__ import annotations
 
@@ -9,53 +9,98 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from elfw_course.notebook_files import list_notebooks, notebook_text, write_whole
 from elfw_helpers.utils.errors import ElfwError
+from elfw_helpers.utils.files import write_atomically
 
-EXERCISE = re.compile(r"# exercise: (\w+)")
-MARKER = re.compile(r"(?:###|<!--) (?:BEGIN|END) SOLUTION")
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+# The first line of an exercise and of its check, however an editor has spaced it.
+EXERCISE = re.compile(r"\s*#\s*exercise\s*:\s*(\w+)")
+CHECK = re.compile(r"\s*#\s*check\s*:\s*(\w*)")
+# An exercise's mark on any line. [ \t], never \s: over millions of blank lines, that would take for ever.
+EXERCISE_LINE = re.compile(r"^[ \t\f]*#[ \t]*exercise[ \t]*:[ \t]*(\w+)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+SOLUTION_MARK = re.compile(r"(?:###|<!--) (?:BEGIN|END) SOLUTION")
 CODE_SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION$", re.DOTALL | re.MULTILINE)
 TEXT_SOLUTION = re.compile(r"<!-- BEGIN SOLUTION -->.*?<!-- END SOLUTION -->\n?", re.DOTALL)
+# What a progress bar leaves among the outputs.
+WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
+ADDRESS = re.compile(r"https://github\.com/([\w-]+/[\w.-]+?)(?:\.git)?/?", re.ASCII)
+SETUP_ADDRESS = re.compile(r'repository = \\"https://github\.com/([^"\\]+)\\"')
+
+
+def list_notebooks(folder: Path) -> list[Path]:
+    """Return the files NN_name.ipynb of a folder, in order."""
+    return sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+
+
+def format_notebook(notebook: NotebookNode) -> str:
+    """Return the text of a notebook's file; raise nbformat.ValidationError if it is no valid notebook."""
+    nbformat.validate(notebook)
+    return nbformat.writes(notebook).rstrip("\n") + "\n"
+
+
+def write_if_changed(path: Path, text: str) -> None:
+    """Write a file entirely or not at all, and not when it holds this text already; makes its folder."""
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.encode())
+
+
+def read_repository(project: Path) -> str:
+    """Return OWNER/NAME of the course's address on GitHub: `repository` in pyproject.toml's [project.urls].
+
+    Raises:
+        ElfwError: there is no such line, or its address is not https://github.com/OWNER/NAME.
+    """
+    file = project / "pyproject.toml"
+    urls = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {}).get("urls", {})
+    if "repository" not in urls:
+        raise ElfwError(f'{file}: [project.urls] has no line `repository = "..."`.')
+    address = urls["repository"]
+    found = ADDRESS.fullmatch(address)
+    if not found:
+        raise ElfwError(
+            f"{file}: {address!r} is no address of a repository. Give https://github.com/OWNER/NAME."
+        )
+    return found[1]
+
+
+def write_address(project: Path) -> None:
+    """Write pyproject.toml's address into badges and setup cells of all notebooks; their outputs stay."""
+    new = read_repository(project)
+    for path in list_notebooks(project / "notebooks"):
+        text = path.read_text(encoding="utf-8")
+        old = SETUP_ADDRESS.search(text)
+        if old:
+            write_if_changed(path, replace_repository(text, old[1], new))
+
+
+def replace_repository(text: str, old: str, new: str) -> str:
+    """Replace OWNER/NAME `old` by `new` in links to GitHub and to Colab's view of it."""
+    # A longer name, such as NAME-data, is another repository; a full stop may end a sentence.
+    link = rf"(https://github\.com/|//colab\.research\.google\.com/github/){re.escape(old)}(?![\w.-]*\w)"
+    return re.sub(link, rf"\g<1>{new}", text)
 
 
 def write_student_copies(folder: Path) -> None:
     """Write the student's copy of every notebook of a folder into its subfolder `student`.
 
-    A copy whose notebook is gone is removed.
-
-    Args:
-        folder: that of the notebooks.
-
-    Raises:
-        ElfwError: an exercise is marked wrongly; nothing was changed.
+    A copy whose notebook is gone is removed; nothing is changed when an exercise is marked wrongly.
     """
-    copies = student_copies(folder)
+    copies = make_student_copies(folder)
     for path, text in copies.items():
-        write_whole(path, text)
+        write_if_changed(path, text)
     for path in list_notebooks(folder / "student"):
         if path not in copies:
             path.unlink()
 
 
-def stale_copies(folder: Path) -> list[str]:
-    """Return the file names in `student` that are missing, out of date or one too many.
-
-    Args:
-        folder: that of the notebooks.
-
-    Raises:
-        ElfwError: an exercise is marked wrongly.
-    """
-    wanted = student_copies(folder)
-    found = {path: path.read_text(encoding="utf-8") for path in list_notebooks(folder / "student")}
-    return sorted(path.name for path in wanted.keys() | found if wanted.get(path) != found.get(path))
-
-
-def student_copies(folder: Path) -> dict[Path, str]:
+def make_student_copies(folder: Path) -> dict[Path, str]:
     """Return the text of every student's copy by its path.
-
-    Args:
-        folder: that of the notebooks.
 
     Raises:
         ElfwError: an exercise is marked wrongly, or two have one name.
@@ -64,12 +109,12 @@ def student_copies(folder: Path) -> dict[Path, str]:
     for path in list_notebooks(folder):
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
-            exercise, place = exercise_name(cell), _place(path.name, cell)
+            exercise, place = exercise_name(cell), f"{path.name}, cell {cell.id}"
             if exercise in places:
                 raise ElfwError(f"{place} and {places[exercise]} are both exercise {exercise}: rename one.")
             if exercise:
                 places[exercise] = place
-        copies[folder / "student" / path.name] = notebook_text(student_version(notebook, path.name))
+        copies[folder / "student" / path.name] = format_notebook(student_version(notebook, path.name))
     return copies
 
 
@@ -81,16 +126,16 @@ def student_version(notebook: NotebookNode, name: str) -> NotebookNode:
         name: of its file, for errors.
 
     Raises:
-        ElfwError: an exercise without a solution, a solution without an exercise, a marker without its pair.
+        ElfwError: an exercise without a solution, a solution without an exercise, a mark without its pair.
     """
     version = copy.deepcopy(notebook)
     for cell in version.cells:
-        place = _place(name, cell)
+        place = f"{name}, cell {cell.id}"
         if cell.cell_type == "code":
-            cell.source = _without_code_solution(cell, place)
+            cell.source = _student_code(cell, place)
             cell.outputs, cell.execution_count = [], None
         else:
-            cell.source = _deepen_links(_without_text_solution(cell.source, place))
+            cell.source = _student_text(cell.source, place)
     # Nothing is left of a text that was all solution.
     version.cells = [cell for cell in version.cells if cell.source or cell.cell_type == "code"]
     return version
@@ -98,18 +143,13 @@ def student_version(notebook: NotebookNode, name: str) -> NotebookNode:
 
 def exercise_name(cell: NotebookNode) -> str | None:
     """Return NAME of a code cell that begins `# exercise: NAME`, or None for any other cell."""
-    named = EXERCISE.match(cell.source) if cell.cell_type == "code" else None
-    return named[1] if named else None
+    found = EXERCISE.match(cell.source) if cell.cell_type == "code" else None
+    return found[1] if found else None
 
 
-def _place(name: str, cell: NotebookNode) -> str:
-    """Say where a cell is."""
-    return f"{name}, cell {cell.id}"
-
-
-def _without_code_solution(cell: NotebookNode, place: str) -> str:
+def _student_code(cell: NotebookNode, place: str) -> str:
     """Return the source of a code cell, with an error to be raised in place of its solution."""
-    exercise, marked = exercise_name(cell), MARKER.search(cell.source)
+    exercise, marked = exercise_name(cell), SOLUTION_MARK.search(cell.source)
     if exercise and not marked:
         raise ElfwError(f"{place}: exercise {exercise} marks no solution by ### BEGIN and END SOLUTION.")
     if marked and not exercise:
@@ -118,22 +158,18 @@ def _without_code_solution(cell: NotebookNode, place: str) -> str:
     return _cut(CODE_SOLUTION, unwritten, cell.source, place)
 
 
-def _without_text_solution(source: str, place: str) -> str:
-    """Return the source of a text cell without its solutions and the gaps they would leave."""
-    if not MARKER.search(source):
-        return source
-    return re.sub(r"\n{3,}", "\n\n", _cut(TEXT_SOLUTION, "", source, place)).strip("\n")
+def _student_text(source: str, place: str) -> str:
+    """Return the source of a text cell without solutions, its links starting in the folder `student`."""
+    if SOLUTION_MARK.search(source):
+        # A solution's blank lines would leave a gap.
+        source = re.sub(r"\n{3,}", "\n\n", _cut(TEXT_SOLUTION, "", source, place)).strip("\n")
+    source = source.replace("](../", "](../../")
+    return re.sub(r"(/blob/main/notebooks/)(?=\d\d_)", r"\1student/", source)
 
 
 def _cut(solution: re.Pattern, substitute: str, source: str, place: str) -> str:
-    """Replace every solution; raise when there is a marker that opens or closes none of them."""
+    """Replace every solution; raise when there is a mark that opens or closes none of them."""
     cut, solutions = solution.subn(substitute, source)
-    if len(MARKER.findall(source)) != 2 * solutions:
+    if len(SOLUTION_MARK.findall(source)) != 2 * solutions:
         raise ElfwError(f"{place}: BEGIN SOLUTION and END SOLUTION do not pair up, or are not written alike.")
     return cut
-
-
-def _deepen_links(source: str) -> str:
-    """Have links out of the notebooks' folder, and Colab's to the notebooks, start in its subfolder."""
-    source = source.replace("](../", "](../../")
-    return re.sub(r"(/blob/main/notebooks/)(?=\d\d_)", r"\1student/", source)

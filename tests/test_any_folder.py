@@ -20,7 +20,7 @@ from PIL import Image
 from torch.nn.functional import one_hot
 from traitlets.config import Config
 
-from elfw_course.notebook_files import list_notebooks
+from elfw_course.student import list_notebooks
 from elfw_helpers import notebook
 from elfw_helpers.augmentation import augment_folder
 from elfw_helpers.data.images import read_mask

@@ -22,7 +22,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
 
-from elfw_course.address import stored_repository
+from elfw_course.student import read_repository
 from elfw_helpers.notebook import GPU_ADVICE
 from elfw_helpers.utils.paths import project_folder
 
@@ -94,7 +94,7 @@ class Colab:
         address = {
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": f"url.{github.as_uri()}.insteadOf",
-            "GIT_CONFIG_VALUE_0": f"https://github.com/{stored_repository(ROOT)}",
+            "GIT_CONFIG_VALUE_0": f"https://github.com/{read_repository(ROOT)}",
         }
         resources = {"metadata": {"path": str(folder)}}
         client = NotebookClient(notebook, timeout=300, kernel_name="colab", resources=resources)

@@ -11,8 +11,7 @@ import nbformat
 import pytest
 import yaml
 
-from elfw_course.grading.key import tomllib
-from elfw_course.notebook_files import list_notebooks
+from elfw_course.student import list_notebooks, tomllib
 
 ROOT = Path(__file__).parent.parent
 # What a package is called on conda-forge, where that differs from PyPI.

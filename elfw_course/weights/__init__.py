@@ -1,1 +1,1 @@
-"""How the shipped weights were made; `elfw pretrain` makes them again."""
+"""How the weights that come with the course are made, by `elfw pretrain`."""

@@ -1,12 +1,11 @@
-"""Four tasks on rendered faces, whose answers the renderer knows exactly, and a network for all of them.
+"""The network that `pretraining` trains: a ResNet-18 with four heads, with their losses and their scores.
 
-A face goes in; out come its attribute, which pixel classes it shows, where the head points, and a coarse
-mask. `pretraining` trains the network.
+The heads predict a face's attribute, which pixel classes it shows, where the head points, and a coarse mask;
+the renderer knows the right answers exactly.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, interpolate, mse_loss
 from torchvision.models import resnet18
+from torchvision.transforms.functional import normalize
 
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
@@ -22,46 +22,30 @@ from elfw_helpers.evaluation.segmentation import iou_by_class
 from elfw_helpers.utils.device import exact_arithmetic, memory_advice
 
 DECODER_CHANNELS = 64
-# Thousandths of the mask that a class must cover to count as shown, as for spectacles in the rule.
-SHOWN_PER_MILLE = 4
 ANGLES = ("yaw", "pitch", "roll")
 # About a standard deviation of each angle, radians, so that all three weigh the same in the loss.
 ANGLE_SCALES = (0.3, 0.12, 0.07)
-# In a mirror the head turns and tilts the other way, and nods as before.
-MIRRORED_ANGLES = (-1.0, 1.0, -1.0)
 # A squared error is steeper than the other losses; at 0.5 it alone made training diverge.
 LOSS_WEIGHTS = {"attributes": 1.0, "shown": 1.0, "angles": 0.1, "pixels": 1.0}
 SCORED_AT_ONCE = 64
 
 
 class Targets(NamedTuple):
-    """What the four tasks ask of N faces.
+    """What the network is to predict for N faces."""
 
-    attributes: int64 [N], class indices, the true ones (labels.txt has wrong ones on purpose).
-    shown: float32 [N, 7], 1 for each pixel class that the mask shows.
-    angles: float32 [N, 3], yaw, pitch and roll in radians.
-    masks: uint8 [N, size, size], class ids.
-    """
-
-    attributes: Tensor
-    shown: Tensor
-    angles: Tensor
-    masks: Tensor
+    attributes: Tensor  # int64 [N], class indices, the true ones (labels.txt has wrong ones on purpose)
+    shown: Tensor  # float32 [N, 7], 1 for each pixel class that the mask shows
+    angles: Tensor  # float32 [N, 3], yaw, pitch and roll in radians
+    masks: Tensor  # uint8 [N, size, size], class ids
 
 
-class Answers(NamedTuple):
-    """What the network says to N inputs of side S.
+class Predictions(NamedTuple):
+    """What the network predicts for N inputs of side S."""
 
-    attributes: logits [N, 3].
-    shown: logits [N, 7].
-    angles: yaw, pitch, roll [N, 3], each in units of its scale.
-    pixels: logits [N, 7, S / 4, S / 4].
-    """
-
-    attributes: Tensor
-    shown: Tensor
-    angles: Tensor
-    pixels: Tensor
+    attributes: Tensor  # logits [N, 3]
+    shown: Tensor  # logits [N, 7]
+    angles: Tensor  # yaw, pitch, roll [N, 3], each in units of its scale
+    pixels: Tensor  # logits [N, 7, S / 4, S / 4]
 
 
 class Faces(NamedTuple):
@@ -79,28 +63,19 @@ class Faces(NamedTuple):
         return Faces(self.images.to(device), Targets(*(target.to(device) for target in self.targets)))
 
 
-@dataclass(frozen=True)
-class TaskScores:
-    """How well the tasks are done on one split, at one input size.
+class TaskScores(NamedTuple):
+    """How well the tasks are solved on one split, at one input size."""
 
-    Attributes:
-        size: side of the inputs, pixels.
-        faces: how many were scored.
-        accuracy, macro_f1: of the attribute.
-        mean_iou: of the coarse mask, a quarter of the input's side.
-        angle_errors: mean absolute errors of yaw, pitch and roll, degrees.
-    """
-
-    size: int
-    faces: int
-    accuracy: float
+    size: int  # side of the inputs, pixels
+    faces: int  # how many were scored
+    accuracy: float  # of the attribute
     macro_f1: float
-    mean_iou: float
-    angle_errors: tuple[float, float, float]
+    mean_iou: float  # of the coarse mask, a quarter of the input's side
+    angle_errors: tuple[float, float, float]  # mean absolute errors of yaw, pitch and roll, degrees
 
 
-class FaceTasks(nn.Module):
-    """ResNet-18 with a head for each of the four tasks; the masks come from a feature pyramid.
+class MultiTaskNetwork(nn.Module):
+    """ResNet-18 with a head for each of the four tasks; the mask comes from a feature pyramid.
 
     Source: Lin et al. (2016), https://arxiv.org/abs/1612.03144
     """
@@ -119,15 +94,15 @@ class FaceTasks(nn.Module):
         self.smooth = nn.Conv2d(DECODER_CHANNELS, DECODER_CHANNELS, kernel_size=3, padding=1)
         self.pixels = nn.Conv2d(DECODER_CHANNELS, len(PIXEL_CLASSES), kernel_size=1)
 
-    def forward(self, inputs: Tensor) -> Answers:
-        """Return the answers to normalised images, float32 [N, 3, S, S]."""
+    def forward(self, inputs: Tensor) -> Predictions:
+        """Return the predictions for normalised images, float32 [N, 3, S, S]."""
         net = self.backbone
         features, levels = net.maxpool(net.relu(net.bn1(net.conv1(inputs)))), []
         for layer in (net.layer1, net.layer2, net.layer3, net.layer4):
             features = layer(features)
             levels.append(features)
-        pooled = net.avgpool(features).flatten(1)
-        return Answers(self.attributes(pooled), self.shown(pooled), self.angles(pooled), self.decode(levels))
+        pooled, masks = net.avgpool(features).flatten(1), self.decode(levels)
+        return Predictions(self.attributes(pooled), self.shown(pooled), self.angles(pooled), masks)
 
     def decode(self, levels: list[Tensor]) -> Tensor:
         """Return pixel logits from the four levels, finest first: each is added to the coarser ones."""
@@ -139,25 +114,20 @@ class FaceTasks(nn.Module):
         return self.pixels(self.smooth(total).relu())
 
 
-def resize(images: Tensor, size: int) -> Tensor:
+def resize_images(images: Tensor, size: int) -> Tensor:
     """Return uint8 images [N, H, W, 3] as float32 [N, 3, size, size] in 0..1, resized with antialiasing."""
     values = images.permute(0, 3, 1, 2).float().div_(255)
     return interpolate(values, size=(size, size), mode="bilinear", antialias=True)
 
 
-def normalise(values: Tensor) -> Tensor:
-    """Return images [N, 3, H, W] in 0..1 by ImageNet's mean and deviation, as the course shows ResNet-18."""
-    mean, std = (values.new_tensor(numbers).view(1, 3, 1, 1) for numbers in (IMAGENET_MEAN, IMAGENET_STD))
-    return (values - mean) / std
-
-
-def sum_losses(answers: Answers, targets: Targets) -> Tensor:
+def sum_losses(predictions: Predictions, targets: Targets) -> Tensor:
     """Return the weighted sum of the four tasks' mean losses."""
+    masks = shrink_masks(targets.masks, predictions.pixels.shape[-1])
     losses = {
-        "attributes": cross_entropy(answers.attributes, targets.attributes),
-        "shown": binary_cross_entropy_with_logits(answers.shown, targets.shown),
-        "angles": mse_loss(answers.angles, targets.angles / targets.angles.new_tensor(ANGLE_SCALES)),
-        "pixels": cross_entropy(answers.pixels, shrink_masks(targets.masks, answers.pixels.shape[-1])),
+        "attributes": cross_entropy(predictions.attributes, targets.attributes),
+        "shown": binary_cross_entropy_with_logits(predictions.shown, targets.shown),
+        "angles": mse_loss(predictions.angles, targets.angles / targets.angles.new_tensor(ANGLE_SCALES)),
+        "pixels": cross_entropy(predictions.pixels, masks),
     }
     return sum(LOSS_WEIGHTS[task] * loss for task, loss in losses.items())
 
@@ -169,26 +139,25 @@ def shrink_masks(masks: Tensor, size: int) -> Tensor:
 
 
 @torch.inference_mode()
-def score_tasks(model: FaceTasks, faces: Faces, size: int) -> TaskScores:
-    """Score the network on faces, shown to it at one input size."""
+def score_tasks(model: MultiTaskNetwork, faces: Faces, size: int) -> TaskScores:
+    """Score the network on faces at one input size."""
     model.eval()
     parts = torch.arange(len(faces.images), device=faces.images.device).split(SCORED_AT_ONCE)
     with exact_arithmetic(), memory_advice(SCORED_AT_ONCE):
-        answers = [model(normalise(resize(faces.images[part], size))) for part in parts]
-    attributes, _, angles, pixels = (torch.cat(answer).cpu() for answer in zip(*answers, strict=True))
+        inputs = (resize_images(faces.images[part], size) for part in parts)
+        predictions = [model(normalize(images, IMAGENET_MEAN, IMAGENET_STD)) for images in inputs]
+    attributes, _, angles, pixels = (torch.cat(batch).cpu() for batch in zip(*predictions, strict=True))
     targets = faces.to("cpu").targets
     errors = (angles * torch.tensor(ANGLE_SCALES) - targets.angles).abs().mean(0)
     masks = shrink_masks(targets.masks, pixels.shape[-1])
-    ious = iou_by_class(confusion_matrix(masks, pixels.argmax(1), len(PIXEL_CLASSES)))
+    iou = float(np.nanmean(iou_by_class(confusion_matrix(masks, pixels.argmax(1), len(PIXEL_CLASSES)))))
     scores = score(targets.attributes, attributes.argmax(1))
-    iou = float(np.nanmean(ious))
-    return TaskScores(
-        size, scores.total, scores.accuracy, scores.macro_f1, iou, tuple(errors.rad2deg().tolist())
-    )
+    angle_errors = tuple(errors.rad2deg().tolist())
+    return TaskScores(size, scores.total, scores.accuracy, scores.macro_f1, iou, angle_errors)
 
 
 def describe_scores(scores: list[TaskScores]) -> str:
-    """Return a table with a row an input size."""
+    """Return a table with one row per input size."""
     lines = ["input  faces  accuracy  macro F1  mean IoU  yaw, pitch, roll off by (degrees)"]
     for row in scores:
         shares = "  ".join(f"{share:8.3f}" for share in (row.accuracy, row.macro_f1, row.mean_iou))

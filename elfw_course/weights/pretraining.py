@@ -1,6 +1,6 @@
-"""Pre-training of ResNet-18 on rendered faces: four tasks at once, so that one set of weights serves many.
+"""`elfw pretrain`: pre-trains a ResNet-18 on rendered faces, on the four tasks of `multitask` at once.
 
-What all four tasks need is what the backbone learns; their heads are thrown away.
+The backbone learns what all four tasks need; their heads are thrown away.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torchvision.transforms.functional import normalize
 from tqdm import tqdm
 
 from elfw_course.weights.multitask import (
     ANGLES,
-    MIRRORED_ANGLES,
-    SHOWN_PER_MILLE,
     Faces,
-    FaceTasks,
+    MultiTaskNetwork,
     Targets,
     TaskScores,
     describe_scores,
-    normalise,
-    resize,
+    resize_images,
     score_tasks,
     sum_losses,
 )
+from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
 from elfw_helpers.models.weights import load_rendered, store_weights
@@ -50,17 +49,20 @@ PEAK_RATE = 0.05
 WARM_UP = 0.1  # share of all steps
 MOMENTUM = 0.9
 WEIGHT_DECAY = 1e-4
-# Longer gradients are shortened to this: those of the first epochs are 5 to 20 long, and would overshoot.
+# Longer gradients are clipped to this: those of the first epochs are 5 to 20 long, and would overshoot.
 LONGEST_GRADIENT = 2.0
-# A tenth is for validation, and of fewer faces that may be none.
+# One in ten is for validation: of fewer faces that may be none.
 FEWEST_FACES = 20
-
+# Thousandths of the mask that a class must cover to count as shown, as for spectacles in the rule.
+SHOWN_PER_MILLE = 4
+# In a mirror the head turns and tilts the other way, and nods as before.
+MIRRORED_ANGLES = (-1.0, 1.0, -1.0)
 # Factors on contrast, on brightness and on each channel are drawn from 1 - x to 1 + x.
 CONTRAST, BRIGHTNESS, TINT = 0.3, 0.3, 0.1
 
 
 def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> list[TaskScores]:
-    """Render faces, train on them, store the backbone's weights, and print how well the tasks are done.
+    """Render faces, train on them, store the backbone's weights, and print how well the tasks are solved.
 
     The same call goes on where one that was interrupted stopped.
 
@@ -71,7 +73,7 @@ def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> list[T
         replace: overwrite `out` if it is there.
 
     Returns:
-        the scores on the validation split, a row an input size, of the weights as they are stored.
+        The scores on the validation split, one per input size, of the weights as they are stored.
 
     Raises:
         WeightsError: `out` exists and is not to be replaced.
@@ -82,22 +84,28 @@ def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> list[T
         raise TrainingError(
             f"{faces} faces are too few to train and validate on: take {FEWEST_FACES} or more"
         )
-    if out.exists() and not replace:
-        raise WeightsError(f"{out} exists. Name another file with --out, or overwrite it with --replace")
-    root = render_folder(work / "faces", faces, seed=PRETRAINING_SEED, size=RENDER_SIZE)
-    folder = FaceFolder(root)
+    folder = prepare_faces(faces, out, work, replace)
     loaded, split = read_faces(folder).to(best_device()), folder.split()
     model = train_tasks(loaded.take(split.train), work / "training")
     store_weights(model.backbone, out)
-    # Scored as stored, with what rounding to float16 has cost.
+    # Scored as stored: rounding to float16 has a cost.
     load_rendered(model.backbone, out)
     scores = [score_tasks(model, loaded.take(split.validation), size) for size in INPUT_SIZES]
     print(describe_scores(scores))
     return scores
 
 
+def prepare_faces(faces: int, out: Path, work: Path, replace: bool) -> FaceFolder:
+    """Return the rendered faces to train on, by their masks; raise WeightsError if `out` is in the way."""
+    if out.exists() and not replace:
+        raise WeightsError(f"{out} exists. Name another file with --out, or overwrite it with --replace")
+    root = render_folder(work / "faces", faces, seed=PRETRAINING_SEED, size=RENDER_SIZE)
+    # By the masks: labels.txt of a rendered folder has wrong attributes on purpose.
+    return FaceFolder(root, labels_file="no-labels.txt")
+
+
 def read_faces(folder: FaceFolder) -> Faces:
-    """Return the images of a rendered folder and what the renderer knows about them."""
+    """Return the images of a rendered folder with the targets that the renderer knows."""
     size = max(INPUT_SIZES)
     loaded = folder.preload(size)
     listed, parameters = read_manifest(folder.root)["faces"], read_parameters(folder.root)
@@ -112,16 +120,12 @@ def read_faces(folder: FaceFolder) -> Faces:
     return Faces(loaded.images, targets)
 
 
-def train_tasks(faces: Faces, checkpoint: Path) -> FaceTasks:
-    """Return the network trained on faces, on their device; saved after every epoch, and resumed.
-
-    Raises:
-        TrainingError: the loss is not finite, a checkpoint is damaged, or there is not enough memory.
-    """
+def train_tasks(faces: Faces, checkpoint: Path) -> MultiTaskNetwork:
+    """Return the network trained on faces, on their device; it is saved after every epoch, and resumed."""
     keep_freed_memory()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(PRETRAINING_SEED)
-        model = FaceTasks()
+        model = MultiTaskNetwork()
     model.to(faces.images.device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=PEAK_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
@@ -145,13 +149,9 @@ def count_steps(faces: Faces) -> int:
 
 
 def train_epoch(
-    model: FaceTasks, optimizer: torch.optim.Optimizer, faces: Faces, epoch: int, bar: tqdm
+    model: MultiTaskNetwork, optimizer: torch.optim.Optimizer, faces: Faces, epoch: int, bar: tqdm
 ) -> float:
-    """Make one pass over the faces, and return the mean loss over its faces.
-
-    Raises:
-        TrainingError: the loss is not finite.
-    """
+    """Make one pass over the faces, and return their mean loss; raise TrainingError if it is not finite."""
     model.train()
     steps, total = count_steps(faces), torch.zeros((), device=faces.images.device)
     for step, (inputs, targets) in enumerate(draw_batches(faces, epoch)):
@@ -169,7 +169,7 @@ def train_epoch(
 
 
 def rate_factor(step: int, steps: int) -> float:
-    """Return the factor on the learning rate: a line up to 1, then half a cosine down to 0."""
+    """Return the factor on the learning rate: it rises linearly to 1, then falls along half a cosine to 0."""
     warm_up = WARM_UP * steps
     if step < warm_up:
         return (step + 1) / (warm_up + 1)
@@ -186,15 +186,12 @@ def draw_batches(faces: Faces, epoch: int) -> Iterator[tuple[Tensor, Targets]]:
         size = INPUT_SIZES[int(torch.randint(len(INPUT_SIZES), (), generator=generator))]
         images, targets = faces.take(chosen.to(faces.images.device))
         images, targets = mirror_faces(images, targets, torch.rand(len(images), generator=generator) < 0.5)
-        yield normalise(jitter_colours(resize(images, size), generator)), targets
+        inputs = jitter_colours(resize_images(images, size), generator)
+        yield normalize(inputs, IMAGENET_MEAN, IMAGENET_STD), targets
 
 
 def mirror_faces(images: Tensor, targets: Targets, chosen: Tensor) -> tuple[Tensor, Targets]:
-    """Return faces with those mirrored, left to right, that bool [N] says: image, mask and angles together.
-
-    Args:
-        images: uint8 [N, H, W, 3].
-    """
+    """Return faces with the `chosen` ones, bool [N], mirrored left to right: image, mask and angles."""
     chosen = chosen.to(images.device)
     signs = targets.angles.new_tensor(MIRRORED_ANGLES)
     return torch.where(chosen[:, None, None, None], images.flip(2), images), targets._replace(

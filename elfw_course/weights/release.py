@@ -1,19 +1,19 @@
-"""How the trained networks that ship with the course are made: from rendered faces alone.
+"""`elfw pretrain NETWORK`: makes the ready networks that come with the course, from rendered faces alone.
 
 Two small ones are trained whole; ResNet-18 gets a last layer on the backbone that `pretraining` makes. No
-photo goes into them, so the weights are free to use. `trained` stores and loads them.
+photo goes into them, so the weights are free to use.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from elfw_course.weights.pretraining import PRETRAINING_SEED, RENDER_SIZE
+from elfw_course.weights.pretraining import PRETRAINING_SEED, prepare_faces
 from elfw_helpers.augmentation import shake_faces
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, channel_statistics
 from elfw_helpers.data.datasets import FaceFolder
@@ -21,155 +21,105 @@ from elfw_helpers.data.labels import ATTRIBUTES, EYEWEAR, PIXEL_CLASSES, WEARABL
 from elfw_helpers.models import resnet18
 from elfw_helpers.models.hub import NETWORKS, ModelCard, store_model
 from elfw_helpers.models.transfer import extract_features
-from elfw_helpers.rendering import render_folder
 from elfw_helpers.training.loop import fit
 from elfw_helpers.training.segmentation import fall_along_cosine
 from elfw_helpers.utils.device import best_device
-from elfw_helpers.utils.errors import WeightsError
 
-# How many photos of life show eyewear and headwear: the share of CelebA's 202,599 photos by its list of
-# attributes. Source: Liu et al. (2015), https://arxiv.org/abs/1411.7766
-LIFE_EYEWEAR, LIFE_HEADWEAR = 0.065, 0.048
+# The shares of photos that show eyewear and headwear: of CelebA's 202,599, by its list of attributes.
+# Source: Liu et al. (2015), https://arxiv.org/abs/1411.7766
+EYEWEAR_IN_PHOTOS, HEADWEAR_IN_PHOTOS = 0.065, 0.048
 # Side of ResNet-18's inputs: the largest that its backbone was pre-trained at, pixels.
 HEAD_SIZE = 64
+TRAINED_ON = "{} rendered faces; no photo"
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One stretch of training: side of the inputs in pixels, how many samples are seen, first learning rate.
+class Stage(NamedTuple):
+    """One stretch of training; the learning rate falls along half a cosine to nearly 0."""
 
-    The rate falls along half a cosine to nearly 0.
-    """
-
-    size: int
-    samples: int
-    lr: float
+    size: int  # side of the inputs, pixels
+    samples: int  # how many are seen
+    lr: float  # the first learning rate
 
 
-@dataclass(frozen=True)
-class ShippedNetwork:
-    """What is trained, and how: by SGD with momentum 0.9 in batches of 32, on faces shaken anew.
+class Recipe(NamedTuple):
+    """How a network is trained: by SGD, momentum 0.9, in batches of 32, on faces augmented anew per epoch."""
 
-    Attributes:
-        architecture, options: as in `ModelCard`.
-        classes: PIXEL_CLASSES or ATTRIBUTES.
-        stages: one after the other; the last one's size is what the network is for.
-        weight_decay: of SGD.
-    """
-
-    architecture: str
-    classes: tuple[str, ...]
-    stages: tuple[Stage, ...]
-    options: dict = field(default_factory=dict)
-    weight_decay: float = 1e-4
-
-    @property
-    def of_pixels(self) -> bool:
-        """Whether it answers for every pixel."""
-        return self.classes == PIXEL_CLASSES
+    classes: tuple[str, ...]  # PIXEL_CLASSES or ATTRIBUTES
+    stages: tuple[Stage, ...]  # one after the other; the last one's size is what the network is for
+    options: dict[str, int] = {}  # of the network, as in `ModelCard`
 
 
-SHIPPED = {
-    "mini_network": ShippedNetwork("mini_network", ATTRIBUTES, (Stage(64, 100_000, 3e-3),)),
+SMALL_NETWORKS = {
+    "mini_network": Recipe(ATTRIBUTES, (Stage(64, 100_000, 3e-3),)),
     # Small pictures first: most of what there is to learn shows there, at less than half the time.
-    "unet": ShippedNetwork(
-        "unet", PIXEL_CLASSES, (Stage(64, 60_000, 0.1), Stage(96, 40_000, 0.05)), {"width": 12}
-    ),
+    "unet": Recipe(PIXEL_CLASSES, (Stage(64, 60_000, 0.1), Stage(96, 40_000, 0.05)), {"width": 12}),
 }
 
 
-def make_shipped(name: str, faces: int, out: Path, work: Path, replace: bool = False) -> None:
+def make_small_network(name: str, faces: int, out: Path, work: Path, replace: bool = False) -> None:
     """Render faces, train one of the small networks on them, and store it with its card.
 
-    The same call goes on where one that was interrupted stopped.
-
-    Args:
-        name: "mini_network" or "unet".
-        faces: how many to render; eight in ten are trained on.
-        out: the file of weights.
-        work: folder for the faces and the checkpoints.
-        replace: overwrite `out` if it is there.
-
-    Raises:
-        WeightsError: `out` exists and is not to be replaced.
+    The same call goes on where one that was interrupted stopped. `name` is one of SMALL_NETWORKS; the other
+    arguments, and the errors, are those of `pretraining.pretrain`.
     """
-    folder = prepare_faces(faces, out, work, replace)
-    plan = SHIPPED[name]
-    network, mean, std = train_stages(plan, folder, work / "training")
+    folder, recipe = prepare_faces(faces, out, work, replace), SMALL_NETWORKS[name]
+    network, mean, std = train_stages(name, recipe, folder, work / "training")
     card = ModelCard(
-        architecture=plan.architecture,
-        options=plan.options,
-        classes=plan.classes,
-        size=plan.stages[-1].size,
+        architecture=name,
+        options=recipe.options,
+        classes=recipe.classes,
+        size=recipe.stages[-1].size,
         mean=tuple(mean),
         std=tuple(std),
-        trained_on=describe_faces(folder),
+        trained_on=TRAINED_ON.format(len(folder.split().train)),
     )
     store_model(network, card, out, replace=replace)
 
 
-def prepare_faces(faces: int, out: Path, work: Path, replace: bool) -> FaceFolder:
-    """Return the rendered faces to train on, by their masks; raise WeightsError if `out` is in the way."""
-    if out.exists() and not replace:
-        raise WeightsError(f"{out} exists. Name another file with --out, or overwrite it with --replace")
-    root = render_folder(work / "faces", faces, seed=PRETRAINING_SEED, size=RENDER_SIZE)
-    # By the masks: labels.txt of a rendered folder has wrong attributes on purpose.
-    return FaceFolder(root, labels_file="no-labels.txt")
-
-
-def describe_faces(folder: FaceFolder) -> str:
-    """Return the sentence of a card that says what was trained on."""
-    return f"{len(folder.split().train)} rendered faces; no photo"
-
-
-def make_head(faces: int, out: Path, work: Path, replace: bool = False) -> None:
+def make_resnet18_attributes(faces: int, out: Path, work: Path, replace: bool = False) -> None:
     """Fit a last layer for the attributes on the frozen backbone of ResNet-18, and store it with its card.
 
     The layer is a logistic regression on the backbone's features: a convex problem, solved in a minute.
-
-    Args:
-        faces, out, work, replace: as for `make_shipped`.
-
-    Raises:
-        WeightsError: `out` exists and is not to be replaced, or the backbone cannot be had.
+    Arguments and errors are those of `make_small_network`; WeightsError also if there is no backbone.
     """
     folder = prepare_faces(faces, out, work, replace)
     network, tensors, chosen = resnet18(weights="rendered"), folder.preload(HEAD_SIZE), folder.split().train
-    words, statistics = tensors.attributes[chosen], {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-    batches = Batches(tensors.images[chosen], words, device=best_device(), **statistics)
+    attributes, statistics = tensors.attributes[chosen], {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    batches = Batches(tensors.images[chosen], attributes, device=best_device(), **statistics)
     features = extract_features(network, batches).double().numpy()
     # The strongest penalty that the validation split cannot tell from the best one.
-    solution = LogisticRegression(C=0.01, max_iter=2000).fit(features, words.numpy())
+    solution = LogisticRegression(C=0.01, max_iter=2000).fit(features, attributes.numpy())
     with torch.no_grad():
         network.fc.weight.copy_(torch.from_numpy(solution.coef_))
         network.fc.bias.copy_(torch.from_numpy(solution.intercept_))
-    correct_for_shares(network.fc, measure_shift(words))
+    subtract_from_logits(network, measure_shift(attributes))
     card = ModelCard(
         architecture="resnet18",
         classes=ATTRIBUTES,
         size=HEAD_SIZE,
-        trained_on=describe_faces(folder),
+        trained_on=TRAINED_ON.format(len(chosen)),
         **statistics,
     )
     store_model(network, card, out, replace=replace)
 
 
 def train_stages(
-    plan: ShippedNetwork, folder: FaceFolder, checkpoint: Path
+    name: str, recipe: Recipe, folder: FaceFolder, checkpoint: Path
 ) -> tuple[nn.Module, list[float], list[float]]:
     """Return the network trained on the training split of a folder, and the mean and deviation it expects."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(PRETRAINING_SEED)
-        network = NETWORKS[plan.architecture](len(plan.classes), **plan.options)
+        network = NETWORKS[name](len(recipe.classes), **recipe.options)
     chosen, statistics = folder.split().train, None
-    for number, stage in enumerate(plan.stages):
+    for number, stage in enumerate(recipe.stages):
         faces = folder.preload(stage.size)
-        images, masks, words = faces.images[chosen], faces.masks[chosen], faces.attributes[chosen]
+        images = faces.images[chosen]
+        targets = (faces.masks if recipe.classes == PIXEL_CLASSES else faces.attributes)[chosen]
         if statistics is None:
             statistics = [values.tolist() for values in channel_statistics(images)]
         batches = Batches(
             images,
-            masks if plan.of_pixels else words,
+            targets,
             mean=statistics[0],
             std=statistics[1],
             shuffle_seed=PRETRAINING_SEED + number,
@@ -177,42 +127,43 @@ def train_stages(
             device=best_device(),
         )
         epochs = max(1, round(stage.samples / batches.count))
-        options = {"lr": stage.lr, "weight_decay": plan.weight_decay, "schedule": fall_along_cosine(epochs)}
+        options = {"lr": stage.lr, "weight_decay": 1e-4, "schedule": fall_along_cosine(epochs)}
         fit(network, batches, None, epochs, seed=PRETRAINING_SEED + number, checkpoint=checkpoint, **options)
-    correct_for_shares(last_layer(network), measure_shift(masks if plan.of_pixels else words))
+    subtract_from_logits(network, measure_shift(targets))
     return network, *statistics
 
 
 def measure_shift(targets: Tensor) -> Tensor:
-    """Return by how much a network trained on rendered faces overrates each class in photos, in logits.
+    """Return the prior shift from rendered faces to photos, per class: what to subtract from its logit.
 
-    Glasses and caps are made common in rendered faces, so that they can be learned. The logarithm of how much
-    commoner a class is than in life, taken from its logit, makes up for it.
+    Glasses and caps are made common in rendered faces, so that they can be learned; a network trained on them
+    overrates both in photos, by the logarithm of how much commoner they are than there.
 
     Args:
         targets: class indices of attributes, int64 [N], or masks, uint8 [N, H, W].
 
     Returns:
-        float32, a number a class.
+        float32, one number per class.
 
     Source: Saerens et al. (2002), https://doi.org/10.1162/089976602753284446
     """
     if targets.ndim == 1:
         shares = torch.bincount(targets, minlength=len(ATTRIBUTES)) / len(targets)
-        return (shares / torch.tensor([1 - LIFE_EYEWEAR - LIFE_HEADWEAR, LIFE_EYEWEAR, LIFE_HEADWEAR])).log()
+        in_photos = (
+            1 - EYEWEAR_IN_PHOTOS - HEADWEAR_IN_PHOTOS,
+            EYEWEAR_IN_PHOTOS,
+            HEADWEAR_IN_PHOTOS,
+        )
+        return (shares / torch.tensor(in_photos)).log()
     shift = torch.zeros(len(PIXEL_CLASSES))
-    for label, in_life in ((EYEWEAR, LIFE_EYEWEAR), (WEARABLE, LIFE_HEADWEAR)):
+    for label, in_photos in ((EYEWEAR, EYEWEAR_IN_PHOTOS), (WEARABLE, HEADWEAR_IN_PHOTOS)):
         shown = (targets == label).flatten(1).any(1).double().mean()
-        shift[label] = (shown / in_life).log()
+        shift[label] = (shown / in_photos).log()
     return shift
 
 
-def last_layer(network: nn.Module) -> nn.Module:
-    """Return the layer whose outputs are the logits."""
-    return list(network.modules())[-1]
-
-
 @torch.no_grad()
-def correct_for_shares(layer: nn.Module, shift: Tensor) -> None:
-    """Take a shift, a number a class, from the logits that a layer gives, once and for all: from its bias."""
-    layer.bias -= shift.to(layer.bias)
+def subtract_from_logits(network: nn.Module, shift: Tensor) -> None:
+    """Subtract a shift, one number per class, from all logits for good: from the last layer's bias."""
+    last_layer = list(network.modules())[-1]
+    last_layer.bias -= shift.to(last_layer.bias)

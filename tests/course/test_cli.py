@@ -18,6 +18,40 @@ def test_version(capsys):
     assert capsys.readouterr().out.strip() == __version__
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("studnet", "Did you mean 'student'"),
+        ("check . --sheat x.png", "--sheet"),
+        ("", "Missing command"),
+        ("run --jobs 2", "No such option"),
+        ("render --count many --out new", "--count"),
+        ("pretrain unit", "'resnet18_attributes', 'unet'"),
+    ],
+)
+def test_a_wrong_call_is_code_two_and_names_what_was_meant(call, said, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(call.split())
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and said in error and "Usage: elfw" in error and "Traceback" not in error
+
+
+def test_help_is_quick_for_it_loads_nothing_heavy():
+    script = "import sys; from elfw_course.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    script += "print(sorted({'torch', 'numpy', 'PIL', 'rich', 'nbformat', 'gradio'} & sys.modules.keys()))"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert "Commands:" in said and said.endswith("\n[]\n")
+
+
+def test_an_interrupted_command_says_so(monkeypatch, capsys):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("elfw_course.results.write_results", interrupt)
+    assert main(["results"]) == 130
+    assert capsys.readouterr().err == "elfw: interrupted\n"
+
+
 def test_renders_a_set_that_the_check_finds_sound(tmp_path, capsys):
     assert main(["render", "--count", "40", "--size", "32", "--out", str(tmp_path / "set")]) == 0
     assert main(["check", str(tmp_path / "set")]) == 0
@@ -98,9 +132,10 @@ def test_whatever_the_system_refuses_is_one_line(monkeypatch, capsys, command, n
 
 
 def run_printing(text: str, stdout, **environment) -> subprocess.CompletedProcess:
-    """Run `elfw check .`, which prints a text and does nothing else, in a process of its own."""
-    script = f"import sys; from elfw_course import cli; cli.check = lambda _: print({text!r}) or 0; "
-    command = [sys.executable, "-c", script + "sys.exit(cli.main(['check', '.']))"]
+    """Run `elfw results`, which prints a text and does nothing else, in a process of its own."""
+    script = "import sys; from elfw_course import cli, results; "
+    script += f"results.write_results = lambda _: print({text!r}); sys.exit(cli.main(['results']))"
+    command = [sys.executable, "-c", script]
     options = {"stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
     return subprocess.run(command, stdout=stdout, env=os.environ | environment, **options)
 

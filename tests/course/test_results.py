@@ -52,7 +52,7 @@ def project(tmp_path):
 
 
 def test_table_holds_the_report_s_numbers_each_model_once_and_the_photos(project):
-    rows = results.results_table(project).splitlines()
+    rows = results.format_results_table(project).splitlines()
     assert len(rows) == 2 + 2 + 2 + 1
     assert "| 22 photos of its own | 0.818 [0.615, 0.927] | 0.773 |" in rows[2]
     assert "| 228 photos of its own | 0.846 [0.794, 0.888] | – |" in rows[3]
@@ -64,7 +64,7 @@ def test_table_holds_the_report_s_numbers_each_model_once_and_the_photos(project
 def test_written_between_the_marks_and_nowhere_else(project):
     results.write_results(project)
     text = (project / "README.md").read_text(encoding="utf-8")
-    assert text == f"before\n{results.BEGIN}\n{results.results_table(project)}\n{results.END}\nafter\n"
+    assert text == f"before\n{results.BEGIN}\n{results.format_results_table(project)}\n{results.END}\nafter\n"
 
 
 def test_readme_without_a_place_is_left_alone(project):
@@ -83,4 +83,4 @@ def test_results_that_are_none_are_said_so(tmp_path, text):
 def test_readme_says_what_the_notebooks_and_the_run_on_photos_say():
     text = (project_folder() / "README.md").read_text(encoding="utf-8")
     table = text.partition(results.BEGIN)[2].partition(results.END)[0].strip()
-    assert table == results.results_table(project_folder()), "run `elfw results`"
+    assert table == results.format_results_table(project_folder()), "run `elfw results`"

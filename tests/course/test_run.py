@@ -31,6 +31,7 @@ show_metrics("not all scores", atol=0.1, accuracy=0.5, macro_f1=0.5)
 """
 DRAWING = """
 import sys
+repository = "https://github.com/old/name"
 import matplotlib.pyplot as plt
 from elfw_helpers.utils.paths import figure_folder
 print("progress", file=sys.stderr)
@@ -50,6 +51,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "benchmarks" / "course_on_photos.json").write_text(
         '{"data": "photos", "results": []}', encoding="utf-8"
     )
+    address = '[project.urls]\nrepository = "https://github.com/o/n"\n'
+    (tmp_path / "pyproject.toml").write_text(address, encoding="utf-8")
     (tmp_path / "README.md").write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
     false_kernel = tmp_path / "jupyter" / "kernels" / "python3"
     false_kernel.mkdir(parents=True)
@@ -237,6 +240,7 @@ def test_refresh_replaces_notebooks_and_figures_and_is_stable(project):
     assert course.refresh_course() == 0
     assert read_all(project / "notebooks") == first
     text = first["02_drawing.ipynb"].decode()
+    assert 'repository = \\"https://github.com/o/n\\"' in text
     assert text.endswith("}\n") and "progress\\n" not in text and str(project) not in text
     notebook = nbformat.reads(text, as_version=4)
     assert notebook.metadata.kernelspec.name == "python3"
@@ -258,6 +262,13 @@ def test_refresh_that_fails_changes_nothing(project, source):
             course.refresh_course()
     assert read_all(project / "notebooks") == before
     assert read_all(project / "figures") == {}
+
+
+def test_refresh_with_a_wrong_address_says_so_before_any_work(project, monkeypatch):
+    (project / "pyproject.toml").write_text('[project.urls]\nrepository = "o/n"\n', encoding="utf-8")
+    monkeypatch.setattr(course, "execute_notebook", None)
+    with pytest.raises(ElfwError, match="pyproject.toml: 'o/n' is no address"):
+        course.refresh_course()
 
 
 def test_pieces_of_text_are_joined_and_noise_removed():

@@ -1,9 +1,10 @@
-"""The students' copies of the notebooks: no solutions in them, and none of them stale."""
+"""Notebooks that name the course's one address, and copies of them for students: no solution, none stale."""
 
 from __future__ import annotations
 
 import copy
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -11,12 +12,21 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from elfw_course.cli import main
-from elfw_course.notebook_files import list_notebooks
-from elfw_course.student import exercise_name, stale_copies, student_version, write_student_copies
+from elfw_course.student import (
+    exercise_name,
+    list_notebooks,
+    make_student_copies,
+    read_repository,
+    replace_repository,
+    student_version,
+    write_student_copies,
+)
 from elfw_helpers.utils.errors import ElfwError
 from elfw_helpers.utils.paths import project_folder
 
-NOTEBOOKS = project_folder() / "notebooks"
+ROOT = project_folder()
+NOTEBOOKS = ROOT / "notebooks"
+OTHER = "some-school/faces.2025"
 HALVE = """\
 # exercise: halve
 def halve(mask):
@@ -35,6 +45,19 @@ def write_course(folder: Path, *sources: str) -> Path:
         notebook = new_notebook(cells=[new_code_cell(source, id="task")])
         nbformat.write(notebook, folder / f"{number:02d}_name.ipynb")
     return folder
+
+
+def write_pyproject(project: Path, repository: str) -> None:
+    """Write a pyproject.toml with an address."""
+    text = f'[project.urls]\nhome = "x"\n# ours:\nrepository = "{repository}"\n'
+    (project / "pyproject.toml").write_text(text, encoding="utf-8")
+
+
+def stale_copies(folder: Path) -> list[str]:
+    """Return the file names in `student` that are missing, out of date or one too many."""
+    wanted = make_student_copies(folder)
+    found = {path: path.read_text(encoding="utf-8") for path in list_notebooks(folder / "student")}
+    return sorted(path.name for path in wanted.keys() | found if wanted.get(path) != found.get(path))
 
 
 def version_of(cell) -> str:
@@ -150,6 +173,7 @@ def test_two_exercises_of_one_name_are_named(tmp_path):
 
 def test_command_writes_what_is_missing_or_stale_and_removes_what_is_too_many(tmp_path, monkeypatch):
     monkeypatch.setattr("elfw_course.cli.project_folder", lambda: tmp_path)
+    write_pyproject(tmp_path, f"https://github.com/{OTHER}")
     folder = write_course(tmp_path / "notebooks", HALVE, "print(1)", "print(2)")
     assert stale_copies(folder) == ["01_name.ipynb", "02_name.ipynb", "03_name.ipynb"]
     assert main(["student"]) == 0
@@ -162,3 +186,94 @@ def test_command_writes_what_is_missing_or_stale_and_removes_what_is_too_many(tm
     assert {path.name for path in (folder / "student").iterdir()} == {"01_name.ipynb", "02_name.ipynb"}
     assert stale_copies(folder) == []
     assert (folder / "student" / "01_name.ipynb").stat().st_ino == unchanged
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the notebooks, with students' copies that are not stale, and of the address."""
+    (tmp_path / "notebooks").mkdir()
+    for path in list_notebooks(NOTEBOOKS):
+        shutil.copyfile(path, tmp_path / path.relative_to(ROOT))
+    write_pyproject(tmp_path, f"https://github.com/{read_repository(ROOT)}")
+    monkeypatch.setattr("elfw_course.cli.project_folder", lambda: tmp_path)
+    assert main(["student"]) == 0
+    return tmp_path
+
+
+def read_notebooks(project: Path) -> dict[str, str]:
+    """Return the text of all notebooks and of the students' copies, by path."""
+    return {str(path): path.read_text("utf-8") for path in sorted((project / "notebooks").rglob("*.ipynb"))}
+
+
+def test_another_address_changes_nothing_else_and_can_be_undone(project):
+    before, old = read_notebooks(project), read_repository(ROOT)
+    write_pyproject(project, f"https://github.com/{OTHER}")
+    assert main(["student"]) == 0
+    changed = read_notebooks(project)
+    assert changed.keys() == before.keys()
+    for path, text in changed.items():
+        assert text != before[path] and old not in text, path
+        assert text.replace(OTHER, old) == before[path]
+    write_pyproject(project, f"https://github.com/{old}")
+    assert main(["student"]) == 0
+    assert read_notebooks(project) == before
+
+
+def test_the_address_that_is_there_already_writes_nothing(project):
+    files = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
+    assert main(["student"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == files
+
+
+@pytest.mark.parametrize("folder", ["notebooks", "notebooks/student"])
+def test_the_repositorys_notebooks_and_pyproject_are_in_step(folder):
+    stored = read_repository(ROOT)
+    for path in list_notebooks(ROOT / folder):
+        text = path.read_text(encoding="utf-8")
+        badges = re.findall(r"colab\.research\.google\.com/github/([^/]+/[^/]+)/blob/main/([^)]+)\)", text)
+        assert (stored, f"{folder}/{path.name}") in badges, "run: elfw student"
+        assert {repository for repository, _ in badges} == {stored}
+        assert re.findall(r'repository = \\"https://github\.com/(.*?)\\"', text) == [stored]
+
+
+@pytest.mark.parametrize("end", ["", "/", ".git", ".git/"])
+def test_addresses_may_end_in_a_slash_or_git(tmp_path, end):
+    write_pyproject(tmp_path, f"https://github.com/{OTHER}{end}")
+    assert read_repository(tmp_path) == OTHER
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "some-school/faces",
+        "http://github.com/some-school/faces",
+        "https://gitlab.com/some-school/faces",
+        "https://github.com/some-school",
+        "https://github.com/some-school/faces/tree/main",
+        "https://github.com/some school/faces",
+        "git@github.com:some-school/faces.git",
+    ],
+)
+def test_other_addresses_are_refused_and_change_nothing(project, capsys, wrong):
+    before = read_notebooks(project)
+    write_pyproject(project, wrong)
+    assert main(["student"]) == 1
+    assert capsys.readouterr().err == (
+        f"elfw: {project / 'pyproject.toml'}: {wrong!r} is no address of a repository. "
+        "Give https://github.com/OWNER/NAME.\n"
+    )
+    assert read_notebooks(project) == before
+
+
+def test_other_repositories_are_left_alone():
+    others = "https://github.com/o/name-data https://github.com/o/name.py https://github.com/a/o/name o/name"
+    assert replace_repository(others, "o/name", OTHER) == others
+    text = 'See https://github.com/o/name. Or "https://github.com/o/name/issues"'
+    assert replace_repository(text, "o/name", "a/b") == text.replace("o/name", "a/b")
+
+
+def test_pyproject_without_an_address_is_named(tmp_path):
+    text = '[project.urls]\nhome = "x"\n[tool]\nrepository = "https://github.com/o/n"\n'
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ElfwError, match="pyproject.toml: .* has no line"):
+        read_repository(tmp_path)

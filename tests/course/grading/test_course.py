@@ -13,8 +13,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from elfw_course.grading.batch import grade_folder
 from elfw_course.grading.key import Key, find_key, read_key
-from elfw_course.notebook_files import list_notebooks
-from elfw_course.student import exercise_name, student_version
+from elfw_course.student import exercise_name, list_notebooks, student_version
 from elfw_helpers.utils.paths import project_folder
 from tests.course.grading.sandboxes import SANDBOXED
 

@@ -5,7 +5,7 @@ import torch
 
 from elfw_course.cli import main
 from elfw_course.weights import pretraining
-from elfw_course.weights.multitask import ANGLES, Faces, FaceTasks, Targets, shrink_masks
+from elfw_course.weights.multitask import ANGLES, Faces, MultiTaskNetwork, Targets, shrink_masks
 from elfw_course.weights.pretraining import draw_batches, mirror_faces, pretrain, rate_factor, read_faces
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
@@ -135,10 +135,10 @@ def test_batches_depend_on_the_epoch_alone_and_hold_every_face_once(faces, monke
 
 
 @pytest.mark.parametrize("size", pretraining.INPUT_SIZES)
-def test_every_input_size_is_answered_at_a_quarter_of_it(size):
-    answers = FaceTasks()(torch.zeros(2, 3, size, size))
-    assert answers.pixels.shape == (2, len(PIXEL_CLASSES), size // 4, size // 4)
-    assert [tuple(answer.shape) for answer in answers[:3]] == [(2, 3), (2, 7), (2, 3)]
+def test_the_mask_is_predicted_at_a_quarter_of_every_input_size(size):
+    predictions = MultiTaskNetwork()(torch.zeros(2, 3, size, size))
+    assert predictions.pixels.shape == (2, len(PIXEL_CLASSES), size // 4, size // 4)
+    assert [tuple(one.shape) for one in predictions[:3]] == [(2, 3), (2, 7), (2, 3)]
     masks = (
         torch.arange(7, dtype=torch.uint8)
         .repeat_interleave(16 * 2)[: 2 * 64]

@@ -1,21 +1,18 @@
-from dataclasses import replace
-
 import pytest
 import torch
 
 from elfw_course.cli import main
-from elfw_course.weights import release as shipping
+from elfw_course.weights import release
 from elfw_course.weights.pretraining import PRETRAINING_SEED, RENDER_SIZE
 from elfw_course.weights.release import (
-    LIFE_EYEWEAR,
-    LIFE_HEADWEAR,
-    SHIPPED,
+    EYEWEAR_IN_PHOTOS,
+    HEADWEAR_IN_PHOTOS,
+    SMALL_NETWORKS,
     Stage,
-    correct_for_shares,
-    last_layer,
-    make_head,
-    make_shipped,
+    make_resnet18_attributes,
+    make_small_network,
     measure_shift,
+    subtract_from_logits,
 )
 from elfw_helpers.data.batches import Batches
 from elfw_helpers.data.datasets import FaceFolder
@@ -40,29 +37,31 @@ def rendered(tmp_path_factory):
 
 @pytest.fixture
 def short(monkeypatch):
-    """Recipes of an epoch a stage, at small sizes."""
-    unet = replace(SHIPPED["unet"], stages=(Stage(16, 20, 0.1), Stage(32, 20, 0.05)), options={"width": 4})
-    mini = replace(SHIPPED["mini_network"], stages=(Stage(64, 20, 3e-3),))
-    monkeypatch.setattr(shipping, "SHIPPED", {"unet": unet, "mini_network": mini})
+    """Recipes with one epoch per stage, at small sizes."""
+    unet = SMALL_NETWORKS["unet"]._replace(
+        stages=(Stage(16, 20, 0.1), Stage(32, 20, 0.05)), options={"width": 4}
+    )
+    mini = SMALL_NETWORKS["mini_network"]._replace(stages=(Stage(64, 20, 3e-3),))
+    monkeypatch.setattr(release, "SMALL_NETWORKS", {"unet": unet, "mini_network": mini})
 
 
 @pytest.mark.parametrize(("name", "classes"), [("unet", PIXEL_CLASSES), ("mini_network", ATTRIBUTES)])
 def test_a_network_is_trained_and_stored_with_a_card_that_builds_it_again(
     short, rendered, tmp_path, name, classes
 ):
-    make_shipped(name, COUNT, tmp_path / "model.safetensors", rendered)
+    make_small_network(name, COUNT, tmp_path / "model.safetensors", rendered)
     model = load_model(tmp_path / "model.safetensors")
     assert (model.card.architecture, model.card.classes) == (name, classes)
     assert model.card.size == {"unet": 32, "mini_network": 64}[name]
     assert "rendered faces; no photo" in model.card.trained_on
     # Resumed from its checkpoints, the same call makes the same file.
-    make_shipped(name, COUNT, tmp_path / "again.safetensors", rendered)
+    make_small_network(name, COUNT, tmp_path / "again.safetensors", rendered)
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
 
 
 def test_a_last_layer_on_the_shared_backbone_learns_the_training_faces(rendered, tmp_path, monkeypatch):
-    monkeypatch.setattr(shipping, "measure_shift", lambda words: torch.zeros(3))
-    make_head(COUNT, tmp_path / "head.safetensors", rendered)
+    monkeypatch.setattr(release, "measure_shift", lambda words: torch.zeros(3))
+    make_resnet18_attributes(COUNT, tmp_path / "head.safetensors", rendered)
     model = load_model(tmp_path / "head.safetensors")
     assert (model.card.architecture, model.card.classes, model.card.size) == ("resnet18", ATTRIBUTES, 64)
     folder = FaceFolder(rendered / "faces", labels_file="no-labels.txt")
@@ -76,13 +75,13 @@ def test_nothing_is_overwritten_unless_asked(rendered, tmp_path):
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"precious")
     with pytest.raises(WeightsError, match="--replace"):
-        make_shipped("unet", COUNT, file, rendered)
+        make_small_network("unet", COUNT, file, rendered)
     assert file.read_bytes() == b"precious"
 
 
 def test_the_command_makes_the_network_that_it_names(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(shipping, "make_shipped", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(release, "make_small_network", lambda *arguments: calls.append(arguments))
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path))
     assert main(["pretrain", "unet", "--faces", "30"]) == 0
     (name, faces, out, work, replaced) = calls[0]
@@ -90,17 +89,17 @@ def test_the_command_makes_the_network_that_it_names(monkeypatch, tmp_path):
     assert work == tmp_path / "pretraining"
 
 
-def test_the_shift_is_how_much_commoner_a_class_is_than_in_life():
+def test_the_shift_is_how_much_commoner_a_class_is_than_in_photos():
     masks = torch.zeros(20, 4, 4, dtype=torch.uint8)
     masks[:10, 0, 0], masks[:5, 1, 1] = EYEWEAR, WEARABLE
     shift = measure_shift(masks)
-    assert shift[EYEWEAR].exp().item() == pytest.approx(0.5 / LIFE_EYEWEAR, rel=1e-5)
-    assert shift[WEARABLE].exp().item() == pytest.approx(0.25 / LIFE_HEADWEAR, rel=1e-5)
+    assert shift[EYEWEAR].exp().item() == pytest.approx(0.5 / EYEWEAR_IN_PHOTOS, rel=1e-5)
+    assert shift[WEARABLE].exp().item() == pytest.approx(0.25 / HEADWEAR_IN_PHOTOS, rel=1e-5)
     assert shift.count_nonzero() == 2
-    words = measure_shift(torch.tensor([0, 0, 1, 2]))
-    assert words.exp().tolist() == pytest.approx(
-        [0.5 / (1 - LIFE_EYEWEAR - LIFE_HEADWEAR), 0.25 / LIFE_EYEWEAR, 0.25 / LIFE_HEADWEAR], rel=1e-5
-    )
+    shift = measure_shift(torch.tensor([0, 0, 1, 2]))
+    hair = 1 - EYEWEAR_IN_PHOTOS - HEADWEAR_IN_PHOTOS
+    expected = [0.5 / hair, 0.25 / EYEWEAR_IN_PHOTOS, 0.25 / HEADWEAR_IN_PHOTOS]
+    assert shift.exp().tolist() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("network", [UNet(width=4), mini_network()])
@@ -110,7 +109,7 @@ def test_the_correction_takes_the_shift_from_every_logit(network):
     with torch.no_grad():
         before = network(images)
         shift = shift[: before.shape[1]]
-        correct_for_shares(last_layer(network), shift)
+        subtract_from_logits(network, shift)
         after = network(images)
     difference = (before - after).movedim(1, -1)
     assert torch.allclose(difference, shift.expand_as(difference), atol=1e-5)
