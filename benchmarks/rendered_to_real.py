@@ -24,6 +24,7 @@ import argparse
 import hashlib
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,9 @@ from elfw_course.weights.release import measure_shift
 from elfw_helpers.data.labels import ATTRIBUTES, BEARD, PIXEL_CLASSES
 from elfw_helpers.evaluation.classification import Scores, iou_by_class, score
 from elfw_helpers.models.weights import read_verified
-from elfw_helpers.training.workers import run_jobs
 from elfw_helpers.utils.device import best_device
 from elfw_helpers.utils.files import write_atomically
+from elfw_helpers.utils.parallel import run_parallel
 from elfw_helpers.utils.paths import rendered_weights
 
 SEEDS = (0, 1, 2)
@@ -198,7 +199,8 @@ def run_bench(bench: Bench, jobs: int) -> None:
     total = sum(map(len, stages))
     with tqdm(total=total, initial=total - sum(map(len, missing)), unit="run") as bar:
         for stage in missing:
-            for _ in run_jobs(do_run, bench, stage, jobs, best_device()):
+            workers = 1 if best_device() == "cuda" else jobs
+            for _ in run_parallel(partial(do_run, bench), stage, workers):
                 bar.update()
 
 

@@ -25,6 +25,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +60,10 @@ from elfw_helpers.models import UNet
 from elfw_helpers.models.hub import TrainedModel, load_model
 from elfw_helpers.training import segmentation as recipes
 from elfw_helpers.training.loop import fit, predict_masks
-from elfw_helpers.training.workers import run_jobs
+from elfw_helpers.training.losses import Loss
 from elfw_helpers.utils.device import best_device
 from elfw_helpers.utils.files import write_atomically
+from elfw_helpers.utils.parallel import run_parallel
 from elfw_helpers.utils.paths import rendered_weights
 
 SEEDS = (0, 1, 2)
@@ -167,15 +169,12 @@ def do_run(bench: Bench, run: Run) -> None:
         ),
         None,
         epochs,
-        lr=recipe.lr,
+        lr=recipe.schedule(recipe.lr, epochs),
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
-        class_weights=median_frequency_weights(train.masks) if recipe.balance_classes else None,
-        loss=recipe.loss,
-        schedule=recipe.schedule(epochs),
+        loss=Loss(recipe.loss, median_frequency_weights(train.masks) if recipe.balance_classes else None),
         seed=run.seed,
         checkpoint=bench.out / "training",
-        progress=False,
     )
     stored_runs.store_result(find_file(bench, run), ask_about(replace(shipped, network=model), test))
 
@@ -347,7 +346,8 @@ def main() -> None:
     bench, runs = prepare_bench(chosen.real, chosen.out), list_runs(gpu=best_device() == "cuda")
     missing = [run for run in runs if not find_file(bench, run).exists()]
     with tqdm(total=len(runs), initial=len(runs) - len(missing), unit="run") as bar:
-        for _ in run_jobs(do_run, bench, missing, chosen.jobs, best_device()):
+        workers = 1 if best_device() == "cuda" else chosen.jobs
+        for _ in run_parallel(partial(do_run, bench), missing, workers):
             bar.update()
     tables = write_tables(bench)
     write_atomically(chosen.out / "tables.md", f"{tables}\n".encode())

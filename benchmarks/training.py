@@ -73,7 +73,7 @@ def time_report_way(folder: Path, chosen: torch.Tensor, workers: int) -> float:
 
 def time_our_way(batches: Batches) -> float:
     """Return the seconds of one epoch by `fit`."""
-    return time_call(lambda: fit(mini_network(), batches, None, 1, progress=False))
+    return time_call(lambda: fit(mini_network(), batches, None, 1))
 
 
 def measure_matmul() -> float:

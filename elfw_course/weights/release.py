@@ -23,7 +23,7 @@ from elfw_helpers.models.hub import NETWORKS, ModelCard, store_model
 from elfw_helpers.models.transfer import extract_features
 from elfw_helpers.rendering import render_folder
 from elfw_helpers.training.loop import fit
-from elfw_helpers.training.segmentation import fall_along_cosine
+from elfw_helpers.training.segmentation import cosine_schedule
 from elfw_helpers.utils.device import best_device
 from elfw_helpers.utils.errors import WeightsError
 
@@ -177,7 +177,7 @@ def train_stages(
             device=best_device(),
         )
         epochs = max(1, round(stage.samples / batches.count))
-        options = {"lr": stage.lr, "weight_decay": plan.weight_decay, "schedule": fall_along_cosine(epochs)}
+        options = {"lr": cosine_schedule(stage.lr, epochs), "weight_decay": plan.weight_decay}
         fit(network, batches, None, epochs, seed=PRETRAINING_SEED + number, checkpoint=checkpoint, **options)
     correct_for_shares(last_layer(network), measure_shift(masks if plan.of_pixels else words))
     return network, *statistics

@@ -332,7 +332,7 @@ def test_documentation_decides_nothing():
 def test_whole_numbers_are_the_same_settings(tmp_path):
     for number in (int, float):
         settings = {"lr": number(1), "momentum": number(0), "weight_decay": number(0)}
-        fit(make_model(), make_batches(), None, 1, **settings, checkpoint=tmp_path, progress=False)
+        fit(make_model(), make_batches(), None, 1, **settings, checkpoint=tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -346,8 +346,8 @@ def test_a_run_that_cannot_be_named_is_trained_and_not_stored(tmp_path):
     hidden, plain = make_batches(), make_batches()
     hidden.augment = augment
     with pytest.warns(FingerprintWarning, match="nothing of this is stored.*_thread.lock"):
-        history = fit(make_model(), hidden, None, 2, checkpoint=tmp_path, progress=False)
-    assert history.train_loss == fit(make_model(), plain, None, 2, progress=False).train_loss
+        history = fit(make_model(), hidden, None, 2, checkpoint=tmp_path)
+    assert history.train_loss == fit(make_model(), plain, None, 2).train_loss
     assert list(tmp_path.iterdir()) == []
 
 
