@@ -1,4 +1,4 @@
-"""The training loop of the whole course, and predictions in batches: seeded, resumable, same on CPU and GPU."""
+"""The training loop of the whole course: seeded, resumable, the same on CPU and GPU; and predictions in batches."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def take_steps(
 
 
 def compute_logits(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return logits in training, or raise TrainingError where batch normalisation needs more than one sample."""
+    """Return logits in training; refuse a single sample where batch normalisation needs more than one."""
     try:
         return model(inputs)
     except ValueError as error:
@@ -218,8 +218,8 @@ def count_right(logits: Tensor, targets: Tensor) -> Tensor:
 def refuse_loss(name: str, value: float, where: str, rate: float, more: str) -> None:
     """Raise TrainingError for a loss that is not finite."""
     raise TrainingError(
-        f"the {name} is {value} {where}, with learning rate {rate:g}. Lower the learning rate (a tenth, say), "
-        f"or look for inputs that are not finite{more}"
+        f"the {name} is {value} {where}, with learning rate {rate:g}. Lower the learning rate (a tenth, "
+        f"say), or look for inputs that are not finite{more}"
     )
 
 

@@ -72,7 +72,7 @@ def move_only(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tu
 
 # Source: Redondo and Gilbert (2020), https://arxiv.org/abs/2006.13980. They validate on the faces of the
 # release's `elfw_set_NN.txt`, the test split of `FaceFolder(held_out=...)`, and score on the same, which is a
-# little too good. They stop 30 epochs after the lowest loss; we train all epochs and keep that epoch's weights.
+# little too good. They stop 30 epochs after the lowest loss; we train on and keep that epoch's weights.
 PAPER = SegmentationRecipe(
     size=256,
     batch_size=16,
