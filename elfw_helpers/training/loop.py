@@ -1,4 +1,4 @@
-"""The training loop of the whole course: seeded, resumable, the same on CPU and GPU; and predictions in batches."""
+"""The training loop of the whole course, seeded and resumable, and predictions batch by batch."""
 
 from __future__ import annotations
 
