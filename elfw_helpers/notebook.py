@@ -16,19 +16,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from elfw_helpers.utils.errors import ElfwError
-from elfw_helpers.utils.paths import build_folder, data_folder, figure_folder
+from elfw_helpers.utils.paths import data_folder, figure_folder
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
 __all__ = [
-    "build_folder",
-    "choose_device",
-    "data_folder",
-    "require_data",
-    "save_figure",
-    "show_metrics",
+    *("build_folder", "choose_device", "data_folder", "require_data", "save_figure", "show_metrics"),
     "show_table",
 ]
 
@@ -37,9 +32,8 @@ METRICS_MIME = "application/vnd.elfw.metrics+json"
 
 Tolerance = float | Mapping[str, float]
 Payload = dict[str, Any]
-Number = int | float
 # JSON has no NaN, so None stands for it; a pair is an interval.
-Value = None | bool | str | Number | list[Number | None]
+Value = None | bool | str | int | float | list[int | float | None]
 
 
 def choose_device() -> str:
@@ -106,10 +100,7 @@ def show_table(frame: pandas.DataFrame, *, title: str | None = None, atol: Toler
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):
         raise ElfwError(f"The table has two columns of one name among {names}. Rename one.")
-    values = {
-        name: [_plain_value(name, value) for value in frame.iloc[:, position]]
-        for position, name in enumerate(names)
-    }
+    values = {str(name): [_plain_value(str(name), value) for value in frame[name]] for name in frame}
     payload = _make_payload(title, [str(row) for row in frame.index], values, atol)
     cells, tolerances = {}, {}
     for column in payload["columns"]:
@@ -173,8 +164,9 @@ def _make_payload(
 ) -> Payload:
     """Lay values and tolerances out as the module's docstring says, and refuse tolerances that do not fit."""
     if not isinstance(atol, Mapping):
-        inexact = (name for name, column in values.items() if any(map(_is_inexact, column)))
-        atol = dict.fromkeys(inexact, atol)
+        # It holds for floats, NaN and intervals.
+        inexact = (float, list, type(None))
+        atol = {name: atol for name, column in values.items() if any(isinstance(v, inexact) for v in column)}
     for name, tolerance in atol.items():
         if name not in values:
             raise ElfwError(f"atol names {name!r}, which is none of {', '.join(values)}.")
@@ -188,11 +180,6 @@ def _make_payload(
     return {"title": title, "rows": rows, "columns": columns}
 
 
-def _is_inexact(value: Value) -> bool:
-    """Say whether a value is one that a tolerance for all applies to: a float, NaN or an interval."""
-    return value is None or isinstance(value, float | list)
-
-
 def _format_value(value: Value, tolerance: float) -> str:
     """Write a value with one digit more than its tolerance asks for."""
     if isinstance(value, list):
@@ -201,9 +188,7 @@ def _format_value(value: Value, tolerance: float) -> str:
         return "nan"
     if not isinstance(value, float):
         return str(value)
-    if tolerance == 0:
-        return f"{value:.6g}"
-    return f"{value:.{max(0, 1 + math.ceil(-math.log10(tolerance)))}f}"
+    return f"{value:.{max(0, 1 + math.ceil(-math.log10(tolerance)))}f}" if tolerance else f"{value:.6g}"
 
 
 def _format_tolerance(tolerance: float) -> str:
@@ -213,11 +198,11 @@ def _format_tolerance(tolerance: float) -> str:
 
 def align_columns(rows: list[tuple[str, ...]]) -> list[str]:
     """Pad the cells of equally long rows to columns, indented by two."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  " + "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    padded = []
+    for column in zip(*rows, strict=True):
+        width = max(map(len, column))
+        padded.append([cell.ljust(width) for cell in column])
+    return ["  " + "   ".join(row).rstrip() for row in zip(*padded, strict=True)]
 
 
 def _display(payload: Payload, lines: list[str]) -> None:
@@ -256,7 +241,7 @@ def _describe_difference(
     name: str, stored: tuple[Value, float] | None, now: tuple[Value, float] | None
 ) -> tuple[str, ...] | None:
     """Return a row (name, stored, now, difference, allowed), or None where two runs agree."""
-    shown = (name, _write(stored), _write(now))
+    shown = (name, *("-" if entry is None else _format_value(entry[0], 0) for entry in (stored, now)))
     if stored is None or now is None:
         return (*shown, "new" if stored is None else "missing", "")
     (before, tolerance), (after, tolerance_now) = stored, now
@@ -269,11 +254,6 @@ def _describe_difference(
     else:
         agree, difference = type(before) is type(after) and before == after, ""
     return None if agree else (*shown, difference, f"{tolerance:g}")
-
-
-def _write(entry: tuple[Value, float] | None) -> str:
-    """Write a flattened entry in full, for a report of differences."""
-    return "-" if entry is None else _format_value(entry[0], 0)
 
 
 def require_data(found: bool, needed: str) -> None:

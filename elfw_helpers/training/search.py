@@ -24,11 +24,7 @@ from elfw_helpers.utils.fingerprints import fingerprint
 from elfw_helpers.utils.parallel import run_parallel
 
 # The report's grid: 18 combinations.
-REPORT_GRID = {
-    "lr": (1e-4, 5e-4, 1e-3),
-    "momentum": (0.9, 0.95),
-    "weight_decay": (1e-5, 5e-5, 1e-4),
-}
+REPORT_GRID = {"lr": (1e-4, 5e-4, 1e-3), "momentum": (0.9, 0.95), "weight_decay": (1e-5, 5e-5, 1e-4)}
 
 Setting = dict[str, float]
 
@@ -146,12 +142,7 @@ def check_finished(table: pd.DataFrame) -> None:
 
 
 def name_file(common: Path | None, setting: Setting) -> Path | None:
-    """Return the file of one run of a search: its setting to read, and a fingerprint of all that decides it.
-
-    Args:
-        common: the name, by `name_run`, of what all runs of the search depend on.
-        setting: of this run.
-    """
+    """Return the file of one run, named by its setting and a fingerprint of all that decides it."""
     if common is None:
         return None
     words = "_".join(f"{name}-{value:g}" for name, value in setting.items())
@@ -166,16 +157,11 @@ def make_seeded(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 
 def train_setting(
-    setting: Setting,
-    make_model: Callable[[], nn.Module],
-    train: Batches,
-    validation: Batches,
-    epochs: int,
-    seed: int,
+    setting: Setting, make_model: Callable[[], nn.Module], seed: int, **options: Any
 ) -> dict[str, float | str]:
     """Train one setting and return its results; a failed run returns NaN and says why."""
     try:
-        history = fit(make_seeded(make_model, seed), train, validation, epochs, seed=seed, **setting)
+        history = fit(make_seeded(make_model, seed), seed=seed, **options, **setting)
     except Exception as error:
         names = ("train_loss", "validation_loss", "validation_accuracy", "best_validation_loss", "best_epoch")
         reason = str(error) if isinstance(error, ElfwError) else f"{type(error).__name__}: {error}"

@@ -59,11 +59,7 @@ def cosine_schedule(lr: float, epochs: int) -> list[float]:
 
 
 def move_only(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mirror, shift and scale each face as `shake_faces` does, and leave it upright and in its own colours.
-
-    Args:
-        inputs, targets, generator: as in `shake_faces`.
-    """
+    """Mirror, shift and scale each face as `shake_faces` does, without its rotation and its colours."""
     maps = draw_movements(len(inputs), generator)
     scale = maps[:, 1, :2].norm(dim=1)
     maps[:, :, :2] = torch.diag_embed(torch.stack([maps[:, 0, 0].sign() * scale, scale], 1))
@@ -111,10 +107,7 @@ def segmentation_batches(
 
     Args:
         faces: as `FaceFolder.preload(recipe.size)` returns them.
-        split: indices of the three splits.
-        recipe: decides size, batches, augmentation, and what validation is.
         seed: of the order and the augmentation of the training images.
-        device: as in `Batches`.
 
     Raises:
         TrainingError: the faces have no masks, or another size than the recipe's.
@@ -156,8 +149,6 @@ def train_segmentation(
     Args:
         model: logits [B, 7, H, W] from inputs [B, 3, H, W].
         batches: as `segmentation_batches` returns them for the same recipe.
-        recipe: the settings.
-        seed, checkpoint: as in `fit`.
 
     Raises:
         TrainingError: as `fit`.

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from elfw_helpers.utils.errors import ElfwError
 
 PACKAGE = __name__.partition(".")[0]
-# What such a function reads or runs is found nowhere in its code; `model.eval()` is another matter.
+# What these functions read or run is found nowhere in the code that calls them (`model.eval()` is harmless).
 UNSEEN_ATTRIBUTES = (
     *("open", "load", "loadtxt", "genfromtxt", "fromfile", "memmap", "imread", "read_csv", "read_text"),
     *("read_bytes", "read_image", "environ", "getenv", "import_module", "set_default_dtype"),
@@ -44,13 +44,13 @@ OUTSIDE = "may depend on anything outside the code"
 SEEDED = "Draw with the torch.Generator that an augmentation is given, or with torch.rand inside a network"
 GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 VARIABLES = (*GLOBALS, "LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW", "LOAD_DEREF")
-# What these types hold says all; of any other object it also counts whether two are one and the same.
+# Two equal values of these types are one; of other objects it also counts whether they are the same object.
 PLAIN = (type(None), type(Ellipsis), bool, int, float, complex, str, bytes)
 CODE_FACTS = (
     *("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_flags"),
     *("co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_exceptiontable"),
 )
-# What Python's own wrappers hold, which pickle does not tell.
+# What Python's own wrappers hold; pickle cannot take them apart.
 WRAPPERS = {
     types.MethodType: ("__func__", "__self__"),
     property: ("fget", "fset", "fdel"),
@@ -61,7 +61,7 @@ WRAPPERS = {
     types.GetSetDescriptorType: ("__name__", "__objclass__"),
     types.ClassMethodDescriptorType: ("__name__", "__objclass__"),
 }
-# What Python notes down in a class: it decides nothing, or stands in the class's code and bases as well.
+# What Python adds to every class: it decides nothing, or is in the class's code and bases as well.
 NOTED = (
     *("__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__annotate__"),
     *("__annotate_func__", "__annotations_cache__", "__firstlineno__", "__static_attributes__"),
@@ -73,11 +73,11 @@ HEAP_TYPE = 1 << 9
 
 
 class FingerprintError(ElfwError, TypeError):
-    """Something decides a result and cannot be told apart from others of its kind."""
+    """Something that decides a result cannot be distinguished from others of its kind."""
 
 
 class FingerprintWarning(UserWarning):
-    """A result is not stored, for nobody could say later whether it is still the right one."""
+    """A result is not stored, because nobody could say later whether it is still the right one."""
 
 
 def fingerprint(*values: Any) -> str:
@@ -88,7 +88,7 @@ def fingerprint(*values: Any) -> str:
             could take apart, modules of torch among them.
 
     Raises:
-        FingerprintError: something in them cannot be looked into, such as an open file or a generator.
+        FingerprintError: something in them cannot be inspected, such as an open file or a generator.
     """
     checksum = Checksum()
     try:
@@ -156,7 +156,7 @@ class Checksum:
 
 
 def describe_tensor(tensor: Tensor) -> tuple:
-    """Return where a tensor is, how it lies in memory, whether it learns, its hooks and numbers."""
+    """Return a tensor's numbers, device, layout in memory, hooks, and whether it is trained."""
     try:
         values = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().flatten()
         numbers = hashlib.sha256(values.view(torch.uint8).numpy()).digest()
@@ -170,10 +170,15 @@ def describe_tensor(tensor: Tensor) -> tuple:
 def describe_network(network: nn.Module) -> tuple:
     """Return a network's class and state, without its mode and the numbers that torch gives its hooks."""
     # Recurrent networks say themselves what of them can be stored.
-    state = dict(network.__getstate__() if hasattr(network, "__getstate__") else vars(network))
-    state.pop("training", None)
-    hooks = {name: list(state.pop(name).values()) for name in list(state) if "_hooks" in name and state[name]}
-    return ("network", type(network), state, hooks)
+    state = network.__getstate__() if hasattr(network, "__getstate__") else vars(network)
+    if isinstance(state, dict):
+        hooks = {name for name, value in state.items() if "_hooks" in name and isinstance(value, dict)}
+        state = {
+            name: list(value.values()) if name in hooks else value
+            for name, value in state.items()
+            if name != "training"
+        }
+    return ("network", type(network), state)
 
 
 def describe_function(function: types.FunctionType) -> tuple:
@@ -193,7 +198,7 @@ def describe_function(function: types.FunctionType) -> tuple:
 
 
 def describe_code(code: types.CodeType) -> tuple:
-    """Return what compiled code does, not where it stands."""
+    """Return what compiled code does, without its file and lines."""
     # The first constant may be the documentation, which no instruction loads.
     loaded = {step.arg for step in dis.get_instructions(code) if step.opcode in dis.hasconst}
     constants = tuple(code.co_consts[index] for index in sorted(loaded))
@@ -214,7 +219,7 @@ def describe_module(module: types.ModuleType) -> tuple:
 
 def describe_class(kind: type) -> tuple:
     """Return a class's bases and all that it defines; of a class that a package has, the version."""
-    # Of a few types written in C it is not a word.
+    # A few types written in C have no name of a module there.
     module = kind.__module__ if isinstance(kind.__module__, str) else "builtins"
     in_c = not kind.__flags__ & HEAP_TYPE
     if is_installed(module) and (in_c or find_named(module, kind.__qualname__) is kind):

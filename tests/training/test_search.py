@@ -136,7 +136,8 @@ def test_a_run_whose_validation_diverges_is_marked_and_the_others_go_on(tmp_path
 def test_any_error_of_a_run_is_that_run_s(error, reason):
     model = Failing(nn.Flatten(), nn.Linear(192, 3))
     model.error = error
-    result = search.train_setting({"lr": 0.01}, lambda: model, make_batches(), make_batches(seed=1), 1, 0)
+    data = {"train": make_batches(), "validation": make_batches(seed=1)}
+    result = search.train_setting({"lr": 0.01}, lambda: model, seed=0, epochs=1, **data)
     assert result["error"].startswith(reason)
 
 
