@@ -16,14 +16,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from elfw_helpers.utils.errors import ElfwError
-from elfw_helpers.utils.paths import data_folder, figure_folder
+from elfw_helpers.utils.paths import build_folder, data_folder, figure_folder
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
 __all__ = [
-    *("build_folder", "choose_device", "data_folder", "require_data", "save_figure", "show_metrics"),
+    "build_folder",
+    "choose_device",
+    "data_folder",
+    "require_data",
+    "save_figure",
+    "show_metrics",
     "show_table",
 ]
 
