@@ -58,7 +58,7 @@ def cosine_schedule(lr: float, epochs: int) -> list[float]:
     return [lr * (0.5 + 0.5 * math.cos(math.pi * (epoch + 0.5) / epochs)) for epoch in range(epochs)]
 
 
-def move_only(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def mirror_shift_scale(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Mirror, shift and scale each face as `shake_faces` does, without its rotation and its colours."""
     maps = draw_movements(len(inputs), generator)
     scale = maps[:, 1, :2].norm(dim=1)
@@ -77,7 +77,7 @@ PAPER = SegmentationRecipe(
     weight_decay=5e-4,
     epochs=300,
     schedule=step_schedule,
-    augment=move_only,
+    augment=mirror_shift_scale,
     balance_classes=True,
     validate_on_test=True,
 )

@@ -19,7 +19,7 @@ from elfw_helpers.training.search import (
     sample_settings,
     search_settings,
 )
-from elfw_helpers.utils.errors import ElfwError, TrainingError
+from elfw_helpers.utils.errors import TrainingError
 from elfw_helpers.utils.fingerprints import FingerprintWarning
 from elfw_helpers.utils.parallel import run_parallel
 from tests.training.test_loop import make_batches, make_model
@@ -152,11 +152,6 @@ def test_a_search_that_cannot_be_named_is_made_and_not_stored(tmp_path, workers)
     with pytest.warns(FingerprintWarning, match="nothing of this is stored.*_thread.lock"):
         table = grid_search(make_hidden, *data, 1, out=tmp_path, grid={"lr": (0.01,)})
     assert table["error"].tolist() == [""] and list(tmp_path.iterdir()) == []
-
-
-def test_a_worker_that_is_killed_is_said_to_be():
-    with pytest.raises(ElfwError, match="ended without an answer.*fewer workers"):
-        list(run_parallel(os._exit, [9], 2))
 
 
 def test_as_many_workers_as_this_process_may_use(tmp_path, monkeypatch, workers):

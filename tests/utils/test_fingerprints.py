@@ -20,7 +20,7 @@ from elfw_helpers.data.batches import Batches
 from elfw_helpers.models import MiniNetwork
 from elfw_helpers.training import fit, losses
 from elfw_helpers.training import loop as training
-from elfw_helpers.training.segmentation import move_only
+from elfw_helpers.training.segmentation import mirror_shift_scale
 from elfw_helpers.utils.fingerprints import FingerprintError, FingerprintWarning, fingerprint
 from elfw_helpers.utils.paths import project_folder
 from tests.training.test_loop import make_batches, make_model
@@ -133,7 +133,7 @@ def test_code_keeps_its_name_while_it_runs():
 
 @pytest.mark.parametrize(
     ("name", "value", "function"),
-    [("SCALE", 0.3, shake_faces), ("BALANCE", 0.1, shake_faces), ("ANGLE", 0.3, move_only)],
+    [("SCALE", 0.3, shake_faces), ("BALANCE", 0.1, shake_faces), ("ANGLE", 0.3, mirror_shift_scale)],
 )
 def test_a_constant_of_the_augmentation_is_part_of_it(monkeypatch, name, value, function):
     def name_it():
