@@ -35,9 +35,9 @@ from elfw_helpers.data.labels import EYEWEAR, HAIR, PIXEL_CLASSES, SKIN, WEARABL
 from elfw_helpers.evaluation.classification import score
 from elfw_helpers.evaluation.segmentation import iou_by_class
 from elfw_helpers.rendering import render_face
-from elfw_helpers.training.workers import run_jobs
 from elfw_helpers.utils.device import best_device
 from elfw_helpers.utils.files import write_atomically
+from elfw_helpers.utils.parallel import run_parallel
 
 SEEDS = (0, 1, 2)
 # Rendered as large as the embedded set, shown to the networks at 64 pixels.
@@ -177,7 +177,8 @@ def run_bench(bench: Bench, jobs: int) -> None:
             group = [run for run in missing if run.variant.parameters == parameters]
             seeds = sorted({run.seed for run in group})
             rendered = {seed: render_faces(seed, bench.count, parameters, jobs) for seed in seeds}
-            for _ in run_jobs(do_run, (bench, rendered), group, jobs, best_device()):
+            workers = 1 if best_device() == "cuda" else jobs
+            for _ in run_parallel(partial(do_run, (bench, rendered)), group, workers):
                 bar.update()
             missing = [run for run in missing if run not in group]
 

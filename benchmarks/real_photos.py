@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from elfw_helpers.evaluation.classification import confusion_matrix
 from elfw_helpers.models import UNet, mini_network, resnet18
 from elfw_helpers.training.loop import fit, predict_logits
 from elfw_helpers.training.search import make_seeded
+from elfw_helpers.training.segmentation import cosine_schedule
 from elfw_helpers.utils.device import best_device
 from elfw_helpers.utils.fingerprints import fingerprint
 
@@ -132,13 +132,8 @@ def train_network(
     epochs = recipe.epochs or round(recipe.samples / len(faces))
     augment = shake_faces if recipe.shake else None
     batches = make_batches(kind, faces, statistics, shuffle_seed=seed, augment=augment)
-
-    def fall(epoch: int) -> float:
-        return 0.5 + 0.5 * math.cos(math.pi * (epoch + 0.5) / epochs)
-
-    schedule = fall if recipe.cosine else None
-    rates = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "schedule": schedule}
-    fit(model, batches, None, epochs, seed=seed, progress=False, **rates)
+    rates = cosine_schedule(recipe.lr, epochs) if recipe.cosine else recipe.lr
+    fit(model, batches, None, epochs, lr=rates, weight_decay=recipe.weight_decay, seed=seed)
 
 
 def classify_photos(

@@ -59,6 +59,7 @@ from elfw_helpers.models import UNet
 from elfw_helpers.models.hub import TrainedModel, load_model
 from elfw_helpers.training import segmentation as recipes
 from elfw_helpers.training.loop import fit, predict_masks
+from elfw_helpers.training.losses import Loss
 from elfw_helpers.utils.device import best_device
 from elfw_helpers.utils.files import write_atomically
 from elfw_helpers.utils.paths import rendered_weights
@@ -169,15 +170,12 @@ def do_run(bench: Bench, run: Run) -> None:
         make_batches(train, shipped, **options),
         None,
         epochs,
-        lr=recipe.lr,
+        lr=recipe.schedule(recipe.lr, epochs),
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
-        class_weights=median_frequency_weights(train.masks) if recipe.balance_classes else None,
-        loss=recipe.loss,
-        schedule=recipe.schedule(epochs),
+        loss=Loss(recipe.loss, median_frequency_weights(train.masks) if recipe.balance_classes else None),
         seed=run.seed,
         checkpoint=bench.out / "training",
-        progress=False,
     )
     stored_runs.store_result(find_file(bench, run), predict_photos(replace(shipped, network=model), test))
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from elfw_helpers.training.workers import run_jobs
 from elfw_helpers.utils.device import best_device
 from elfw_helpers.utils.files import write_atomically
 from elfw_helpers.utils.fingerprints import fingerprint
+from elfw_helpers.utils.parallel import run_parallel
 
 
 def name_file(folder: Path, words: Iterable[object], depends_on: Sequence[object]) -> Path:
@@ -45,8 +46,9 @@ def run_missing(
     missing = [[run for run in stage if not is_done(bench, run)] for stage in stages]
     total = sum(map(len, stages))
     with tqdm(total=total, initial=total - sum(map(len, missing)), unit="run") as bar:
+        workers = 1 if best_device() == "cuda" else jobs
         for stage in missing:
-            for _ in run_jobs(do_run, bench, stage, jobs, best_device()):
+            for _ in run_parallel(partial(do_run, bench), stage, workers):
                 bar.update()
 
 

@@ -73,7 +73,7 @@ def time_report_loop(folder: Path, chosen: torch.Tensor, workers: int) -> float:
 
 def time_fit(batches: Batches) -> float:
     """Return the seconds of one epoch of `fit`."""
-    return time_call(lambda: fit(mini_network(), batches, None, 1, progress=False))
+    return time_call(lambda: fit(mini_network(), batches, None, 1))
 
 
 def measure_matmul() -> float:

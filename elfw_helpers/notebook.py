@@ -1,9 +1,9 @@
-"""Numbers shown in a notebook together with the tolerance they are checked at.
+"""What every notebook begins and ends with: device, folders, checks of the data, figures, checked numbers.
 
-`show_metrics` and `show_table` display plain text for the reader and, under a MIME type of our own, the
-same numbers for the nbval plugin, which compares a fresh run with the stored one by `compare_payloads`.
-A payload is `{"title", "rows", "columns"}`; each column is `{"name", "values", "atol"}` and has one value
-a row. Single metrics are columns of one row, and their `rows` is null.
+`show_metrics` and `show_table` display plain text for the reader and, under a MIME type of our own, the same
+numbers for the nbval plugin, which compares a fresh run with the stored one by `compare_payloads`. A payload
+is `{"title", "rows", "columns"}`; each column is `{"name", "values", "atol"}` and has one value per row.
+Single metrics are columns of one row, and their `rows` is null.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ METRICS_MIME = "application/vnd.elfw.metrics+json"
 
 Tolerance = float | Mapping[str, float]
 Payload = dict[str, Any]
-Number = int | float
 # JSON has no NaN, so None stands for it; a pair is an interval.
-Value = None | bool | str | Number | list[Number | None]
+Value = None | bool | str | int | float | list[int | float | None]
 
 
 def choose_device() -> str:
-    """Print what this notebook runs on, and have torch take no more threads than there are cores for it.
+    """Print the versions and the device, and let torch use no more threads than there are cores for it.
 
-    Of a container's quota, a share of the machine's time, torch knows nothing.
+    torch does not know a container's quota, its share of the machine's time. On Colab without a GPU, a second
+    line says how to get one.
 
     Returns:
-        The device for its networks: "cuda" where a GPU can be used, else "cpu".
+        The device for networks: "cuda" where a GPU can be used, else "cpu".
     """
     import joblib
     import torch
@@ -57,24 +57,11 @@ def choose_device() -> str:
 
     torch.set_num_threads(min(torch.get_num_threads(), joblib.cpu_count()))
     device = best_device()
-    print(describe_device(device))
-    return device
-
-
-def describe_device(device: str) -> str:
-    """Name the versions, the device and the GPU; on Colab without a GPU, say how to get one.
-
-    Args:
-        device: "cuda" or "cpu".
-
-    Returns:
-        One line, or two with the advice.
-    """
-    import torch
-
     gpu = f" ({torch.cuda.get_device_name(device)})" if device == "cuda" else ""
-    line = f"Python {platform.python_version()}, torch {torch.__version__}, device {device}{gpu}"
-    return f"{line}\n{GPU_ADVICE}" if device == "cpu" and "google.colab" in sys.modules else line
+    print(f"Python {platform.python_version()}, torch {torch.__version__}, device {device}{gpu}")
+    if device == "cpu" and "google.colab" in sys.modules:
+        print(GPU_ADVICE)
+    return device
 
 
 def show_metrics(title: str | None = None, *, atol: Tolerance, **metrics: Any) -> None:
@@ -96,7 +83,11 @@ def show_metrics(title: str | None = None, *, atol: Tolerance, **metrics: Any) -
         return
     values = {name: [_plain_value(name, value)] for name, value in metrics.items()}
     payload = _make_payload(title, None, values, atol)
-    _display(payload, _format_metrics(payload))
+    lines = [
+        (name, _format_value(column["values"][0], column["atol"]), _format_tolerance(column["atol"]))
+        for name, column in zip(metrics, payload["columns"], strict=True)
+    ]
+    _display(payload, align_columns(lines))
 
 
 def show_table(frame: pandas.DataFrame, *, title: str | None = None, atol: Tolerance) -> None:
@@ -114,12 +105,16 @@ def show_table(frame: pandas.DataFrame, *, title: str | None = None, atol: Toler
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):
         raise ElfwError(f"The table has two columns of one name among {names}. Rename one.")
-    values = {
-        name: [_plain_value(name, value) for value in frame.iloc[:, position]]
-        for position, name in enumerate(names)
-    }
+    values = {str(name): [_plain_value(str(name), value) for value in frame[name]] for name in frame}
     payload = _make_payload(title, [str(row) for row in frame.index], values, atol)
-    _display(payload, _format_table(payload, frame.index))
+    cells, tolerances = {}, {}
+    for column in payload["columns"]:
+        name, tolerance = column["name"], column["atol"]
+        cells[name] = [_format_value(value, tolerance) for value in column["values"]]
+        tolerances.setdefault(tolerance, []).append(name)
+    lines = [type(frame)(cells, index=frame.index).to_string()]
+    lines += [f"{_format_tolerance(atol)}: {', '.join(names)}" for atol, names in sorted(tolerances.items())]
+    _display(payload, lines)
 
 
 def compare_payloads(stored: Payload, now: Payload) -> list[str]:
@@ -172,30 +167,22 @@ def _plain_value(name: str, value: Any) -> Value:
 def _make_payload(
     title: str | None, rows: list[str] | None, values: dict[str, list[Value]], atol: Tolerance
 ) -> Payload:
-    """Lay values and tolerances out as the module's docstring says."""
+    """Lay values and tolerances out as the module's docstring says, and refuse tolerances that do not fit."""
     if not isinstance(atol, Mapping):
-        atol = {name: atol for name, column in values.items() if any(map(_is_inexact, column))}
+        # It holds for floats, NaN and intervals.
+        inexact = (float, list, type(None))
+        atol = {name: atol for name, column in values.items() if any(isinstance(v, inexact) for v in column)}
     for name, tolerance in atol.items():
-        _check_tolerance(name, tolerance, values)
+        if name not in values:
+            raise ElfwError(f"atol names {name!r}, which is none of {', '.join(values)}.")
+        if not (isinstance(tolerance, numbers.Real) and math.isfinite(tolerance) and tolerance >= 0):
+            raise ElfwError(f"The tolerance of {name} is {tolerance!r}. Give a number of at least 0.")
+        if any(isinstance(value, bool | str) for value in values[name]):
+            raise ElfwError(f"{name} is text or true/false and always exact. Take it out of atol.")
     columns = [
         {"name": name, "values": column, "atol": float(atol.get(name, 0))} for name, column in values.items()
     ]
     return {"title": title, "rows": rows, "columns": columns}
-
-
-def _is_inexact(value: Value) -> bool:
-    """Say whether a value is one that a tolerance for all applies to: a float, NaN or an interval."""
-    return value is None or isinstance(value, float | list)
-
-
-def _check_tolerance(name: str, tolerance: float, values: dict[str, list[Value]]) -> None:
-    """Refuse a tolerance for a name that is not there, for text, or that is no tolerance at all."""
-    if name not in values:
-        raise ElfwError(f"atol names {name!r}, which is none of {', '.join(values)}.")
-    if not (isinstance(tolerance, numbers.Real) and math.isfinite(tolerance) and tolerance >= 0):
-        raise ElfwError(f"The tolerance of {name} is {tolerance!r}. Give a number of at least 0.")
-    if any(isinstance(value, bool | str) for value in values[name]):
-        raise ElfwError(f"{name} is text or true/false and always exact. Take it out of atol.")
 
 
 def _format_value(value: Value, tolerance: float) -> str:
@@ -206,9 +193,7 @@ def _format_value(value: Value, tolerance: float) -> str:
         return "nan"
     if not isinstance(value, float):
         return str(value)
-    if tolerance == 0:
-        return f"{value:.6g}"
-    return f"{value:.{max(0, 1 + math.ceil(-math.log10(tolerance)))}f}"
+    return f"{value:.{max(0, 1 + math.ceil(-math.log10(tolerance)))}f}" if tolerance else f"{value:.6g}"
 
 
 def _format_tolerance(tolerance: float) -> str:
@@ -216,54 +201,29 @@ def _format_tolerance(tolerance: float) -> str:
     return f"checked within ± {tolerance:g}" if tolerance else "checked exactly"
 
 
-def _format_metrics(payload: Payload) -> str:
-    """Write one line a metric: name, value, tolerance."""
-    lines = align_columns(
-        [
-            (column["name"], _format_value(column["values"][0], column["atol"]),
-             _format_tolerance(column["atol"]))
-            for column in payload["columns"]
-        ]
-    )  # fmt: skip
-    return "\n".join([payload["title"], *lines] if payload["title"] else lines)
-
-
-def _format_table(payload: Payload, index: pandas.Index) -> str:
-    """Write the table as pandas does, then a line for each tolerance with its columns."""
-    # A show.py without pandas keeps the pytest plugin, loaded before every test run, quick to import.
-    import pandas
-
-    cells = {
-        column["name"]: [_format_value(value, column["atol"]) for value in column["values"]]
-        for column in payload["columns"]
-    }
-    names: dict[float, list[str]] = {}
-    for column in payload["columns"]:
-        names.setdefault(column["atol"], []).append(column["name"])
-    lines = [pandas.DataFrame(cells, index=index).to_string()]
-    lines += [f"{_format_tolerance(atol)}: {', '.join(columns)}" for atol, columns in sorted(names.items())]
-    return "\n".join([payload["title"], *lines] if payload["title"] else lines)
-
-
 def align_columns(rows: list[tuple[str, ...]]) -> list[str]:
     """Pad the cells of equally long rows to columns, indented by two."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  " + "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    padded = []
+    for column in zip(*rows, strict=True):
+        width = max(map(len, column))
+        padded.append([cell.ljust(width) for cell in column])
+    return ["  " + "   ".join(row).rstrip() for row in zip(*padded, strict=True)]
 
 
-def _display(payload: Payload, text: str) -> None:
+def _display(payload: Payload, lines: list[str]) -> None:
     """Display in a notebook; print anywhere else."""
-    # Nobody can be inside IPython before it was imported.
-    ipython = sys.modules.get("IPython")
-    if ipython is None or ipython.get_ipython() is None:
+    text = "\n".join([payload["title"], *lines] if payload["title"] else lines)
+    if _find_ipython() is None:
         print(text)
     else:
         from IPython.display import display
 
         display({METRICS_MIME: payload, "text/plain": text}, raw=True)
+
+
+def _find_ipython() -> Any:
+    """Return the IPython that this runs in, or None; nobody can be inside before it was imported."""
+    return sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
 
 
 def _flatten(payload: Payload) -> dict[str, tuple[Value, float]]:
@@ -286,33 +246,19 @@ def _describe_difference(
     name: str, stored: tuple[Value, float] | None, now: tuple[Value, float] | None
 ) -> tuple[str, ...] | None:
     """Return a row (name, stored, now, difference, allowed), or None where two runs agree."""
+    shown = (name, *("-" if entry is None else _format_value(entry[0], 0) for entry in (stored, now)))
     if stored is None or now is None:
-        return (name, _write(stored), _write(now), "new" if stored is None else "missing", "")
+        return (*shown, "new" if stored is None else "missing", "")
     (before, tolerance), (after, tolerance_now) = stored, now
     if tolerance != tolerance_now:
-        return (name, _write(stored), _write(now), "tolerance", f"{tolerance:g}, now {tolerance_now:g}")
-    if _is_number(before) and _is_number(after):
+        return (*shown, "tolerance", f"{tolerance:g}, now {tolerance_now:g}")
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in (before, after)):
         difference = after - before
         # A hair above the tolerance is the rounding of the subtraction.
-        if abs(difference) <= tolerance * (1 + 1e-9):
-            return None
-        return (name, _write(stored), _write(now), f"{difference:+.3g}", f"{tolerance:g}")
-    if type(before) is type(after) and before == after:
-        return None
-    return (name, _write(stored), _write(now), "", f"{tolerance:g}")
-
-
-def _is_number(value: Value) -> bool:
-    """Say whether a flattened value is a number to subtract: neither text, nor true/false, nor NaN."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _write(entry: tuple[Value, float] | None) -> str:
-    """Write a flattened entry in full, for a report of differences."""
-    if entry is None:
-        return "-"
-    value = entry[0]
-    return "nan" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+        agree, difference = abs(difference) <= tolerance * (1 + 1e-9), f"{difference:+.3g}"
+    else:
+        agree, difference = type(before) is type(after) and before == after, ""
+    return None if agree else (*shown, difference, f"{tolerance:g}")
 
 
 def require_data(found: bool, needed: str) -> None:
@@ -330,8 +276,7 @@ def require_data(found: bool, needed: str) -> None:
     if found:
         return
     words = f"{data_folder().name} has nothing to show here. This lesson needs {needed}."
-    # Nobody can be inside IPython before it was imported.
-    ipython = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    ipython = _find_ipython()
     if ipython is None:
         raise ElfwError(words)
     print(words)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
@@ -76,9 +77,9 @@ def write_split(folder: Path, names: Sequence[str], test: int) -> None:
         (folder / f"{split}.txt").write_text("\n".join(part), encoding="utf-8")
 
 
-def run_jobs_here(function, shared, jobs, *_):
+def run_here(function, jobs, workers):
     """Do a search's runs in this process: a worker takes seconds to start."""
-    return ((place, function(shared, job)) for place, job in enumerate(jobs))
+    return enumerate(map(function, jobs))
 
 
 def run_cells(path: Path) -> None:
@@ -104,12 +105,13 @@ def short_cuts(monkeypatch):
     """Training lasts one epoch and is not stored; figures are drawn and not saved."""
     fit = training.fit
 
-    def fit_briefly(model, train, validation, epochs, **options):
-        return fit(model, train, validation, min(epochs, 1), **{**options, "checkpoint": None})
+    def fit_briefly(model, train, validation, epochs, lr=1e-3, **options):
+        rates = np.ravel(lr)[:1]
+        return fit(model, train, validation, min(epochs, 1), lr=rates, **{**options, "checkpoint": None})
 
     for module in (training, search, recipes):
         monkeypatch.setattr(module, "fit", fit_briefly)
-    monkeypatch.setattr(search, "run_jobs", run_jobs_here)
+    monkeypatch.setattr(search, "run_parallel", run_here)
     monkeypatch.setattr(notebook, "save_figure", lambda figure, name: figure.canvas.draw())
 
 

@@ -22,7 +22,7 @@ from elfw_helpers.models import resnet18
 from elfw_helpers.models.hub import NETWORKS, ModelCard, store_model
 from elfw_helpers.models.transfer import extract_features
 from elfw_helpers.training.loop import fit
-from elfw_helpers.training.segmentation import fall_along_cosine
+from elfw_helpers.training.segmentation import cosine_schedule
 from elfw_helpers.utils.device import best_device
 
 # The shares of photos that show eyewear and headwear: of CelebA's 202,599, by its list of attributes.
@@ -127,7 +127,7 @@ def train_stages(
             device=best_device(),
         )
         epochs = max(1, round(stage.samples / batches.count))
-        options = {"lr": stage.lr, "weight_decay": 1e-4, "schedule": fall_along_cosine(epochs)}
+        options = {"lr": cosine_schedule(stage.lr, epochs), "weight_decay": 1e-4}
         fit(network, batches, None, epochs, seed=PRETRAINING_SEED + number, checkpoint=checkpoint, **options)
     subtract_from_logits(network, measure_shift(targets))
     return network, *statistics

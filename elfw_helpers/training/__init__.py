@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "loop": ["History", "fit", "predict_logits", "predict_masks"],
+        "losses": ["Loss"],
         "search": [
             "REPORT_GRID",
             "best_setting",

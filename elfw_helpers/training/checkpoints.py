@@ -1,4 +1,4 @@
-"""Training, saved after every epoch so that a kill at any moment loses at most one of them.
+"""Checkpoints: training saved after every epoch, so that a kill at any moment loses at most one epoch.
 
 A checkpoint is two files: tensors in `epoch_NNNN.safetensors` (no pickle: loading one runs no code), and
 `progress.json`, which names that file with its checksum. The JSON is replaced last and in one step, so
@@ -23,7 +23,7 @@ PROGRESS = "progress.json"
 
 
 class TrainingState:
-    """The tensors that training goes on from: weights, momentum, and the best weights so far."""
+    """The tensors that training continues from: weights, momentum, and the best weights so far."""
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.SGD):
         self.model, self.optimizer = model, optimizer
@@ -63,7 +63,7 @@ class TrainingState:
 
 
 def save_checkpoint(folder: Path, state: TrainingState, history: dict[str, list[float]]) -> None:
-    """Save a training state and its history, then drop the epoch before."""
+    """Save a training state and its history, then delete the epoch before."""
     folder.mkdir(parents=True, exist_ok=True)
     content = save(state.tensors())
     tensors = folder / f"epoch_{len(history['train_loss']):04d}.safetensors"
@@ -78,7 +78,7 @@ def save_checkpoint(folder: Path, state: TrainingState, history: dict[str, list[
 def load_checkpoint(
     folder: Path, state: TrainingState, history: dict[str, list[float]]
 ) -> dict[str, list[float]]:
-    """Restore a training state and return its history, or return `history` as it is when none was saved.
+    """Restore a training state and return its history, or return `history` if none was saved.
 
     Raises:
         TrainingError: the checkpoint is damaged.

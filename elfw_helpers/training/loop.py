@@ -1,17 +1,19 @@
-"""One training loop for the whole course: seeded, resumable, the same on CPU and GPU."""
+"""The training loop of the whole course, seeded and resumable, and predictions batch by batch."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import math
+import multiprocessing
 import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -27,7 +29,7 @@ from elfw_helpers.utils.fingerprints import FingerprintError, FingerprintWarning
 
 @dataclass
 class History:
-    """What each epoch brought, first to last; validation is NaN where there was none.
+    """Loss and accuracy of each epoch, first to last; validation is NaN where there was none.
 
     Losses are means over all samples: cross-entropy in nats (weighted by class where weights were given),
     Dice from 0 to 1, both together as their sum. The accuracy of masks is that of their pixels.
@@ -47,15 +49,13 @@ class History:
         known = [epoch for epoch, loss in enumerate(self.validation_loss) if not math.isnan(loss)]
         return min(known, key=self.validation_loss.__getitem__, default=None)
 
-    def append(self, train: tuple[float, float], validation: tuple[float, float]) -> None:
-        """Add an epoch: (loss, accuracy) of both splits."""
-        self.train_loss.append(train[0])
-        self.train_accuracy.append(train[1])
-        self.validation_loss.append(validation[0])
-        self.validation_accuracy.append(validation[1])
+    def append(self, *values: float) -> None:
+        """Add an epoch: its values in the order of the attributes."""
+        for series, value in zip(vars(self).values(), values, strict=True):
+            series.append(value)
 
     def frame(self) -> pd.DataFrame:
-        """Return a row an epoch, index `epoch` from 1."""
+        """Return one row per epoch, index `epoch` from 1."""
         return pd.DataFrame(asdict(self), index=pd.RangeIndex(1, len(self) + 1, name="epoch"))
 
 
@@ -65,79 +65,86 @@ def fit(
     validation: Batches | None,
     epochs: int,
     *,
-    lr: float = 1e-3,
+    lr: float | Sequence[float] = 1e-3,
     momentum: float = 0.9,
     weight_decay: float = 0.0,
-    class_weights: Tensor | None = None,
-    loss: str = "cross_entropy",
-    schedule: Callable[[int], float] | None = None,
-    patience: int | None = None,
-    restore_best: bool = True,
+    loss: str | Loss = "cross_entropy",
     seed: int = 0,
     checkpoint: str | Path | None = None,
-    progress: bool = True,
 ) -> History:
     """Train a model by SGD, in place, on the device of the batches.
 
+    Of all epochs, the model keeps the weights of the lowest validation loss; without validation, the last.
+
     Args:
         model: logits [B, C] from inputs [B, 3, H, W], or [B, C, H, W] for segmentation.
-        train, validation: the batches; without validation nothing can be chosen or stopped by it.
-        epochs: at most so many passes over `train`.
-        lr, momentum, weight_decay: of `torch.optim.SGD`.
-        class_weights: float [C], weight of each class in the cross-entropy, validation's too.
-        loss: "cross_entropy", or for masks also "dice" or "cross_entropy+dice".
-        schedule: factor on `lr` by 0-based epoch.
-        patience: stop after so many epochs without a lower validation loss.
-        restore_best: leave the model with the weights of the lowest validation loss, not the last.
+        train, validation: the batches; validation may be None.
+        epochs: number of passes over `train`.
+        lr: learning rate, one number or one per epoch.
+        momentum, weight_decay: of `torch.optim.SGD`.
+        loss: "cross_entropy", or for masks also "dice" or "cross_entropy+dice"; a `Loss` adds class weights.
         seed: of whatever is random inside the model (the batches have a seed of their own).
         checkpoint: a folder. Each distinct run (settings, data, initial weights, code) gets a folder of
-            its own in it, saved after every epoch: a run that was cut off goes on bit for bit where it
+            its own in it, saved after every epoch: an interrupted run continues bit for bit where it
             stopped, a finished one is loaded, and another setting starts another run.
-        progress: show a bar on stderr.
 
     Raises:
-        TrainingError: the loss is unknown, or not finite in training or validation, a checkpoint is damaged,
-            or there is not enough memory.
+        TrainingError: the loss is unknown, or not finite in training or validation, `lr` does not fit the
+            epochs, a checkpoint is damaged, or there is not enough memory.
 
     Warns:
-        FingerprintWarning: nothing is stored, for something that decides the run cannot be looked into.
+        FingerprintWarning: nothing is stored, because something that decides the run cannot be inspected.
     """
     keep_freed_memory()
+    rates = rate_per_epoch(lr, epochs)
     # 1 and 1.0 are the same run.
-    lr, momentum, weight_decay = float(lr), float(momentum), float(weight_decay)
-    rates = [float(lr * (schedule(epoch) if schedule else 1.0)) for epoch in range(epochs)]
+    momentum, weight_decay = float(momentum), float(weight_decay)
+    loss = (loss if isinstance(loss, Loss) else Loss(loss)).to(train.device)
     with exact_arithmetic(), memory_advice(max(part.batch_size for part in (train, validation) if part)):
         model.to(train.device)
-        terms = Loss(loss, class_weights, train.device)
-        optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=momentum, weight_decay=weight_decay)
         state, history = TrainingState(model, optimizer), History()
-        settings = [rates, momentum, weight_decay, class_weights, loss, patience, seed]
+        settings = [rates, momentum, weight_decay, loss, seed]
         folder = name_run(checkpoint, fit, model, train, validation, settings)
         if folder:
             history = History(**load_checkpoint(folder, state, asdict(history)))
-        with tqdm(total=epochs, initial=len(history), unit="epoch", disable=not progress, delay=1) as bar:
-            while len(history) < epochs and not is_stale(history, patience):
-                epoch = len(history)
+        with show_bar(epochs, done=len(history)) as bar:
+            for epoch in range(len(history), epochs):
                 optimizer.param_groups[0]["lr"] = rates[epoch]
-                trained = train_epoch(model, train, optimizer, terms, epoch, seed)
-                checked = check_epoch(model, validation, terms, epoch, rates[epoch])
-                history.append(trained, checked)
+                trained = train_epoch(model, train, optimizer, loss, epoch, seed)
+                checked = validate_epoch(model, validation, loss, epoch, rates[epoch])
+                history.append(*trained, *checked)
                 if history.best_epoch == epoch:
                     state.keep_best()
                 if folder:
                     save_checkpoint(folder, state, asdict(history))
                 bar.update()
                 bar.set_postfix(train=f"{trained[0]:.3f}", validation=f"{checked[0]:.3f}", refresh=False)
-    if restore_best:
-        state.restore_best()
+    state.restore_best()
     return history
 
 
+def rate_per_epoch(lr: float | Sequence[float], epochs: int) -> list[float]:
+    """Return the learning rate of each epoch, or raise TrainingError where there are too few or too many."""
+    try:
+        return np.broadcast_to(np.asarray(lr, float), epochs).tolist()
+    except ValueError as error:
+        raise TrainingError(
+            f"lr is {lr!r} for {epochs} epochs. Give one number, or one number per epoch"
+        ) from error
+
+
+def show_bar(epochs: int, done: int) -> tqdm:
+    """Return a progress bar on stderr, hidden in a worker process and below a bar that is shown already."""
+    hidden = multiprocessing.parent_process() is not None or bool(getattr(tqdm, "_instances", ()))
+    return tqdm(total=epochs, initial=done, unit="epoch", disable=hidden, delay=1)
+
+
 def name_run(folder: str | Path | None, *depends_on: Any) -> Path | None:
-    """Return where in a folder a run is stored, under a name for all that it depends on.
+    """Return where in a folder a run is stored, under a fingerprint of all that it depends on.
 
     Returns:
-        None without a folder, or where something it depends on cannot be looked into.
+        None without a folder, or where something it depends on cannot be inspected.
 
     Warns:
         FingerprintWarning: what cannot.
@@ -150,19 +157,10 @@ def name_run(folder: str | Path | None, *depends_on: Any) -> Path | None:
         return None
 
 
-def is_stale(history: History, patience: int | None) -> bool:
-    """Say whether the validation loss has not fallen for `patience` epochs."""
-    return (
-        patience is not None
-        and history.best_epoch is not None
-        and len(history) - 1 - history.best_epoch >= patience
-    )
-
-
 def train_epoch(
     model: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, loss: Loss, epoch: int, seed: int
 ) -> tuple[float, float]:
-    """Make one pass over the batches; return mean loss and accuracy, as they were on the way.
+    """Make one pass over the batches; return mean loss and accuracy, each batch before its own step.
 
     What is random inside the model depends on seed and epoch; the caller's random numbers are left alone.
 
@@ -172,21 +170,25 @@ def train_epoch(
     with torch.random.fork_rng(devices=[batches.device] if batches.device.type == "cuda" else []):
         torch.manual_seed(1_000_003 * seed + epoch)
         sums, counts, accuracy = take_steps(model, batches, optimizer, loss, epoch)
-    check_finite(sums.sum(0), epoch, optimizer.param_groups[0]["lr"])
+    losses = sums.sum(0)
+    if not losses.isfinite().all():
+        step = int((~losses.isfinite()).nonzero()[0])
+        where = f"at step {step + 1} of epoch {epoch + 1}"
+        refuse_loss("loss", losses[step].item(), where, optimizer.param_groups[0]["lr"], "")
     return (sums.sum(1) / counts.sum(1)).sum().item(), accuracy
 
 
 def take_steps(
     model: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, loss: Loss, epoch: int
 ) -> tuple[Tensor, Tensor, float]:
-    """Take a step a batch; return the loss's sums and counts, [terms, steps] each, and the accuracy."""
+    """Take one step per batch; return the loss's sums and counts, [terms, steps] each, and the accuracy."""
     model.train()
     sums, counts, total = [], [], 0
     correct = torch.zeros((), dtype=torch.int64, device=batches.device)
     for inputs, targets in batches.epoch(epoch):
         counts.append(loss.count(targets))
         optimizer.zero_grad(set_to_none=True)
-        logits = answer(model, inputs)
+        logits = compute_logits(model, inputs)
         batch_sums = loss.add_up(logits, targets)
         (batch_sums / counts[-1]).sum().backward()
         optimizer.step()
@@ -197,12 +199,8 @@ def take_steps(
     return torch.stack(sums, 1), torch.stack(counts, 1), correct.item() / total
 
 
-def answer(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return logits in training; say what to do when a single sample is too few to normalise.
-
-    Raises:
-        TrainingError: the network pools each sample to one value and normalises it over a batch of one.
-    """
+def compute_logits(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return logits in training; refuse a single sample where batch normalisation needs more than one."""
     try:
         return model(inputs)
     except ValueError as error:
@@ -217,49 +215,28 @@ def count_right(logits: Tensor, targets: Tensor) -> Tensor:
     return (logits.argmax(1) == targets).sum()
 
 
-def check_finite(losses: Tensor, epoch: int, rate: float) -> None:
-    """Raise TrainingError at the first step whose loss is not finite; losses is [steps]."""
-    if not losses.isfinite().all():
-        step = int((~losses.isfinite()).nonzero()[0]) + 1
-        raise TrainingError(
-            f"the loss is {losses[step - 1].item()} at step {step} of epoch {epoch + 1}, with learning rate "
-            f"{rate:g}. Lower the learning rate (a tenth, say), or look for inputs that are not finite"
-        )
+def refuse_loss(name: str, value: float, where: str, rate: float, more: str) -> None:
+    """Raise TrainingError for a loss that is not finite."""
+    raise TrainingError(
+        f"the {name} is {value} {where}, with learning rate {rate:g}. Lower the learning rate (a tenth, "
+        f"say), or look for inputs that are not finite{more}"
+    )
 
 
-def check_epoch(
+def validate_epoch(
     model: nn.Module, batches: Batches | None, loss: Loss, epoch: int, rate: float
 ) -> tuple[float, float]:
-    """Return mean loss and accuracy after an epoch; (NaN, NaN) without batches to measure them on.
-
-    Raises:
-        TrainingError: the loss is not finite; names epoch and learning rate.
-    """
+    """Return mean loss and accuracy after an epoch, (NaN, NaN) without batches; refuse a loss not finite."""
     if batches is None:
         return math.nan, math.nan
-    value, accuracy = measure(model, batches, loss)
+    value, accuracy = evaluate(model, batches, loss)
     if not math.isfinite(value):
-        raise TrainingError(
-            f"the validation loss is {value} after epoch {epoch + 1}, with learning rate {rate:g}. Lower the "
-            "learning rate (a tenth, say), or look for inputs that are not finite and class weights of 0"
-        )
+        refuse_loss("validation loss", value, f"after epoch {epoch + 1}", rate, " and class weights of 0")
     return value, accuracy
 
 
-def evaluate(
-    model: nn.Module, batches: Batches, class_weights: Tensor | None = None, loss: str = "cross_entropy"
-) -> tuple[float, float]:
-    """Return mean loss and accuracy over all samples of the batches; the arguments are those of `fit`.
-
-    Raises:
-        TrainingError: there is no such loss, or not enough memory.
-    """
-    with exact_arithmetic(), memory_advice(batches.batch_size):
-        return measure(model, batches, Loss(loss, class_weights, batches.device))
-
-
 @torch.inference_mode()
-def measure(model: nn.Module, batches: Batches, loss: Loss) -> tuple[float, float]:
+def evaluate(model: nn.Module, batches: Batches, loss: Loss) -> tuple[float, float]:
     """Return mean loss and accuracy over all samples of the batches."""
     model.eval()
     sums, counts, correct, total = 0.0, 0.0, 0, 0
@@ -277,7 +254,7 @@ def predict_logits(model: nn.Module, batches: Batches) -> Tensor:
     Raises:
         TrainingError: there is not enough memory.
     """
-    return predict(model, batches, lambda logits: logits.float())
+    return predict(model, batches, Tensor.float)
 
 
 def predict_masks(model: nn.Module, batches: Batches) -> Tensor:
@@ -293,7 +270,7 @@ def predict_masks(model: nn.Module, batches: Batches) -> Tensor:
 
 @torch.inference_mode()
 def predict(model: nn.Module, batches: Batches, keep: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return what `keep` makes of every batch's logits, one after the other, on the CPU."""
+    """Return what `keep` makes of the logits of every batch, concatenated, on the CPU."""
     with exact_arithmetic(), memory_advice(batches.batch_size):
         model.to(batches.device).eval()
         return torch.cat([keep(model(inputs)).cpu() for inputs, _ in batches])
@@ -301,12 +278,11 @@ def predict(model: nn.Module, batches: Batches, keep: Callable[[Tensor], Tensor]
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Have the C library keep freed memory for the next tensor instead of handing it back to the kernel.
+    """Let glibc keep freed memory for the next tensor instead of giving it back to the kernel.
 
-    A training step frees and asks again for the same few megabytes dozens of times. Fresh pages from the
-    kernel are filled with zeros at each first touch, which took a third of a mini network's step. Only
-    glibc has the switches (M_TRIM_THRESHOLD -1, M_MMAP_THRESHOLD -3; man 3 mallopt); elsewhere nothing
-    happens.
+    A training step frees and asks again for the same few megabytes dozens of times, and the kernel fills
+    fresh pages with zeros: a third of a mini network's step. M_MMAP_THRESHOLD is -3, M_TRIM_THRESHOLD -1
+    (man 3 mallopt).
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)

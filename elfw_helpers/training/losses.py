@@ -1,33 +1,32 @@
-"""What training makes small: sums over samples, so that a mean is exact however the samples are cut up."""
+"""The losses, as sums over samples: their mean is exact, however the samples are divided into batches."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from elfw_helpers.utils.errors import TrainingError
 
 
-class Loss:
-    """One or more terms, each a sum over the samples and what to divide it by for the mean.
+class Loss(nn.Module):
+    """One or two terms, each a sum over the samples and what to divide it by for the mean.
 
     Args:
         name: "cross_entropy", "dice" (for masks), or both as "cross_entropy+dice".
-        class_weights: float [C], for the cross-entropy; in Dice all classes count alike as it is.
-        device: of the samples.
+        class_weights: float [C], for the cross-entropy; Dice counts all classes alike.
 
     Raises:
         TrainingError: there is no such loss.
     """
 
-    def __init__(self, name: str, class_weights: Tensor | None, device: torch.device):
-        unknown = set(name.split("+")) - set(TERMS)
-        if unknown:
+    def __init__(self, name: str, class_weights: Tensor | None = None):
+        super().__init__()
+        if set(name.split("+")) - set(TERMS):
             known = "Known are 'cross_entropy', 'dice' and 'cross_entropy+dice'"
             raise TrainingError(f"there is no loss {name!r}. {known}")
         self.terms = [TERMS[term] for term in name.split("+")]
-        self.weights = None if class_weights is None else class_weights.to(device, torch.float32)
+        self.register_buffer("weights", None if class_weights is None else class_weights.float())
 
     def add_up(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the sum of each term over a batch, float32 [terms]."""
@@ -54,11 +53,11 @@ def sum_weights(targets: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Return 1 - soft Dice of each image, 0 for a perfect answer, as the mean over its mask's classes.
+    """Return 1 - soft Dice of each image, 0 for a perfect prediction, as the mean over its mask's classes.
 
-    A class that the mask lacks is not counted: its overlap is 0 whatever the answer, so there is nothing to
-    learn from it; where it was answered in vain, the classes that belong there lose their overlap. Image by
-    image and not over the batch, so that the loss does not depend on which images share one.
+    A class that the mask lacks is not counted: its overlap is 0 whatever is predicted. Where it is predicted
+    wrongly, the classes that belong there lose overlap. Per image and not per batch, so that the loss does
+    not depend on which images share one.
 
     Args:
         logits: float32 [B, C, H, W].
@@ -69,22 +68,22 @@ def dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
 
     Source: Milletari et al. (2016), https://arxiv.org/abs/1606.04797, section 3.
     """
-    answered = logits.softmax(1).flatten(2)
-    truth = one_hot(masks, logits.shape[1]).movedim(-1, 1).flatten(2).to(answered.dtype)
+    predicted = logits.softmax(1).flatten(2)
+    truth = one_hot(masks, logits.shape[1]).movedim(-1, 1).flatten(2).to(predicted.dtype)
     present = truth.amax(2)
     # At least 1 where the class is present; elsewhere it may be 0, and 0 / 0 would spoil the sum.
-    sizes = (answered.square() + truth).sum(2).clamp(min=1)
-    dice = 2 * (answered * truth).sum(2) / sizes
+    sizes = (predicted.square() + truth).sum(2).clamp(min=1)
+    dice = 2 * (predicted * truth).sum(2) / sizes
     return 1 - (dice * present).sum(1) / present.sum(1)
 
 
 def sum_dice(logits: Tensor, masks: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the summed Dice loss of a batch; the weights have no part in it."""
+    """Return the summed Dice loss of a batch, without class weights."""
     return dice_loss(logits, masks).sum()
 
 
 def count_images(masks: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the number of images; the weights have no part in it."""
+    """Return the number of images, without class weights."""
     return torch.tensor(len(masks), device=masks.device)
 
 

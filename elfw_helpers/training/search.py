@@ -1,4 +1,4 @@
-"""Searching for settings: many runs, in parallel, each finished one stored at once."""
+"""Grid search and random search for settings: runs in parallel, each stored as soon as it is finished."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 import torch
@@ -18,17 +18,13 @@ from tqdm import tqdm
 
 from elfw_helpers.data.batches import Batches
 from elfw_helpers.training.loop import fit, name_run
-from elfw_helpers.training.workers import run_jobs
 from elfw_helpers.utils.errors import ElfwError, TrainingError
 from elfw_helpers.utils.files import write_atomically
 from elfw_helpers.utils.fingerprints import fingerprint
+from elfw_helpers.utils.parallel import run_parallel
 
 # The report's grid: 18 combinations.
-REPORT_GRID = {
-    "lr": (1e-4, 5e-4, 1e-3),
-    "momentum": (0.9, 0.95),
-    "weight_decay": (1e-5, 5e-5, 1e-4),
-}
+REPORT_GRID = {"lr": (1e-4, 5e-4, 1e-3), "momentum": (0.9, 0.95), "weight_decay": (1e-5, 5e-5, 1e-4)}
 
 Setting = dict[str, float]
 
@@ -57,7 +53,6 @@ def search_settings(
     out: str | Path,
     seed: int = 0,
     workers: int | None = None,
-    progress: bool = True,
 ) -> pd.DataFrame:
     """Train a fresh model with each of some settings; runs that `out` holds already are not repeated.
 
@@ -65,37 +60,37 @@ def search_settings(
     are faster than one after the other on two, and the results do not depend on the number of cores.
 
     Args:
-        make_model: returns a new model; a function of a module, so that workers can import it.
+        make_model: returns a new model.
         train, validation: the batches.
         epochs: of every run.
-        settings: arguments of `fit` by name, one mapping a run.
+        settings: arguments of `fit` by name, one mapping per run.
         out: a folder; every finished run is stored there at once. One that failed is tried again.
         seed: of the initial weights, the same for all runs.
-        workers: processes; None takes one for each core that this process may use.
-        progress: show a bar on stderr.
+        workers: processes; None takes one per core that this process may use. A GPU has one process.
 
     Returns:
-        A row a run, in the order of the settings: its setting, train_loss, validation_loss and
+        One row per run, in the order of the settings: its setting, train_loss, validation_loss and
         validation_accuracy of the last epoch, best_validation_loss and best_epoch (from 1), and error,
         which says why a run failed (its numbers are NaN) and is empty otherwise.
 
     Raises:
-        TrainingError: every run failed, or a worker was killed.
+        TrainingError: every run failed.
+        ElfwError: a worker was killed.
 
     Warns:
-        FingerprintWarning: nothing is stored, for something that decides the runs cannot be looked into.
+        FingerprintWarning: nothing is stored, because something that decides the runs cannot be inspected.
     """
     settings = [{name: float(value) for name, value in setting.items()} for setting in settings]
-    job = (make_model, train, validation, epochs, seed)
     Path(out).mkdir(parents=True, exist_ok=True)
-    common = name_run(out, train_setting, make_seeded(make_model, seed), *job[1:])
+    shared = {"train": train, "validation": validation, "epochs": epochs, "seed": seed}
+    common = name_run(out, train_setting, make_seeded(make_model, seed), shared)
     files = [name_file(common, setting) for setting in settings]
-    rows = [read_row(file) for file in files]
+    rows = [json.loads(file.read_text("utf-8")) if file and file.exists() else None for file in files]
     pending = [index for index, row in enumerate(rows) if row is None]
-    bar = tqdm(total=len(files), initial=len(files) - len(pending), unit="run", disable=not progress)
-    with bar:
-        chosen, workers = [settings[index] for index in pending], workers or joblib.cpu_count()
-        for place, result in run_jobs(train_setting, job, chosen, workers, train.device.type):
+    job = partial(train_setting, make_model=make_model, **shared)
+    chosen = [settings[index] for index in pending]
+    with tqdm(total=len(files), initial=len(files) - len(pending), unit="run") as bar:
+        for place, result in run_parallel(job, chosen, workers if train.device.type == "cpu" else 1):
             index = pending[place]
             rows[index] = {**settings[index], **result}
             if files[index] and not result["error"]:
@@ -119,8 +114,6 @@ def sample_settings(ranges: Mapping[str, tuple[float, float]], count: int, seed:
 
     Args:
         ranges: (low, high), both positive, by the name of a setting.
-        count: number of settings.
-        seed: the same seed draws the same settings.
 
     Source: Bergstra & Bengio (2012), https://jmlr.org/papers/v13/bergstra12a.html
     """
@@ -149,21 +142,11 @@ def check_finished(table: pd.DataFrame) -> None:
 
 
 def name_file(common: Path | None, setting: Setting) -> Path | None:
-    """Return the file of one run of a search: its setting to read, and a fingerprint of all that decides it.
-
-    Args:
-        common: as `name_run` names what all runs of the search depend on.
-        setting: what this one does.
-    """
+    """Return the file of one run, named by its setting and a fingerprint of all that decides it."""
     if common is None:
         return None
     words = "_".join(f"{name}-{value:g}" for name, value in setting.items())
     return common.with_name(f"{words}_{fingerprint(common.name, sorted(setting.items()))}.json")
-
-
-def read_row(file: Path | None) -> dict[str, float | str] | None:
-    """Return what is stored of a run; None if that is nothing."""
-    return json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else None
 
 
 def make_seeded(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -173,12 +156,12 @@ def make_seeded(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
         return make_model()
 
 
-def train_setting(job: tuple, setting: Setting) -> dict[str, float | str]:
+def train_setting(
+    setting: Setting, make_model: Callable[[], nn.Module], seed: int, **options: Any
+) -> dict[str, float | str]:
     """Train one setting and return its results; a failed run returns NaN and says why."""
-    make_model, train, validation, epochs, seed = job
     try:
-        model = make_seeded(make_model, seed)
-        history = fit(model, train, validation, epochs, seed=seed, progress=False, **setting)
+        history = fit(make_seeded(make_model, seed), seed=seed, **options, **setting)
     except Exception as error:
         names = ("train_loss", "validation_loss", "validation_accuracy", "best_validation_loss", "best_epoch")
         reason = str(error) if isinstance(error, ElfwError) else f"{type(error).__name__}: {error}"

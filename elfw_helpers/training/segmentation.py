@@ -1,4 +1,4 @@
-"""How segmentation is trained, under a name: the ELFW paper's way, and one for two CPU cores."""
+"""Recipes for training segmentation: the ELFW paper's, and a quick one for two CPU cores."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from elfw_helpers.augmentation import draw_movements, move_faces, shake_faces
+from elfw_helpers.augmentation.transforms import draw_movements, move_faces, shake_faces
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, SplitBatches
 from elfw_helpers.data.datasets import FaceTensors
 from elfw_helpers.data.splits import Split
 from elfw_helpers.evaluation.segmentation import median_frequency_weights
 from elfw_helpers.training.loop import History, fit
+from elfw_helpers.training.losses import Loss
 from elfw_helpers.utils.errors import TrainingError
 
 PAPER_STEPS, PAPER_FACTOR = (35, 90, 180), 0.2
@@ -23,14 +24,14 @@ PAPER_STEPS, PAPER_FACTOR = (35, 90, 180), 0.2
 
 @dataclass(frozen=True)
 class SegmentationRecipe:
-    """All that decides a training but the network and the faces; `dataclasses.replace` makes a variant.
+    """All settings of a training, without network and faces; `dataclasses.replace` makes a variant.
 
     Attributes:
         size: side of images and masks, pixels.
-        batch_size, lr, momentum, weight_decay, epochs, patience, loss: as in `fit`.
-        schedule: turns the number of epochs into the factor on `lr` by 0-based epoch.
-        balance_classes: weight the classes by median frequency.
+        batch_size, lr, momentum, weight_decay, epochs, loss: as in `fit`; `lr` is one number here.
+        schedule: from `lr` and the number of epochs to the learning rate of each epoch.
         augment: as in `Batches`, for the training images.
+        balance_classes: weight the classes by median frequency.
         validate_on_test: let the test images choose the best epoch, and train on all others.
     """
 
@@ -40,30 +41,25 @@ class SegmentationRecipe:
     momentum: float
     weight_decay: float
     epochs: int
-    schedule: Callable[[int], Callable[[int], float]]
+    schedule: Callable[[float, int], list[float]]
     augment: Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-    patience: int | None = None
     balance_classes: bool = False
     loss: str = "cross_entropy"
     validate_on_test: bool = False
 
 
-def step_down(epochs: int) -> Callable[[int], float]:
-    """Return the paper's factor on the learning rate by 0-based epoch: a fifth at 35, at 90 and at 180."""
-    return lambda epoch: PAPER_FACTOR ** sum(epoch >= step for step in PAPER_STEPS)
+def step_schedule(lr: float, epochs: int) -> list[float]:
+    """Return the paper's learning rate of each epoch: a fifth after 35, after 90 and after 180 epochs."""
+    return [lr * PAPER_FACTOR ** sum(epoch >= step for step in PAPER_STEPS) for epoch in range(epochs)]
 
 
-def fall_along_cosine(epochs: int) -> Callable[[int], float]:
-    """Return the factor on the learning rate by 0-based epoch: half a cosine, from nearly 1 to nearly 0."""
-    return lambda epoch: 0.5 + 0.5 * math.cos(math.pi * (epoch + 0.5) / epochs)
+def cosine_schedule(lr: float, epochs: int) -> list[float]:
+    """Return the learning rate of each epoch: half a cosine, from nearly `lr` to nearly 0."""
+    return [lr * (0.5 + 0.5 * math.cos(math.pi * (epoch + 0.5) / epochs)) for epoch in range(epochs)]
 
 
-def move_only(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mirror, shift and scale each face as `shake_faces` does, and leave it upright and in its own colours.
-
-    Args:
-        inputs, targets, generator: as in `shake_faces`.
-    """
+def mirror_shift_scale(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mirror, shift and scale each face as `shake_faces` does, without its rotation and its colours."""
     maps = draw_movements(len(inputs), generator)
     scale = maps[:, 1, :2].norm(dim=1)
     maps[:, :, :2] = torch.diag_embed(torch.stack([maps[:, 0, 0].sign() * scale, scale], 1))
@@ -72,7 +68,7 @@ def move_only(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tu
 
 # Source: Redondo and Gilbert (2020), https://arxiv.org/abs/2006.13980. They validate on the faces of the
 # release's `elfw_set_NN.txt`, the test split of `FaceFolder(held_out=...)`, and score on the same, which is a
-# little too good. How many epochs at most is ours: patience ends it earlier.
+# little too good. They stop 30 epochs after the lowest loss; we train on and keep that epoch's weights.
 PAPER = SegmentationRecipe(
     size=256,
     batch_size=16,
@@ -80,15 +76,14 @@ PAPER = SegmentationRecipe(
     momentum=0.99,
     weight_decay=5e-4,
     epochs=300,
-    schedule=step_down,
-    augment=move_only,
-    patience=30,
+    schedule=step_schedule,
+    augment=mirror_shift_scale,
     balance_classes=True,
     validate_on_test=True,
 )
 
-# For the U-Net, which starts from nothing and has ten short epochs: a high rate, and rare classes weighted
-# up, or it does not get round to beards and mouth-masks.
+# For the U-Net from random weights, in ten short epochs: without the high learning rate and the class weights
+# it does not learn beards and mouth-masks.
 TWO_CORES = SegmentationRecipe(
     size=64,
     batch_size=32,
@@ -96,7 +91,7 @@ TWO_CORES = SegmentationRecipe(
     momentum=0.9,
     weight_decay=5e-4,
     epochs=10,
-    schedule=fall_along_cosine,
+    schedule=cosine_schedule,
     augment=shake_faces,
     balance_classes=True,
 )
@@ -105,17 +100,14 @@ TWO_CORES = SegmentationRecipe(
 def segmentation_batches(
     faces: FaceTensors, split: Split, recipe: SegmentationRecipe, *, seed: int = 0, device: str = "cpu"
 ) -> SplitBatches:
-    """Return the batches of each split of preloaded faces, to segment them by a recipe.
+    """Return the batches of each split of preloaded faces, for segmentation by a recipe.
 
-    They are normalised by ImageNet's mean and standard deviation: torchvision's weights expect it, and the
-    U-Net does not mind.
+    They are normalised by ImageNet's mean and standard deviation, as torchvision's weights expect it; for the
+    U-Net it makes no difference.
 
     Args:
         faces: as `FaceFolder.preload(recipe.size)` returns them.
-        split: indices of the three splits.
-        recipe: decides size, batches, augmentation, and what validation is.
-        seed: shuffles and changes the training images.
-        device: as in `Batches`.
+        seed: of the order and the augmentation of the training images.
 
     Raises:
         TrainingError: the faces have no masks, or another size than the recipe's.
@@ -125,12 +117,10 @@ def segmentation_batches(
     if recipe.validate_on_test:
         train, validation = torch.cat([train, validation]).sort().values, split.test
     options = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "batch_size": recipe.batch_size, "device": device}
-    shaken = {"shuffle_seed": seed, "augment": recipe.augment}
+    training = {"shuffle_seed": seed, "augment": recipe.augment}
+    parts = ((train, training), (validation, {}), (split.test, {}))
     return SplitBatches(
-        *(
-            Batches(faces.images[indices], faces.masks[indices], **options, **more)
-            for indices, more in ((train, shaken), (validation, {}), (split.test, {}))
-        )
+        *(Batches(faces.images[part], faces.masks[part], **options, **more) for part, more in parts)
     )
 
 
@@ -153,15 +143,12 @@ def train_segmentation(
     *,
     seed: int = 0,
     checkpoint: str | Path | None = None,
-    progress: bool = True,
 ) -> History:
     """Train a network by a recipe, in place: `fit` with the recipe's settings.
 
     Args:
         model: logits [B, 7, H, W] from inputs [B, 3, H, W].
         batches: as `segmentation_batches` returns them for the same recipe.
-        recipe: the settings.
-        seed, checkpoint, progress: as in `fit`.
 
     Raises:
         TrainingError: as `fit`.
@@ -169,22 +156,16 @@ def train_segmentation(
     Warns:
         MissingClassWarning: the classes are to be balanced, and one has no training pixel.
     """
-    weights = None
-    if recipe.balance_classes:
-        weights = median_frequency_weights(batches.train.targets.cpu())
+    weights = median_frequency_weights(batches.train.targets.cpu()) if recipe.balance_classes else None
     return fit(
         model,
         batches.train,
         batches.validation,
         recipe.epochs,
-        lr=recipe.lr,
+        lr=recipe.schedule(recipe.lr, recipe.epochs),
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
-        class_weights=weights,
-        loss=recipe.loss,
-        schedule=recipe.schedule(recipe.epochs),
-        patience=recipe.patience,
+        loss=Loss(recipe.loss, weights),
         seed=seed,
         checkpoint=checkpoint,
-        progress=progress,
     )

@@ -1,8 +1,8 @@
-"""The device that networks run on, and how they compute there: exactly, in evaluation mode, within memory."""
+"""The device that networks run on, exact arithmetic and evaluation mode there, advice when memory is full."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from textwrap import shorten
@@ -22,22 +22,30 @@ def best_device() -> str:
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
     """Keep a network in evaluation mode for a while; each module returns to the mode it was in."""
-    modes = [(module, module.training) for module in network.modules()]
+    training = {module: module.training for module in network.modules()}
     network.eval()
     try:
         yield
     finally:
-        for module, training in modes:
-            module.training = training
+        for module, was_training in training.items():
+            module.training = was_training
 
 
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
-    """Have float32 be float32, and a GPU take the same kernels in every run, for a while.
+    """Compute float32 in float32, and with the same GPU kernels in every run, for a while.
 
-    Whatever trains a network or asks one computes inside it, so that both get the same numbers.
+    Training and prediction both compute inside it, so that they get the same numbers.
     """
-    restore = multiply_exactly()
+    matmul = torch.backends.cuda.matmul
+    try:
+        precision = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        restore = partial(torch.set_float32_matmul_precision, precision)
+    except RuntimeError:
+        # Somebody has set torch's newer switches, beside which it refuses to read the older one.
+        restore = partial(setattr, matmul, "fp32_precision", matmul.fp32_precision)
+        matmul.fp32_precision = "ieee"
     try:
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False, allow_tf32=False):
             yield
@@ -45,51 +53,26 @@ def exact_arithmetic() -> Iterator[None]:
         restore()
 
 
-def multiply_exactly() -> Callable[[], None]:
-    """Have matrices of float32 multiplied in float32; return what makes it as before."""
-    try:
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest")
-        return partial(torch.set_float32_matmul_precision, before)
-    except RuntimeError:
-        # Somebody has set torch's newer switches, beside which it refuses to read the older one.
-        matmul = torch.backends.cuda.matmul
-        restore = partial(setattr, matmul, "fp32_precision", matmul.fp32_precision)
-        matmul.fp32_precision = "ieee"
-        return restore
-
-
 @contextmanager
 def memory_advice(batch_size: int) -> Iterator[None]:
-    """Say what to do where memory, a GPU's or the machine's, runs out.
+    """Raise TrainingError with advice where memory, a GPU's or the machine's, runs out.
 
     Args:
         batch_size: how many samples go through the network at once.
-
-    Raises:
-        TrainingError: memory ran out.
     """
     try:
         yield
         return
     except (MemoryError, RuntimeError) as error:
-        if not ran_out_of_memory(error):
+        full = isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
+        # On the CPU torch has no type for a full memory, only words.
+        if not full and "DefaultCPUAllocator" not in str(error):
             raise
         reason = shorten(str(error), 100, placeholder=" ...") or "out of memory"
         # What the failed step has left in its variables would fill the memory of the next attempt.
         clear_frames(error.__traceback__)
-    advice = (
-        "Take a smaller one (halve batch_size), smaller images or a smaller network"
-        if batch_size > 1
-        else "Take smaller images or a smaller network"
-    )
+    smaller = "a smaller one (halve batch_size), smaller images" if batch_size > 1 else "smaller images"
     raise TrainingError(
-        f"not enough memory for a batch of {batch_size} ({reason}). {advice}, close other programs on the "
-        "GPU, or compute with device='cpu'"
+        f"not enough memory for a batch of {batch_size} ({reason}). Take {smaller} or a smaller network, "
+        "close other programs on the GPU, or compute with device='cpu'"
     ) from None
-
-
-def ran_out_of_memory(error: Exception) -> bool:
-    """Say whether an error is that of a full memory; on the CPU torch has no type for it, only words."""
-    kinds = (torch.cuda.OutOfMemoryError, MemoryError)
-    return isinstance(error, kinds) or "DefaultCPUAllocator" in str(error)

@@ -27,7 +27,7 @@ class DataError(ElfwError, ValueError):
 
 
 class PhotoWarning(UserWarning):
-    """A photo was read or predicted, but in a way that its reader should know of."""
+    """A photo was read or predicted, with something that its user should know."""
 
 
 class WeightsError(ElfwError, RuntimeError):

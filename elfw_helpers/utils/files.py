@@ -1,7 +1,4 @@
-"""Writing files, and saying why one cannot be read or written, for all floors of the package.
-
-It imports nothing heavy.
-"""
+"""Writes files atomically, and explains why one cannot be read or written."""
 
 from __future__ import annotations
 
@@ -15,16 +12,18 @@ from elfw_helpers.utils.errors import DataError
 
 # More than a file system keeps inside a folder's own entry: a full disk shows.
 PROBE = bytes(1 << 16)
+RIGHTS = "Change its rights (`ls -ld` shows them), or name another place"
+FILE_IN_PLACE = "A file stands where a folder is needed: move it away, or name another place"
 REMEDIES = {
-    errno.EACCES: "Change its rights (`ls -ld` shows them), or name another place",
-    errno.EPERM: "Change its rights (`ls -ld` shows them), or name another place",
+    errno.EACCES: RIGHTS,
+    errno.EPERM: RIGHTS,
     errno.EROFS: "Nothing can be written on that disk: name a place on another one",
     errno.ENOSPC: "The disk is full: free some space, or name a place on another one",
     errno.EDQUOT: "Your share of the disk is full: free some space, or name a place on another one",
     errno.EFBIG: "Files there cannot be so large: name a place on another disk",
     errno.ENOENT: "Check the name: nothing of it is there, or it was moved or deleted meanwhile",
-    errno.EEXIST: "A file stands where a folder is needed: move it away, or name another place",
-    errno.ENOTDIR: "A file stands where a folder is needed: move it away, or name another place",
+    errno.EEXIST: FILE_IN_PLACE,
+    errno.ENOTDIR: FILE_IN_PLACE,
     errno.EISDIR: "A folder stands where a file is needed: move it away, or name another place",
     errno.ENOTEMPTY: "The folder holds files: move them away, or name another place",
     errno.ENAMETOOLONG: "Choose a shorter name",
@@ -36,11 +35,10 @@ ANY_REMEDY = "Check that the place is there, and that you may read and write it"
 
 
 def explain_error(error: OSError, path: str | Path | None = None) -> DataError:
-    """Return what the operating system refused, as an error that names the path and what to do about it.
+    """Return what the operating system refused as an error that names the file and what to do.
 
     Args:
-        error: as it was raised.
-        path: what it is about, where the error itself does not say.
+        path: the file, where the error itself does not name it.
     """
     named = error.filename if isinstance(error.filename, (str, bytes, os.PathLike)) else None
     place = os.fsdecode(named) if named is not None else path or "a file"
@@ -48,12 +46,9 @@ def explain_error(error: OSError, path: str | Path | None = None) -> DataError:
 
 
 def require_writable(folder: Path) -> None:
-    """Create a folder, with its parents, and prove that a file can be written into it.
+    """Create a folder, with its parents, and prove that a file can be written into it; else raise DataError.
 
-    Commands call it before their work: an hour of it is not lost to a folder that cannot hold the result.
-
-    Raises:
-        DataError: it cannot be made, or nothing can be written into it; names it and what to do.
+    Commands call it first: an hour of work is not lost to a folder that cannot hold the result.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,11 +62,7 @@ def require_writable(folder: Path) -> None:
 
 
 def require_writable_file(file: Path) -> None:
-    """Prove that a file can be written, new or in another's place; makes the folder that it is to lie in.
-
-    Raises:
-        DataError: its folder cannot be made or written into, or a folder stands in its place.
-    """
+    """Prove that a file can be written, in a folder that is made if needed; else raise DataError."""
     require_writable(file.parent)
     if file.is_dir():
         raise explain_error(OSError(errno.EISDIR, os.strerror(errno.EISDIR)), file)

@@ -1,4 +1,4 @@
-"""Where things lie: the faces that go in, and what the notebooks write."""
+"""The folders of the project: faces, shipped weights, and what notebooks write."""
 
 from __future__ import annotations
 

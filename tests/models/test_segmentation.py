@@ -80,7 +80,7 @@ def test_each_network_trains_with_fit(named_network):
     images = torch.randint(256, (2, 32, 32, 3), dtype=torch.uint8, generator=generator)
     batches = Batches(images, images[..., 0] // 37, mean=IMAGENET_MEAN, std=IMAGENET_STD, batch_size=2)
     before = [parameter.detach().clone() for parameter in network.parameters()]
-    history = fit(network, batches, None, 1, lr=0.01, progress=False)
+    history = fit(network, batches, None, 1, lr=0.01)
     assert 1 < history.train_loss[0] < 5
     for old, parameter in zip(before, network.parameters(), strict=True):
         assert parameter.grad.isfinite().all() and not torch.equal(old, parameter)
@@ -97,7 +97,7 @@ def test_deeplab_says_why_it_cannot_train_on_one_image(named_network):
         std=IMAGENET_STD,
     )
     with pytest.raises(TrainingError, match="one sample at a time .*Take batches of two or more"):
-        fit(named_network[1], batches, None, 1, progress=False)
+        fit(named_network[1], batches, None, 1)
 
 
 @pytest.mark.parametrize("name", list(FILES))

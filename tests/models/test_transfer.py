@@ -37,14 +37,14 @@ def test_training_changes_the_head_of_a_frozen_backbone_and_nothing_else(network
     before = copy_state(network)
     frozen = FrozenBackbone(network)
     batches = make_batches()
-    fit(frozen, batches, batches, epochs=2, weight_decay=0.1, progress=False)
+    fit(frozen, batches, batches, epochs=2, weight_decay=0.1)
     assert names_changed(before, network) == {"fc.weight", "fc.bias"}
 
 
 def test_without_evaluation_mode_frozen_weights_still_let_running_statistics_move(network):
     before = copy_state(network)
     network.requires_grad_(False).fc.requires_grad_(True)
-    fit(network, make_batches(), None, epochs=1, progress=False)
+    fit(network, make_batches(), None, epochs=1)
     changed = names_changed(before, network)
     assert {"bn1.running_mean", "layer4.1.bn2.running_var"} <= changed
     assert not changed & {"conv1.weight", "bn1.weight", "layer4.1.conv2.weight"}

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from elfw_helpers.training import loop as training
 from elfw_helpers.training import search
 from elfw_helpers.training.search import (
     REPORT_GRID,
@@ -18,16 +19,16 @@ from elfw_helpers.training.search import (
     sample_settings,
     search_settings,
 )
-from elfw_helpers.training.workers import run_jobs
 from elfw_helpers.utils.errors import TrainingError
 from elfw_helpers.utils.fingerprints import FingerprintWarning
+from elfw_helpers.utils.parallel import run_parallel
 from tests.training.test_loop import make_batches, make_model
 
 GRID = {"lr": (0.01, 0.05), "momentum": (0.0, 0.9)}
 
 
 def run(out, **options):
-    options = {"grid": GRID, "workers": 2, "progress": False, **options}
+    options = {"grid": GRID, "workers": 2, **options}
     return grid_search(make_model, make_batches(), make_batches(seed=1), 2, out=out, **options)
 
 
@@ -54,13 +55,13 @@ def test_interrupted_search_repeats_no_run(tmp_path, monkeypatch):
     stored[1].unlink()
     stamps = {file: file.stat().st_mtime_ns for file in stored if file.exists()}
     started = []
-    original = search.run_jobs
+    original = search.run_parallel
 
-    def watched(function, shared, jobs, *options):
+    def watched(function, jobs, workers):
         started.extend(jobs)
-        return original(function, shared, jobs, *options)
+        return original(function, jobs, workers)
 
-    monkeypatch.setattr(search, "run_jobs", watched)
+    monkeypatch.setattr(search, "run_parallel", watched)
     pd.testing.assert_frame_equal(run(tmp_path), table)
     assert len(started) == 1
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
@@ -70,9 +71,7 @@ def test_other_data_or_another_seed_is_another_search(tmp_path):
     grid = {"lr": (0.01,)}
     run(tmp_path, grid=grid)
     run(tmp_path, grid=grid, seed=1)
-    grid_search(
-        make_model, make_batches(seed=5), make_batches(seed=1), 2, out=tmp_path, grid=grid, progress=False
-    )
+    grid_search(make_model, make_batches(seed=5), make_batches(seed=1), 2, out=tmp_path, grid=grid)
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -100,11 +99,11 @@ def workers(monkeypatch):
     """Have jobs done here, which takes no time to start; returns how many workers were asked for."""
     asked = []
 
-    def run_here(function, shared, jobs, workers, device):
+    def run_here(function, jobs, workers):
         asked.append(workers)
-        return ((place, function(shared, job)) for place, job in enumerate(jobs))
+        return enumerate(map(function, jobs))
 
-    monkeypatch.setattr(search, "run_jobs", run_here)
+    monkeypatch.setattr(search, "run_parallel", run_here)
     return asked
 
 
@@ -122,7 +121,7 @@ def test_failed_runs_are_marked_stop_no_other_and_are_tried_again(tmp_path, work
 
 def test_a_run_whose_validation_diverges_is_marked_and_the_others_go_on(tmp_path, workers):
     data = make_batches(), make_batches(seed=1)
-    table = grid_search(make_moody, *data, 2, out=tmp_path, grid={"lr": (10.0, 0.001)}, progress=False)
+    table = grid_search(make_moody, *data, 2, out=tmp_path, grid={"lr": (10.0, 0.001)})
     assert table["error"][0].startswith("the validation loss is nan after epoch 1, with learning rate 10.")
     assert table["error"][1] == "" and table["best_epoch"][1] >= 1
 
@@ -137,8 +136,9 @@ def test_a_run_whose_validation_diverges_is_marked_and_the_others_go_on(tmp_path
 def test_any_error_of_a_run_is_that_run_s(error, reason):
     model = Failing(nn.Flatten(), nn.Linear(192, 3))
     model.error = error
-    job = (lambda: model, make_batches(), make_batches(seed=1), 1, 0)
-    assert search.train_setting(job, {"lr": 0.01})["error"].startswith(reason)
+    data = {"train": make_batches(), "validation": make_batches(seed=1)}
+    result = search.train_setting({"lr": 0.01}, lambda: model, seed=0, epochs=1, **data)
+    assert result["error"].startswith(reason)
 
 
 def make_hidden():
@@ -150,23 +150,24 @@ def make_hidden():
 def test_a_search_that_cannot_be_named_is_made_and_not_stored(tmp_path, workers):
     data = make_batches(), make_batches(seed=1)
     with pytest.warns(FingerprintWarning, match="nothing of this is stored.*_thread.lock"):
-        table = grid_search(make_hidden, *data, 1, out=tmp_path, grid={"lr": (0.01,)}, progress=False)
+        table = grid_search(make_hidden, *data, 1, out=tmp_path, grid={"lr": (0.01,)})
     assert table["error"].tolist() == [""] and list(tmp_path.iterdir()) == []
 
 
-def stop_at_once(shared, job):
-    os._exit(9)
-
-
-def test_a_worker_that_is_killed_is_said_to_be():
-    with pytest.raises(TrainingError, match="ended without an answer.*fewer workers"):
-        list(run_jobs(stop_at_once, None, [1], 1))
-
-
 def test_as_many_workers_as_this_process_may_use(tmp_path, monkeypatch, workers):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
     run(tmp_path, workers=None, grid={"lr": (0.01,)})
-    assert workers == [1]
+    assert workers == [None]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+    assert list(run_parallel(lambda job: os.getpid(), [0])) == [(0, os.getpid())]
+
+
+def tell_of_itself(job):
+    return torch.get_num_threads(), training.show_bar(1, done=0).disable
+
+
+def test_a_worker_has_one_thread_and_shows_no_bar():
+    assert dict(run_parallel(tell_of_itself, [0, 1, 2], 2)) == dict.fromkeys(range(3), (1, True))
+    assert not training.show_bar(1, done=0).disable
 
 
 def test_interruption_keeps_finished_runs_and_leaves_no_process(tmp_path, monkeypatch):
@@ -179,7 +180,7 @@ def test_interruption_keeps_finished_runs_and_leaves_no_process(tmp_path, monkey
 
     monkeypatch.setattr(search, "write_atomically", interrupt_after_first)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, workers=1)
+        run(tmp_path, workers=2)
     # The pool's own thread collects them too: a join here may return before it has noted their end.
     deadline = time.monotonic() + 30
     while multiprocessing.active_children() and time.monotonic() < deadline:
@@ -191,9 +192,7 @@ def test_interruption_keeps_finished_runs_and_leaves_no_process(tmp_path, monkey
 def test_chosen_settings_are_the_same_runs_as_in_a_grid(tmp_path):
     table = run(tmp_path)
     chosen = [{"lr": 0.05, "momentum": 0.9}, {"lr": 0.01, "momentum": 0.0}]
-    some = search_settings(
-        make_model, make_batches(), make_batches(seed=1), 2, chosen, out=tmp_path, progress=False
-    )
+    some = search_settings(make_model, make_batches(), make_batches(seed=1), 2, chosen, out=tmp_path)
     assert len(list(tmp_path.glob("*.json"))) == 4
     pd.testing.assert_frame_equal(some, table.iloc[[3, 0]].reset_index(drop=True))
 

@@ -7,7 +7,7 @@ import joblib
 import pytest
 import torch
 
-from elfw_helpers.notebook import GPU_ADVICE, choose_device, describe_device
+from elfw_helpers.notebook import GPU_ADVICE, choose_device
 
 VERSIONS = f"Python {platform.python_version()}, torch {torch.__version__}, device"
 
@@ -29,9 +29,10 @@ def test_torch_takes_no_more_threads_than_this_process_may_use(monkeypatch):
     assert asked == [2]
 
 
-def test_says_how_to_get_a_gpu_only_on_colab_and_only_without_one(monkeypatch):
+def test_says_how_to_get_a_gpu_only_on_colab_and_only_without_one(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
-    assert describe_device("cpu") == f"{VERSIONS} cpu"
     monkeypatch.setitem(sys.modules, "google.colab", sys)
-    assert describe_device("cpu") == f"{VERSIONS} cpu\n{GPU_ADVICE}"
-    assert describe_device("cuda") == f"{VERSIONS} cuda (Tesla T4)"
+    for gpu, said in ((False, f"cpu\n{GPU_ADVICE}"), (True, "cuda (Tesla T4)")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        choose_device()
+        assert capsys.readouterr().out == f"{VERSIONS} {said}\n"

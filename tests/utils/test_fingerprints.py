@@ -20,7 +20,7 @@ from elfw_helpers.data.batches import Batches
 from elfw_helpers.models import MiniNetwork
 from elfw_helpers.training import fit, losses
 from elfw_helpers.training import loop as training
-from elfw_helpers.training.segmentation import move_only
+from elfw_helpers.training.segmentation import mirror_shift_scale
 from elfw_helpers.utils.fingerprints import FingerprintError, FingerprintWarning, fingerprint
 from elfw_helpers.utils.paths import project_folder
 from tests.training.test_loop import make_batches, make_model
@@ -133,7 +133,7 @@ def test_code_keeps_its_name_while_it_runs():
 
 @pytest.mark.parametrize(
     ("name", "value", "function"),
-    [("SCALE", 0.3, shake_faces), ("BALANCE", 0.1, shake_faces), ("ANGLE", 0.3, move_only)],
+    [("SCALE", 0.3, shake_faces), ("BALANCE", 0.1, shake_faces), ("ANGLE", 0.3, mirror_shift_scale)],
 )
 def test_a_constant_of_the_augmentation_is_part_of_it(monkeypatch, name, value, function):
     def name_it():
@@ -332,7 +332,7 @@ def test_documentation_decides_nothing():
 def test_whole_numbers_are_the_same_settings(tmp_path):
     for number in (int, float):
         settings = {"lr": number(1), "momentum": number(0), "weight_decay": number(0)}
-        fit(make_model(), make_batches(), None, 1, **settings, checkpoint=tmp_path, progress=False)
+        fit(make_model(), make_batches(), None, 1, **settings, checkpoint=tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -346,8 +346,8 @@ def test_a_run_that_cannot_be_named_is_trained_and_not_stored(tmp_path):
     hidden, plain = make_batches(), make_batches()
     hidden.augment = augment
     with pytest.warns(FingerprintWarning, match="nothing of this is stored.*_thread.lock"):
-        history = fit(make_model(), hidden, None, 2, checkpoint=tmp_path, progress=False)
-    assert history.train_loss == fit(make_model(), plain, None, 2, progress=False).train_loss
+        history = fit(make_model(), hidden, None, 2, checkpoint=tmp_path)
+    assert history.train_loss == fit(make_model(), plain, None, 2).train_loss
     assert list(tmp_path.iterdir()) == []
 
 

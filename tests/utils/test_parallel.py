@@ -1,0 +1,27 @@
+"""Jobs in worker processes: their results, and how they end."""
+
+import os
+
+import pytest
+
+from elfw_helpers.utils.errors import ElfwError
+from elfw_helpers.utils.parallel import run_parallel
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_job_has_its_result_and_a_function_need_not_be_in_a_module(workers):
+    offset = 10
+    found = dict(run_parallel(lambda job: job + offset, [3, 1, 2], workers))
+    assert found == {0: 13, 1: 11, 2: 12}
+    assert list(run_parallel(abs, [], workers)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_a_job_is_raised(workers):
+    with pytest.raises(ZeroDivisionError):
+        list(run_parallel(lambda job: 1 / job, [0, 1], workers))
+
+
+def test_a_worker_that_is_killed_is_said_to_be():
+    with pytest.raises(ElfwError, match="ended without an answer.*fewer workers"):
+        list(run_parallel(os._exit, [9], 2))
