@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import re
 from pathlib import Path
-
-import nbformat
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING
 
 from elfw_helpers.utils.errors import ElfwError
 from elfw_helpers.utils.files import write_atomically
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 try:
     import tomllib
@@ -38,6 +39,8 @@ def list_notebooks(folder: Path) -> list[Path]:
 
 def format_notebook(notebook: NotebookNode) -> str:
     """Return the text of a notebook's file; raise nbformat.ValidationError if it is no valid notebook."""
+    import nbformat  # not above: the grader, which needs the marks alone, stays small
+
     nbformat.validate(notebook)
     return nbformat.writes(notebook).rstrip("\n") + "\n"
 
@@ -105,6 +108,8 @@ def make_student_copies(folder: Path) -> dict[Path, str]:
     Raises:
         ElfwError: an exercise is marked wrongly, or two have one name.
     """
+    import nbformat
+
     copies, places = {}, {}
     for path in list_notebooks(folder):
         notebook = nbformat.read(path, as_version=4)

@@ -11,11 +11,7 @@ from typing import Any
 
 from elfw_course.grading.inside.magics import FUNCTIONS, WORD, parse_cell
 from elfw_course.grading.submission import Cell, parse_notebook, take
-
-EXERCISE = re.compile(r"\s*#\s*exercise\s*:\s*(\w+)")
-CHECK = re.compile(r"\s*#\s*check\s*:\s*(\w*)")
-# On any line of a student's cell. [ \t], never \s: over millions of blank lines, that would take for ever.
-EXERCISE_LINE = re.compile(r"^[ \t\f]*#[ \t]*exercise[ \t]*:[ \t]*(\w+)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+from elfw_course.student import CHECK, EXERCISE, EXERCISE_LINE
 
 
 def strip_blanks(source: str) -> str:

@@ -11,13 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from elfw_course.grading.exercises import Released
+from elfw_course.student import tomllib
 from elfw_helpers.utils.errors import DataError, ElfwError
 from elfw_helpers.utils.paths import project_folder
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
 
 MEASURES = ("accuracy", "mean_iou")
 NUMBER = (int, float)
