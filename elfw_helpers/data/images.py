@@ -7,6 +7,7 @@ the first is taken. Everything else that is off is an error.
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from elfw_helpers.data.depth import declare_samples, to_rgb
-from elfw_helpers.data.labels import PIXEL_CLASSES, decode_colours
+from elfw_helpers.data.labels import PALETTE, PIXEL_CLASSES, decode_colours
 from elfw_helpers.data.mask_faults import explain_colours, explain_ids, explain_mode
 from elfw_helpers.utils.errors import DataError, PhotoWarning
 from elfw_helpers.utils.files import explain_error
@@ -234,3 +236,17 @@ def check_ids(path: Path, ids: np.ndarray) -> np.ndarray:
     if ids.max() < len(PIXEL_CLASSES):
         return ids
     raise DataError(path, *explain_ids(ids))
+
+
+def mask_picture(mask: np.ndarray) -> Image.Image:
+    """Return a mask, uint8 [H, W], as an indexed picture in ELFW's colours."""
+    picture = Image.fromarray(mask)
+    picture.putpalette(PALETTE.tobytes())
+    return picture
+
+
+def encode_mask(mask: np.ndarray, header: PngInfo | None = None) -> bytes:
+    """Return a mask, uint8 [H, W], as an indexed PNG file in ELFW's colours; `header` may hold texts."""
+    file = io.BytesIO()
+    mask_picture(mask).save(file, "PNG", optimize=True, pnginfo=header)
+    return file.getvalue()
