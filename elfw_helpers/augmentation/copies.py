@@ -25,9 +25,9 @@ from elfw_helpers.augmentation.objects import (
 from elfw_helpers.data.datasets import FaceFolder, FaceTensors
 from elfw_helpers.data.labels import attribute_from_mask
 from elfw_helpers.data.origins import Origin
-from elfw_helpers.rendering.face import check_seed
-from elfw_helpers.rendering.sampling import OBJECTS as OBJECT_STREAM
-from elfw_helpers.rendering.sampling import Sampler
+from elfw_helpers.rendering.face import check_whole
+from elfw_helpers.rendering.random_streams import OBJECTS as OBJECT_STREAM
+from elfw_helpers.rendering.random_streams import Sampler
 
 
 class Copy(NamedTuple):
@@ -56,7 +56,7 @@ class Wardrobe:
             raise ValueError(f"name at least one kind of object, of {', '.join(OBJECTS)}")
         for kind in kinds:
             check_kind(kind)
-        check_seed(seed, "seed")
+        check_whole(seed, "seed")
         seeds = [number for number in range(OBJECT_SEEDS) if held_out in (None, is_held_out(number))]
         self.sampler = Sampler(OBJECT_STREAM, seed)
         self.made = dict.fromkeys(kinds, 0)

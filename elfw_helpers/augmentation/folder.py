@@ -6,7 +6,6 @@ cannot promise that; the manifest can, and `read_augmented` reads nothing withou
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,10 +20,11 @@ from tqdm import tqdm
 from elfw_helpers.augmentation.copies import Copy, Wardrobe
 from elfw_helpers.augmentation.objects import OBJECTS, is_held_out
 from elfw_helpers.data.datasets import FaceFolder, FaceTensors, in_parallel
-from elfw_helpers.data.labels import ATTRIBUTES, PALETTE, attribute_from_mask
+from elfw_helpers.data.images import encode_mask
+from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask
 from elfw_helpers.data.layout import PERSONS_FILE
 from elfw_helpers.data.origins import MANIFEST, VERSION, Origin, read_origins
-from elfw_helpers.rendering.folder import check_positive
+from elfw_helpers.rendering.face import check_whole
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error, write_atomically
 
@@ -66,7 +66,7 @@ def augment_folder(
         DataError: the source has no masks or a damaged file, no face can wear an object, or the
             folder holds something else or cannot be written.
     """
-    check_positive(count, "count")
+    check_whole(count, "count", 1)
     wardrobe = Wardrobe(kinds, seed, held_out=None)
     faces, out = FaceFolder(source), Path(out).resolve()
     source = faces.root.resolve()
@@ -147,14 +147,6 @@ def write_folder(
         (out / PERSONS_FILE).write_text("".join(lines), encoding="utf-8")
     manifest = {"version": VERSION, "source": source.name, "faces": dict(sorted(entries.items()))}
     write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())
-
-
-def encode_mask(mask: np.ndarray) -> bytes:
-    """Return a mask, uint8 [H, W], as an indexed PNG file in ELFW's colours."""
-    file, picture = io.BytesIO(), Image.fromarray(mask)
-    picture.putpalette(PALETTE.tobytes())
-    picture.save(file, "PNG", optimize=True)
-    return file.getvalue()
 
 
 def select_for_training(

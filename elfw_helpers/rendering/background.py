@@ -7,7 +7,7 @@ import numpy as np
 from elfw_helpers.rendering.colours import any_colour
 from elfw_helpers.rendering.parameters import Background
 from elfw_helpers.rendering.photo import blur
-from elfw_helpers.rendering.sampling import BACKGROUND, Sampler
+from elfw_helpers.rendering.random_streams import BACKGROUND, Sampler
 from elfw_helpers.rendering.textures import stretch
 
 # Cells down and across of the field that two colours are mixed by, and how strongly, by kind.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from elfw_helpers.rendering.sampling import Sampler
+from elfw_helpers.rendering.random_streams import Sampler
 
 Colour = tuple[float, float, float]
 

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from elfw_helpers.data.labels import ATTRIBUTES
-from elfw_helpers.rendering.drawing import PARTS, sample_parameters
 from elfw_helpers.rendering.parameters import Cloth, FaceParameters
 from elfw_helpers.rendering.plan import PlannedFace
+from elfw_helpers.rendering.random_parameters import PARTS, sample_parameters
 from elfw_helpers.utils.errors import DataError
 
 MANIFEST = "manifest.json"

@@ -10,7 +10,7 @@ from PIL import Image
 
 from elfw_helpers.rendering.colours import GAMMA
 from elfw_helpers.rendering.parameters import Camera
-from elfw_helpers.rendering.sampling import Sampler
+from elfw_helpers.rendering.random_streams import Sampler
 
 # Light to screen, x ** (1 / GAMMA), looked up by the light's square root: a power takes its time, and
 # differs from processor to processor. Steps of 1 / 4095 are finer than 256 grey levels can tell.

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from elfw_helpers.data.labels import ATTRIBUTES
-from elfw_helpers.rendering.sampling import PLAN, Sampler
+from elfw_helpers.rendering.random_streams import PLAN, Sampler
 
 ATTRIBUTE_SHARES = (0.6, 0.2, 0.2)
 SPLITS = ("train", "validation", "test")

@@ -25,24 +25,23 @@ CHUNK = 8192
 
 @dataclass(frozen=True)
 class Scene:
-    """The things of one picture, in head coordinates."""
+    """The things of one picture, in head coordinates; or `only` one of them."""
 
     face: FaceParameters
+    only: int | None = None
 
     def distances(
         self, points: np.ndarray, relief: float = 1.0, alone: int | None = None
     ) -> dict[int, np.ndarray]:
-        """Return the distance of points to every thing there is.
+        """Return the distance to every thing of the scene that exists, float32 [N], by SKIN, HAIR, ...
 
         Args:
             points: float32 [3, N], head units.
             relief: how much of the relief of hair to show, 0..1.
             alone: one thing to look at alone, which takes less time.
-
-        Returns:
-            float32 [N] for each of SKIN, HAIR, HEADWEAR, MOUTH_MASK, CLOTHES, HAND that is there.
         """
         face, found = self.face, {}
+        alone = self.only if alone is None else alone
         if alone == HAND:
             return {HAND: hand_distance(points, face.hand)}
         neck = head.neck_distance(points, face.identity)

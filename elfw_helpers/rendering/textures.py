@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from elfw_helpers.rendering.sampling import TEXTURE, Sampler
+from elfw_helpers.rendering.random_streams import TEXTURE, Sampler
 
 TEXTURE_SIZE = 256
 

@@ -13,7 +13,7 @@ from elfw_helpers.augmentation.colour_transfer import (
     to_lab,
 )
 from elfw_helpers.augmentation.compositing import THRESHOLD
-from elfw_helpers.augmentation.objects import draw_wearer
+from elfw_helpers.rendering.cutouts import draw_wearer
 
 
 @pytest.mark.parametrize("kind", OBJECTS)

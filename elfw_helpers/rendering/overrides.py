@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from elfw_helpers.rendering.drawing import PARTS, draw_part
 from elfw_helpers.rendering.parameters import (
     BACKGROUNDS,
     BEARDS,
@@ -14,6 +13,7 @@ from elfw_helpers.rendering.parameters import (
     HEADWEAR_KINDS,
     FaceParameters,
 )
+from elfw_helpers.rendering.random_parameters import PARTS, draw_part
 
 # What a face can do without.
 OPTIONAL = ("eyewear", "headwear", "mouth_mask", "hand")

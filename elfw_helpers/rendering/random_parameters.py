@@ -42,7 +42,7 @@ from elfw_helpers.rendering.parameters import (
     MouthMask,
     Pose,
 )
-from elfw_helpers.rendering.sampling import IDENTITY, PHOTO, Sampler
+from elfw_helpers.rendering.random_streams import IDENTITY, PHOTO, Sampler
 
 
 def sample_parameters(seed: int, identity_seed: int, attribute: str | None = None) -> FaceParameters:
