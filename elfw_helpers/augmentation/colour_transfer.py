@@ -45,25 +45,21 @@ def measure_skin(pixels: np.ndarray) -> SkinColours:
 
 
 def match_skin(colours: np.ndarray, source: SkinColours, target: SkinColours) -> np.ndarray:
-    """Give a hand the mean and deviation of a face's skin, as ELFW's authors do.
+    """Return a hand's colours with the mean and deviation of a face's skin, as ELFW's authors do.
 
     Args:
-        colours: uint8 [..., 3].
-        source: of the skin that was rendered with them.
-        target: of the face that the object is put on.
-
-    Returns:
-        float64 [..., 3] in 0..255.
+        colours: uint8 [..., 3]; the result is float64, in 0..255.
+        source: the skin that was rendered with them.
+        target: the skin of the face that the object is put on.
     """
     contrast = np.clip(target.deviation / np.maximum(source.deviation, 1e-6), *CONTRAST_LIMITS)
     return from_lab((to_lab(colours) - source.mean) * contrast + target.mean)
 
 
 def match_light(colours: np.ndarray, source: SkinColours, target: SkinColours) -> np.ndarray:
-    """Give an object the light of another face: the difference between the means of both skins.
+    """Return an object's colours moved as the mean of the skin moves; arguments as in `match_skin`.
 
     Skins differ in themselves, not only by the light on them, so the change is limited.
-    Arguments and result as in `match_skin`.
     """
     change = np.clip(target.mean - source.mean, -LIGHT_LIMITS, LIGHT_LIMITS)
     return from_lab(to_lab(colours) + change)

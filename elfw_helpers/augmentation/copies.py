@@ -96,7 +96,7 @@ def augment_faces(
         chosen: indices of the faces, such as the training split's.
         kinds: of OBJECTS, each used as often as the others.
         seed: decides which objects.
-        held_out: draw only objects that are held out, to test on unseen ones, instead of only the others.
+        held_out: use only objects that are held out, to test on unseen ones, instead of only the others.
 
     Returns:
         the copies, in the order chosen, and their origins. Faces that can wear none of the kinds (they wear

@@ -56,13 +56,9 @@ class FaceGeometry:
 
     def to_face(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return how far right and down of the point between the eyes pixels lie, in eye distances."""
-        return rotate_offsets(x - self.x, y - self.y, self.eye_distance, self.roll)
-
-
-def rotate_offsets(x: np.ndarray, y: np.ndarray, size: float, roll: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return offsets in units of `size` along the axes of a head that is rolled clockwise."""
-    cosine, sine = np.cos(roll) / size, np.sin(roll) / size
-    return cosine * x + sine * y, cosine * y - sine * x
+        x, y = x - self.x, y - self.y
+        cosine, sine = np.cos(self.roll) / self.eye_distance, np.sin(self.roll) / self.eye_distance
+        return cosine * x + sine * y, cosine * y - sine * x
 
 
 def locate_face(mask: np.ndarray) -> FaceGeometry:
@@ -74,7 +70,12 @@ def locate_face(mask: np.ndarray) -> FaceGeometry:
     Raises:
         PlacingError: the mask shows no face.
     """
-    small, scale = shrink(mask)
+    scale = max(mask.shape) / GRID
+    rows, columns = (
+        np.minimum((np.arange(max(1, round(side / scale))) + 0.5) * scale, side - 1).astype(int)
+        for side in mask.shape
+    )
+    small = mask[np.ix_(rows, columns)]
     face = np.isin(small, FACE)
     if face.mean() < LEAST_FACE:
         raise PlacingError(f"the mask shows no face: {face.mean():.1%} of it is skin, beard or eyewear")
@@ -85,16 +86,6 @@ def locate_face(mask: np.ndarray) -> FaceGeometry:
     cosine, sine = size * np.cos(roll), size * np.sin(roll)
     x, y = x + cosine * aside - sine * down, y + sine * aside + cosine * down
     return FaceGeometry((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5, distance * size * scale, turn)
-
-
-def shrink(mask: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the mask with GRID pixels on its larger side, by nearest neighbour, and a new pixel's side."""
-    scale = max(mask.shape) / GRID
-    rows, columns = (
-        np.minimum((np.arange(max(1, round(side / scale))) + 0.5) * scale, side - 1).astype(int)
-        for side in mask.shape
-    )
-    return mask[np.ix_(rows, columns)], scale
 
 
 def oval_points() -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +146,7 @@ def find_eyes(mask: np.ndarray, face: np.ndarray, x: float, y: float, size: floa
     that shows more hair on one side has turned to the other.
     """
     rows, columns = np.indices(mask.shape)
-    across, along = rotate_offsets(columns - x, rows - y, size, roll)
+    across, along = FaceGeometry(x, y, size, roll).to_face(columns, rows)
     # Below the oval are neck and shoulders, on which hair may hang.
     around = (np.abs(across) < 2) & (along > -2.2) & (along < 0.9)
     hairy = np.isin(mask, HEADDRESS) & around

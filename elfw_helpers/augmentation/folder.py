@@ -53,8 +53,7 @@ def augment_folder(
     when it is complete.
 
     Args:
-        source: faces with masks, in ELFW's layout.
-        out: the folder to write.
+        source: a folder of faces with masks.
         kinds: of OBJECTS.
         count: number of copies.
         seed: decides which faces wear what.
@@ -153,12 +152,12 @@ def select_for_training(
     """Return the augmented faces that may be trained on: a copy of an allowed face, its object not held out.
 
     Args:
-        origins: by name, as `read_origins` returns them.
+        origins: by name of the augmented face, as `read_origins` returns them.
         names: of augmented faces.
         allowed_sources: names of the source faces in the training split.
 
     Raises:
-        DataError: a face is not in the manifest, so nothing tells what it is a copy of.
+        DataError: a face is not in the manifest.
     """
     allowed, selected = set(allowed_sources), []
     for name in names:
