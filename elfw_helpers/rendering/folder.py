@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import re
 from functools import partial
 from pathlib import Path
 
 import joblib
-import numpy as np
-from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
@@ -17,6 +14,7 @@ from elfw_helpers.data.images import encode_mask
 from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask
 from elfw_helpers.rendering.face import RENDERER_VERSION, RenderedFace, check_whole, render_face
 from elfw_helpers.rendering.manifest import MANIFEST, encode_json, encode_manifest, read_settings
+from elfw_helpers.rendering.photo import encode_jpeg
 from elfw_helpers.rendering.plan import SPLITS, PlannedFace, photo_seed, plan_faces
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error, write_atomically
@@ -140,7 +138,7 @@ def render_to_disk(face: PlannedFace, out: Path, seed: int, size: int) -> None:
     """Render one planned face, and write its picture and its mask, whose header holds the photo's seed."""
     rendered, header = render_planned(face, seed, size), PngInfo()
     header.add_text("seed", str(rendered.parameters.seed))
-    write_atomically(out / "faces" / f"{face.name}.jpg", encode_jpeg(rendered.image))
+    write_atomically(out / "faces" / f"{face.name}.jpg", encode_jpeg(rendered.image, JPEG_QUALITY))
     write_atomically(out / "labels" / f"{face.name}.png", encode_mask(rendered.mask, header))
 
 
@@ -157,10 +155,3 @@ def render_planned(face: PlannedFace, seed: int, size: int) -> RenderedFace:
     raise RuntimeError(
         f"{face.name}: no photo in {ATTEMPTS} shows {ATTRIBUTES[face.attribute]}; is {size} px too small?"
     )
-
-
-def encode_jpeg(image: np.ndarray) -> bytes:
-    """Return a picture, uint8 [S, S, 3], as a JPEG file."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=JPEG_QUALITY)
-    return file.getvalue()

@@ -7,7 +7,7 @@ import numpy as np
 from elfw_helpers.rendering.camera import BESIDE, rotate
 from elfw_helpers.rendering.colours import column
 from elfw_helpers.rendering.scene import HAIR, SKIN
-from elfw_helpers.rendering.surface import Surface, dot, normalise
+from elfw_helpers.rendering.surface import Surface, dot, unit_vectors
 from elfw_helpers.rendering.textures import look_up
 
 SKY_REACH = 0.16  # how far from a surface a neighbour still takes light from it
@@ -28,7 +28,7 @@ def light_surface(surface: Surface, colour: np.ndarray, gloss: np.ndarray) -> np
     # Light scatters under the skin and softens the border of the shadow; cloth has less of that.
     wrap = np.where(surface.things == SKIN, light.softness, 0.1).astype(np.float32)
     diffuse = np.clip((facing + wrap) / (1 + wrap), 0, 1) * shadow
-    middle = normalise(surface.to_camera + lamp)
+    middle = unit_vectors(surface.to_camera + lamp)
     highlight = power_16(np.clip(dot(surface.normals, middle), 0, 1)) * shadow
     along, across = strand_terms(surface, lamp, middle)
     lit = np.clip(facing + 0.5, 0, 1) * shadow
@@ -107,7 +107,7 @@ def strand_terms(surface: Surface, lamp: np.ndarray, middle: np.ndarray) -> tupl
     strand = surface.normals[1] * surface.normals
     strand[1] -= 1
     strand[0] += 0.25 * look_up(surface.textures.strands, x, 0.3 * y)
-    strand = normalise(strand)
+    strand = unit_vectors(strand)
     lamp_along, middle_along = dot(strand, lamp), dot(strand, middle)
     diffuse = np.sqrt(np.clip(1 - lamp_along * lamp_along, 0, 1))
     return diffuse, power_16(np.clip(1 - middle_along * middle_along, 0, 1))
