@@ -1,4 +1,4 @@
-"""Parameters of a face, set by name: `{"headwear": {"kind": "beanie"}, "pose": {"yaw": 0.4}}`."""
+"""Sets parameters of a face by name: `{"headwear": {"kind": "beanie"}, "pose": {"yaw": 0.4}}`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from elfw_helpers.rendering.parameters import (
 )
 from elfw_helpers.rendering.random_parameters import PARTS, draw_part
 
-# What a face can do without.
+# The parts that a face can do without.
 OPTIONAL = ("eyewear", "headwear", "mouth_mask", "hand")
 # The words that a parameter may be, by part and name.
 CHOICES = {
@@ -30,8 +30,8 @@ CHOICES = {
 def change_parameters(face: FaceParameters, changes: Mapping[str, Any]) -> FaceParameters:
     """Return a face with some parameters set by name.
 
-    What was drawn with an identity in mind (beard, hair, the skin of the hand) is not drawn anew when the
-    identity is changed: set it as well.
+    What was drawn for an identity (beard, hair, the skin of the hand) stays as it is when the identity is
+    changed: set it as well.
 
     Args:
         changes: by part: a mapping of the part's own parameters ({"kind": "beanie"}), the whole part as
@@ -39,13 +39,15 @@ def change_parameters(face: FaceParameters, changes: Mapping[str, Any]) -> FaceP
             does not have is drawn first.
 
     Raises:
-        ValueError: there is no such part or parameter, or a word that it cannot be (numbers are not checked).
+        ValueError: there is no such part, parameter or word (numbers are not checked).
     """
     known = ("identity", *PARTS)
     for part, value in changes.items():
         if part not in known:
             raise ValueError(f"there is no parameter {part!r} of a face. Known are {', '.join(known)}")
-        present = draw_or_keep(part, face)
+        present = getattr(face, part)
+        if present is None:
+            present = draw_part(part, face.seed, face.identity)
         if part == "beard":
             check_choice("beard", value, BEARDS)
         elif isinstance(value, Mapping):
@@ -56,12 +58,6 @@ def change_parameters(face: FaceParameters, changes: Mapping[str, Any]) -> FaceP
             raise ValueError(f"{part} is a mapping of its parameters, not {value!r}")
         face = replace(face, **{part: value})
     return face
-
-
-def draw_or_keep(part: str, face: FaceParameters) -> Any:
-    """Return a part of the face, drawn if the face does not have it."""
-    present = getattr(face, part)
-    return draw_part(part, face.seed, face.identity) if present is None else present
 
 
 def change_part(part: str, present: Any, changes: Mapping[str, Any]) -> Any:

@@ -45,7 +45,7 @@ def sensor_noise(sampler: Sampler, size: int) -> np.ndarray:
 
 
 def blur(picture: np.ndarray, deviation: float) -> np.ndarray:
-    """Return the picture [S, S, 3] under a Gaussian blur of this standard deviation, pixels; edges repeated."""
+    """Return the picture [S, S, 3] under a Gaussian blur; the deviation is in pixels, edges are repeated."""
     reach = max(1, math.ceil(2.5 * deviation))
     weights = [math.exp(-0.5 * (step / deviation) ** 2) for step in range(reach + 1)]
     total = weights[0] + 2 * sum(weights[1:])
