@@ -1,4 +1,4 @@
-"""Colours of skin, hair, eyes and cloth, in linear light (as light adds up, not as screens show it)."""
+"""Colours of skin, hair, eyes and cloth, in linear light (which adds up, unlike the values of a screen)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One face: from a seed to a picture and its mask."""
+"""Renders one face: from a seed to a picture and its mask."""
 
 from __future__ import annotations
 
@@ -22,20 +22,16 @@ from elfw_helpers.rendering.scene import PIXEL_CLASS, Scene
 from elfw_helpers.rendering.surface import find_surface
 from elfw_helpers.rendering.textures import make_textures
 
-# Raised with every change that changes pixels: a set is only continued by the version that began it.
+# Raised with every change of the pixels: a set is only continued by the version that began it.
 RENDERER_VERSION = 2
 
 
 @dataclass(frozen=True)
 class RenderedFace:
-    """A picture, its mask and what it was made from.
+    """A picture, its mask and what it was made from."""
 
-    image: uint8 [S, S, 3], sRGB.
-    mask: uint8 [S, S], ELFW class ids.
-    """
-
-    image: np.ndarray
-    mask: np.ndarray
+    image: np.ndarray  # uint8 [S, S, 3], sRGB
+    mask: np.ndarray  # uint8 [S, S], ELFW class ids
     parameters: FaceParameters
 
 
@@ -55,8 +51,8 @@ def render_face(
         attribute: "hair", "spectacles" or "cap": what to wear; drawn from the seed if None. "cap" may be
             glasses pushed up, and a tight crop or a hand can hide what is worn: `render_folder` alone
             makes sure that the mask shows it.
-        parameters: what to set by name instead of drawing it, a part of `FaceParameters` each, as
-            `change_parameters` takes them: `headwear={"kind": "beanie"}, beard="full", hand=None`
+        parameters: parts of `FaceParameters` to set by name instead of drawing them, as `change_parameters`
+            takes them: `headwear={"kind": "beanie"}, beard="full", hand=None`
 
     Raises:
         ValueError: an argument is not one of these (numbers among the parameters are not checked).

@@ -6,23 +6,18 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from elfw_helpers.rendering.parameters import (
-    BACKGROUNDS,
-    BEARDS,
-    HAIR_LENGTHS,
-    HEADWEAR_KINDS,
-    FaceParameters,
-)
+from elfw_helpers.rendering import parameters
+from elfw_helpers.rendering.parameters import FaceParameters
 from elfw_helpers.rendering.random_parameters import PARTS, draw_part
 
 # The parts that a face can do without.
 OPTIONAL = ("eyewear", "headwear", "mouth_mask", "hand")
 # The words that a parameter may be, by part and name.
 CHOICES = {
-    ("identity", "hair_length"): HAIR_LENGTHS,
-    ("identity", "beard"): BEARDS,
-    ("headwear", "kind"): HEADWEAR_KINDS,
-    ("background", "kind"): BACKGROUNDS,
+    ("identity", "hair_length"): parameters.HAIR_LENGTHS,
+    ("identity", "beard"): parameters.BEARDS,
+    ("headwear", "kind"): parameters.HEADWEAR_KINDS,
+    ("background", "kind"): parameters.BACKGROUNDS,
     ("hair", "tied"): ("loose", "bun", "back"),
 }
 
@@ -35,7 +30,7 @@ def change_parameters(face: FaceParameters, changes: Mapping[str, Any]) -> FaceP
 
     Args:
         changes: by part: a mapping of the part's own parameters ({"kind": "beanie"}), the whole part as
-            its class, for `beard` one of BEARDS, or None to take off one of OPTIONAL. A part that the face
+            its class, for `beard` one of parameters.BEARDS, or None to take off one of OPTIONAL. A part that the face
             does not have is drawn first.
 
     Raises:
@@ -49,7 +44,7 @@ def change_parameters(face: FaceParameters, changes: Mapping[str, Any]) -> FaceP
         if present is None:
             present = draw_part(part, face.seed, face.identity)
         if part == "beard":
-            check_choice("beard", value, BEARDS)
+            check_choice("beard", value, parameters.BEARDS)
         elif isinstance(value, Mapping):
             value = change_part(part, present, value)
         elif value is None and part not in OPTIONAL:

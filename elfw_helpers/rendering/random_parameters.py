@@ -11,18 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from elfw_helpers.rendering import parameters
-from elfw_helpers.rendering.colours import (
-    EYE_TONES,
-    GREY_HAIR,
-    HAIR_TONES,
-    LIPSTICKS,
-    any_colour,
-    mix_colours,
-    scale_colour,
-    skin_colour,
-    to_linear,
-)
+from elfw_helpers.rendering import colours, parameters
+from elfw_helpers.rendering.colours import any_colour, mix_colours, scale_colour, skin_colour, to_linear
 from elfw_helpers.rendering.parameters import FaceParameters, Identity
 from elfw_helpers.rendering.random_streams import IDENTITY, PHOTO, Sampler
 
@@ -60,15 +50,15 @@ def sample_identity(identity_seed: int) -> Identity:
     """Draw a person."""
     s = Sampler(IDENTITY, identity_seed)
     age = round(s.uniform() ** 1.5, 4)
-    hair_tone = scale_colour(to_linear(s.choose(tuple(HAIR_TONES.values()))), s.uniform(0.75, 1.25))
+    hair_tone = scale_colour(to_linear(s.choose(tuple(colours.HAIR_TONES.values()))), s.uniform(0.75, 1.25))
     greying = min(max(3 * age - 2 + s.normal(0, 0.35), 0), 1)
     return Identity(
         skin_tone=s.uniform(),
         skin_warmth=s.normal(0, 0.07),
         hair_colour=any_colour(s)
         if s.chance(0.02)
-        else mix_colours(hair_tone, to_linear(GREY_HAIR), greying),
-        eye_colour=to_linear(s.choose(EYE_TONES)),
+        else mix_colours(hair_tone, to_linear(colours.GREY_HAIR), greying),
+        eye_colour=to_linear(s.choose(colours.EYE_TONES)),
         age=age,
         face_width=s.uniform(0.73, 0.85),
         jaw_width=s.uniform(0.56, 0.72),
@@ -119,7 +109,7 @@ def sample_expression(s: Sampler, identity: Identity) -> parameters.Expression:
         mouth_open=s.uniform(0.02, 0.1) if s.chance(0.65 if smile > 0.35 else 0.2) else 0.0,
         eyes_open=s.uniform(0.75, 1.1) * (1 - 0.25 * max(smile, 0)),
         gaze=s.normal(0, 0.025),
-        lipstick=to_linear(s.choose(LIPSTICKS)),
+        lipstick=to_linear(s.choose(colours.LIPSTICKS)),
         lipstick_strength=s.uniform(0.3, 0.8) if made_up else s.uniform(0, 0.15),
         eyeliner=s.uniform(0.2, 1) if made_up else s.uniform(0, 0.5),
         eyeshadow=s.uniform(0.1, 1) if s.chance(0.6) else 0.0,
