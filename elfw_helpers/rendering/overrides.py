@@ -30,7 +30,7 @@ def change_parameters(face: FaceParameters, changes: Mapping[str, Any]) -> FaceP
 
     Args:
         changes: by part: a mapping of the part's own parameters ({"kind": "beanie"}), the whole part as
-            its class, for `beard` one of parameters.BEARDS, or None to take off one of OPTIONAL. A part that the face
+            its class, for `beard` one of BEARDS, or None to take off one of OPTIONAL. A part that the face
             does not have is drawn first.
 
     Raises:

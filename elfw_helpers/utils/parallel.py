@@ -31,7 +31,9 @@ def run_parallel(
     """
     with joblib.parallel_config("loky", inner_max_num_threads=1):
         # Without a limit in bytes, joblib would share large arrays in memory of which containers have little.
-        pool = joblib.Parallel(workers or joblib.cpu_count(), return_as="generator_unordered", max_nbytes=None)
+        pool = joblib.Parallel(
+            workers or joblib.cpu_count(), return_as="generator_unordered", max_nbytes=None
+        )
     numbered = joblib.delayed(run_numbered)
     try:
         yield from pool(numbered(function, index, job) for index, job in enumerate(jobs))
