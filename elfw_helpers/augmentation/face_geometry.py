@@ -26,12 +26,6 @@ RINGS, RING_OPENING = (1.1, 1.35), 50.0  # in half widths of the oval; degrees t
 ROLL_PENALTY = 0.1  # times the roll squared: most heads are held straight
 FIRST_SIZES = (0.6, 0.72, 0.85, 1.0, 1.15)
 ROUNDS, SHRINKAGE = 6, 0.6
-
-# Fitted by least squares, on rendered faces (whose eyes are known) and photos (aligned by their eyes) alike.
-EYE_DISTANCE, EYE_DISTANCE_BY_HEAD = 0.78, -0.30
-EYES_DOWN, EYES_DOWN_BY_HEAD, EYES_DOWN_BY_FACE = -0.03, 0.8, 1.2
-EYES_ASIDE_BY_HAIR = -0.24
-ROLL_BY_HAIR = 0.28
 SURE_ROLL = 0.05  # radians: a smaller estimate may as well be zero
 
 
@@ -146,17 +140,17 @@ def find_eyes(mask: np.ndarray, face: np.ndarray, x: float, y: float, size: floa
     that shows more hair on one side has turned to the other.
     """
     rows, columns = np.indices(mask.shape)
+    # In half widths of the oval.
     across, along = FaceGeometry(x, y, size, roll).to_face(columns, rows)
     # Below the oval are neck and shoulders, on which hair may hang.
     around = (np.abs(across) < 2) & (along > -2.2) & (along < 0.9)
     hairy = np.isin(mask, HEADDRESS) & around
     within = face & (across**2 + (along / HEIGHT) ** 2 < 1.25**2)
     head, low, hair = centre(along, (face & around) | hairy), centre(along, within), centre(across, hairy)
-    aside = EYES_ASIDE_BY_HAIR * hair
-    down = EYES_DOWN + EYES_DOWN_BY_HEAD * head + EYES_DOWN_BY_FACE * low
-    turn = roll + ROLL_BY_HAIR * hair
+    # Fitted by least squares, on rendered faces (whose eyes are known) and photos (aligned by their eyes).
+    turn = roll + 0.28 * hair
     turn = float(np.sign(turn) * max(abs(turn) - SURE_ROLL, 0))
-    return aside, down, EYE_DISTANCE + EYE_DISTANCE_BY_HEAD * head, turn
+    return -0.24 * hair, -0.03 + 0.8 * head + 1.2 * low, 0.78 - 0.30 * head, turn
 
 
 def centre(values: np.ndarray, chosen: np.ndarray) -> float:
