@@ -1,4 +1,4 @@
-"""Faces changed so that a network sees more of them: by random transforms, or by objects put on them.
+"""Data augmentation: faces changed by random transforms, or by objects put on them.
 
 `transforms` moves and recolours a batch. `objects` renders eyewear, mouth-masks and hands; `face_geometry`
 finds a face by its labels; `compositing` puts the one on the other, with colours matched by

@@ -1,4 +1,4 @@
-"""Gives an object the colours or the light of a face, in l-alpha-beta, whose three axes hardly correlate.
+"""Gives an object the colours or the light of a face, in l-alpha-beta: axes that hardly correlate.
 
 Source: Reinhard et al., "Color Transfer between Images", IEEE Computer Graphics and Applications 21 (2001).
 """

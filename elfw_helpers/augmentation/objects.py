@@ -1,4 +1,4 @@
-"""The objects that a face can be given: eyewear, mouth-masks and hands, each rendered from a seed."""
+"""The objects that can be put on a face: eyewear, mouth-masks and hands, each rendered from a seed."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def shake_faces(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> 
     Args:
         inputs: float32 [B, 3, S, S] in 0..1, on any device.
         targets: class indices int64 [B], which stay as they are, or masks int64 [B, S, S], which move
-            with their images and get no class that they did not have.
+            with their images and get no new class.
         generator: on the CPU; the same state draws the same changes, whatever the device.
     """
     inputs, targets = move_faces(inputs, targets, draw_movements(len(inputs), generator))
@@ -40,7 +40,7 @@ def draw_uniform(generator: torch.Generator, *shape: int) -> Tensor:
 
 
 def draw_movements(count: int, generator: torch.Generator) -> Tensor:
-    """Draw affine maps from the new picture to the old, float32 [count, 2, 3], both from -1 to 1."""
+    """Draw affine maps from places in the new picture to the old, in -1..1; float32 [count, 2, 3]."""
     scale = (SCALE * draw_uniform(generator, count)).exp()
     angle = ANGLE * draw_uniform(generator, count)
     mirror = 1 - 2 * torch.randint(2, (count,), generator=generator)

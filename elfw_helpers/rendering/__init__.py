@@ -1,7 +1,7 @@
 """Faces made from scratch, with exact masks: no photo of anyone went into them.
 
 A face is a scene of signed distance functions (`head`, `garments`, `hand`, put together in `scene`), seen by
-a sphere tracer (`camera`, `surface`), painted (`skin`, `materials`, `textures`), lit (`lighting`) and
+a sphere tracer (`camera`, `surface`), painted (`head_colours`, `materials`, `textures`), lit (`lighting`) and
 photographed (`photo`) before a `background`; `eyewear` is put on last. The thing that a pixel's ray meets
 *is* its label in the mask. The `parameters` of a face have names, are drawn from a seed
 (`random_parameters`, `random_streams`), and can be set by name (`overrides`). `plan` decides who is in a set,

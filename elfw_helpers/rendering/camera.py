@@ -1,4 +1,4 @@
-"""The camera: a ray for every pixel, and the first thing each ray meets."""
+"""The camera: one ray per pixel, traced to the first thing that it meets."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def join_lattice(depth: np.ndarray, hit: np.ndarray) -> tuple[np.ndarray, np.nda
     all missed.
     """
     depth, half = np.where(hit, depth, np.float32(-1e3)), len(depth)
-    # For each ray the four traced ones around it; beyond the last row and column there is none.
+    # For each ray the four traced ones around it; at the last row and column the edge is repeated.
     sides = [np.minimum((np.arange(2 * half) + step) // 2, half - 1) for step in (0, 1)]
     corners = np.stack([depth[np.ix_(sides[down], sides[right])] for down, right in BESIDE])
     low, high = corners.min(0), corners.max(0)
@@ -165,8 +165,8 @@ def start_rays(rays: Rays, scene: Scene) -> np.ndarray:
     """
     size, side = rays.size, rays.size // COARSE
     end = np.float32(rays.distance + HEAD_REACH)
-    middle = np.arange(COARSE // 2, size, COARSE)
-    middle = rays.directions.reshape(3, size, size)[:, middle[:, None], middle].reshape(3, -1)
+    centres = np.arange(COARSE // 2, size, COARSE)
+    middle = rays.directions.reshape(3, size, size)[:, centres[:, None], centres].reshape(3, -1)
     radius = 0.9 * COARSE * rays.pixel
     walked = np.full(side * side, rays.distance - HEAD_REACH, np.float32)
     blocked = np.zeros(side * side, bool)

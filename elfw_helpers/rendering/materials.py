@@ -1,4 +1,4 @@
-"""The colour and gloss of every surface: hair, hands, garments, and heads by way of `skin`."""
+"""The colour and gloss of every surface: hair, hands, garments, and heads by `head_colours`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from elfw_helpers.rendering import scene as things
 from elfw_helpers.rendering.colours import column
 from elfw_helpers.rendering.parameters import Cloth, FaceParameters
 from elfw_helpers.rendering.shapes import smoothstep, turn_around, wave
-from elfw_helpers.rendering.skin import blend, paint_head
+from elfw_helpers.rendering.head_colours import blend, paint_head
 from elfw_helpers.rendering.surface import Surface
 from elfw_helpers.rendering.textures import Textures, look_up
 

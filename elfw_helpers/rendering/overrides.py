@@ -12,7 +12,7 @@ from elfw_helpers.rendering.random_parameters import PARTS, draw_part
 
 # The parts that a face can do without.
 OPTIONAL = ("eyewear", "headwear", "mouth_mask", "hand")
-# The words that a parameter may be, by part and name.
+# The values that are allowed, by part and parameter.
 CHOICES = {
     ("identity", "hair_length"): parameters.HAIR_LENGTHS,
     ("identity", "beard"): parameters.BEARDS,
@@ -67,6 +67,6 @@ def change_part(part: str, present: Any, changes: Mapping[str, Any]) -> Any:
 
 
 def check_choice(name: str, value: Any, options: tuple[str, ...]) -> None:
-    """Raise ValueError unless `value` is one of the words that a parameter may be."""
+    """Raise ValueError unless `value` is one of the allowed words."""
     if value not in options:
         raise ValueError(f"{name} is one of {', '.join(options)}, not {value!r}")

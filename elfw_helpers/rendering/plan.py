@@ -77,7 +77,7 @@ def share_out(count: int, shares: tuple[float, ...]) -> list[int]:
 
 
 def exchange_labels(sampler: Sampler, attributes: list[int], splits: list[str]) -> list[int]:
-    """Return the attributes of the photos, WRONG_SHARE of them exchanged for another one.
+    """Return the attributes of the photos, a share of WRONG_SHARE exchanged for another one.
 
     None of the wrong ones is in the test split, which has to measure how good a network is.
     """
@@ -110,7 +110,7 @@ def split_people(sampler: Sampler, owners: list[int], attributes: list[int]) -> 
 def choose_people(people: list[int], photos: dict[int, Counter], targets: list[int]) -> list[int]:
     """Return people whose photos hold `targets` of each attribute, as nearly as taking all who fit gives.
 
-    Most people have a single photo, so every target is met exactly but in very small sets. There a second
+    Most people have a single photo, so every target is met exactly except in very small sets. There a second
     round looks only at the total.
     """
     chosen, open_places = [], Counter(dict(enumerate(targets)))

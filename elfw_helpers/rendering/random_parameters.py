@@ -1,7 +1,7 @@
 """Draws the parameters of a face from a seed.
 
 The identity comes from the identity's seed; everything else belongs to one photo and comes from the photo's
-seed, each part from a stream of its own. Traits are drawn independently of each other, but for grey hair and
+seed, each part from a stream of its own. Traits are drawn independently of each other, except grey hair and
 a receding hairline, which come with age. No skin tone, hair length, beard or headwear goes with another, so
 that a network cannot learn one from the other.
 """
