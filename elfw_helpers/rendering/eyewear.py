@@ -9,9 +9,9 @@ import numpy as np
 from elfw_helpers.data import labels
 from elfw_helpers.rendering.camera import Rays
 from elfw_helpers.rendering.colours import column
+from elfw_helpers.rendering.head_colours import blend
 from elfw_helpers.rendering.parameters import Eyewear
 from elfw_helpers.rendering.shapes import smoothstep, wave
-from elfw_helpers.rendering.head_colours import blend
 
 # Glasses that are pushed up turn around this axis, near the ears: y and z.
 EARS_Y, EARS_Z = 0.1, -0.2

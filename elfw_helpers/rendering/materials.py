@@ -6,9 +6,9 @@ import numpy as np
 
 from elfw_helpers.rendering import scene as things
 from elfw_helpers.rendering.colours import column
+from elfw_helpers.rendering.head_colours import blend, paint_head
 from elfw_helpers.rendering.parameters import Cloth, FaceParameters
 from elfw_helpers.rendering.shapes import smoothstep, turn_around, wave
-from elfw_helpers.rendering.head_colours import blend, paint_head
 from elfw_helpers.rendering.surface import Surface
 from elfw_helpers.rendering.textures import Textures, look_up
 
