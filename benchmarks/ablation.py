@@ -13,8 +13,6 @@ stopped. At the end it prints the table and writes it to tables.md there.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import signal
 import sys
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -59,7 +57,7 @@ class Variant:
     Attributes:
         name: for the table.
         parameters: set for every face, as `render_face` takes them.
-        shake: train on faces changed by `shake_faces`.
+        shake: train on faces augmented by `shake_faces`.
     """
 
     name: str
@@ -146,11 +144,9 @@ def render_one(seed: int, parameters: dict) -> tuple[np.ndarray, np.ndarray]:
 def render_faces(seed: int, count: int, parameters: dict, jobs: int) -> FaceTensors:
     """Return `count` faces with some parameters set, rendered by `jobs` processes."""
     seeds = range(FACE_SEEDS * seed, FACE_SEEDS * seed + count)
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(jobs, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-        rendered = pool.imap(partial(render_one, parameters=parameters), seeds, chunksize=8)
-        faces = list(tqdm(rendered, "rendering", count, leave=False, unit="face"))
-    images, masks = (np.stack(arrays) for arrays in zip(*faces, strict=True))
+    rendered = run_parallel(partial(render_one, parameters=parameters), seeds, jobs)
+    faces = dict(tqdm(rendered, "rendering", count, leave=False, unit="face"))
+    images, masks = (np.stack(arrays) for arrays in zip(*(faces[i] for i in range(count)), strict=True))
     attributes = torch.tensor([attribute_from_mask(mask) for mask in masks])
     names = [str(face_seed) for face_seed in seeds]
     return FaceTensors(torch.from_numpy(images), torch.from_numpy(masks), attributes, names)
@@ -184,7 +180,7 @@ def run_bench(bench: Bench, jobs: int) -> None:
 
 
 def tabulate(bench: Bench) -> str:
-    """Return a table with a row a variant, in Markdown, and what has to be known to read it."""
+    """Return a Markdown table with one row per variant, and how to read it."""
     rows = []
     for variant in VARIANTS:
         answers, masks = (

@@ -1,9 +1,8 @@
-"""Faces changed so that a network sees more of them: shaken in every epoch, or given an object.
+"""Data augmentation: faces changed by random transforms, or by objects put on them.
 
-`shaking` moves and recolours a batch. `objects` renders eyewear, mouth-masks and hands; `placing` finds a
-face by its labels; `blending` puts the one on the other, with `colours` matched. `copies` does so with many
-faces in memory; `folder` writes them down with a manifest, and keeps copies of held-out faces out of
-training.
+`transforms` moves and recolours a batch. `objects` renders eyewear, mouth-masks and hands; `face_geometry`
+finds a face by its labels; `compositing` puts the one on the other, with colours matched by
+`colour_transfer`. `copies` does so with many faces in memory; `folder` writes them to disk.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Colours in l-alpha-beta, where brightness and the two colour axes hardly depend on each other.
+"""Gives an object the colours or the light of a face, in l-alpha-beta: axes that hardly correlate.
 
 Source: Reinhard et al., "Color Transfer between Images", IEEE Computer Graphics and Applications 21 (2001).
 """
@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Red, green and blue to the responses of the eye's three kinds of cones.
+# From red, green and blue to the responses of the eye's three kinds of cones.
 CONES = np.array([(0.3811, 0.5783, 0.0402), (0.1967, 0.7244, 0.0782), (0.0241, 0.1288, 0.8444)])
-# The logarithms of those to l (light - dark), alpha (yellow - blue) and beta (red - green).
+# From their logarithms to l (light - dark), alpha (yellow - blue) and beta (red - green).
 AXES = np.array([(1, 1, 1), (1, 1, -2), (1, -1, 0)]) / np.sqrt([[3], [6], [2]])
 DARKEST = 1 / 255  # the logarithm of 0 has no bound
 
-# How far the light on an object may differ from what it was rendered in: l, alpha, beta.
+# By how much the light on an object may change in l, alpha and beta.
 LIGHT_LIMITS = np.array([0.35, 0.06, 0.06])
-# How much more, or less, contrast than it was rendered with a hand may be given.
+# The factors by which the contrast of a hand may change.
 CONTRAST_LIMITS = (0.4, 1.3)
 
 
@@ -45,25 +45,21 @@ def measure_skin(pixels: np.ndarray) -> SkinColours:
 
 
 def match_skin(colours: np.ndarray, source: SkinColours, target: SkinColours) -> np.ndarray:
-    """Give skin the mean and deviation of another's: for hands, as ELFW's authors do.
+    """Return a hand's colours with the mean and deviation of a face's skin, as ELFW's authors do.
 
     Args:
-        colours: uint8 [..., 3].
-        source: of the skin that was rendered with them.
-        target: of the face they are put on.
-
-    Returns:
-        float64 [..., 3] in 0..255.
+        colours: uint8 [..., 3]; the result is float64, in 0..255.
+        source: the skin that was rendered with them.
+        target: the skin of the face that the object is put on.
     """
     contrast = np.clip(target.deviation / np.maximum(source.deviation, 1e-6), *CONTRAST_LIMITS)
     return from_lab((to_lab(colours) - source.mean) * contrast + target.mean)
 
 
 def match_light(colours: np.ndarray, source: SkinColours, target: SkinColours) -> np.ndarray:
-    """Put a thing into the light of another face: the change that takes one skin's mean to the other's.
+    """Return an object's colours moved as the mean of the skin moves; arguments as in `match_skin`.
 
-    Skins differ in themselves, not only by the light on them, so the change is held within limits.
-    Arguments and result as in `match_skin`.
+    Skins differ in themselves, not only by the light on them, so the change is limited.
     """
     change = np.clip(target.mean - source.mean, -LIGHT_LIMITS, LIGHT_LIMITS)
     return from_lab(to_lab(colours) + change)

@@ -1,4 +1,4 @@
-"""An object put on a face: fitted to it, matched in colour, blended in, and labelled."""
+"""Puts an object on a face: fits it, matches its colours, blends it in, and labels it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,10 @@ from PIL import Image
 from elfw_helpers.augmentation.colour_transfer import SkinColours, match_light, match_skin, measure_skin
 from elfw_helpers.augmentation.face_geometry import FaceGeometry, PlacingError, locate_face
 from elfw_helpers.augmentation.objects import LABELS, FaceObject
-from elfw_helpers.data.labels import (
-    BACKGROUND,
-    BEARD,
-    EYEWEAR,
-    HAIR,
-    MOUTH_MASK,
-    PIXEL_CLASSES,
-    SKIN,
-    WEARABLE,
-)
+from elfw_helpers.data.labels import BACKGROUND, BEARD, EYEWEAR, HAIR, MOUTH_MASK, SKIN, WEARABLE
+from elfw_helpers.data.labels import PIXEL_CLASSES as CLASS_NAMES
 
-# Less opacity than this is neither blended nor labelled: image and mask always agree.
+# Pixels of less opacity are neither blended nor labelled, so image and mask always agree.
 THRESHOLD = 0.1
 # Where an object may show: a mouth-mask lies on the skin, and hair falls over it and over eyewear.
 SHOWS_ON = {
@@ -27,9 +19,9 @@ SHOWS_ON = {
     "mouth-mask": (SKIN, BEARD),
     "hand": (BACKGROUND, SKIN, HAIR, BEARD, EYEWEAR, WEARABLE, MOUTH_MASK),
 }
-# More of a class than this share of the picture, and the face wears such a thing already.
+# A face whose mask shows more of a class than this share wears such an object already.
 WORN = 0.001
-# The part of the skin whose colours are matched, in eye distances: below the eyes, no neck.
+# The circle of skin whose colours are matched, in eye distances: below the eyes, without the neck.
 FACE_CENTRE, FACE_RADIUS = 0.4, 1.5
 
 
@@ -39,20 +31,21 @@ def put_object(image: np.ndarray, mask: np.ndarray, face_object: FaceObject) -> 
     Args:
         image: uint8 [H, W, 3].
         mask: uint8 [H, W], class ids.
-        face_object: as `render_object` returns it.
 
     Returns:
         a new image and a new mask. Exactly the pixels that were blended have the object's label.
 
     Raises:
-        ValueError: image and mask do not belong together.
+        ValueError: image and mask differ in size.
         PlacingError: the mask shows no face, or one that wears such an object, or nothing of it would show.
     """
     if image.ndim != 3 or image.shape != (*mask.shape, 3):
         raise ValueError(
             f"an image [H, W, 3] and its mask [H, W] go together, not {image.shape}, {mask.shape}"
         )
-    refuse_worn(mask, face_object.kind)
+    label = LABELS[face_object.kind]
+    if label != BACKGROUND and np.mean(mask == label) > WORN:
+        raise PlacingError(f"the face wears {CLASS_NAMES[label]} already")
     face = locate_face(mask)
     layer = lay_object(face_object, face, mask.shape)
     alpha = layer[..., 3] / 255
@@ -64,34 +57,19 @@ def put_object(image: np.ndarray, mask: np.ndarray, face_object: FaceObject) -> 
     opacity = alpha[covered, None]
     image, mask = image.copy(), mask.copy()
     image[covered] = np.rint(opacity * colours + (1 - opacity) * image[covered])
-    mask[covered] = LABELS[face_object.kind]
+    mask[covered] = label
     return image, mask
 
 
-def refuse_worn(mask: np.ndarray, kind: str) -> None:
-    """Raise PlacingError when the face wears eyewear, or a mouth-mask, already."""
-    label = LABELS[kind]
-    if label != BACKGROUND and np.mean(mask == label) > WORN:
-        raise PlacingError(f"the face wears {PIXEL_CLASSES[label]} already")
-
-
 def lay_object(face_object: FaceObject, face: FaceGeometry, shape: tuple[int, int]) -> np.ndarray:
-    """Scale, turn and move an object to where it belongs on a face.
-
-    Args:
-        face: where the face is in the picture.
-        shape: height and width of the picture.
-
-    Returns:
-        uint8 [H, W, 4].
-    """
-    # Interpolation looks at the nearest four pixels only, so much smaller ones are averaged before.
+    """Scale, turn and move an object to its place in a picture of this height and width, uint8 [H, W, 4]."""
+    # Interpolation looks at the nearest four pixels only, so an object that shrinks is averaged before.
     factor = max(1, int(face_object.face.eye_distance / face.eye_distance))
     sprite = Image.fromarray(face_object.rgba, "RGBA").reduce(factor)
     made_for = face_object.face
     scale = made_for.eye_distance / (face.eye_distance * factor)
     cosine, sine = scale * np.cos(face.roll), scale * np.sin(face.roll)
-    # Pillow counts from the first pixel's corner, the geometry from its middle.
+    # Pillow counts from the corner of the first pixel, the geometry from its middle.
     x, y = face.x + 0.5, face.y + 0.5
     to_sprite = (
         *(cosine, sine, (made_for.x + 0.5) / factor - cosine * x - sine * y),
@@ -102,7 +80,7 @@ def lay_object(face_object: FaceObject, face: FaceGeometry, shape: tuple[int, in
 
 
 def face_skin(image: np.ndarray, mask: np.ndarray, face: FaceGeometry) -> SkinColours:
-    """Return the colours of a face's skin, without those of the neck; of all that is skin if none is near."""
+    """Return the colours of a face's skin without its neck; where no such skin shows, of all skin."""
     rows, columns = np.nonzero(mask == SKIN)
     if len(rows) == 0:
         rows, columns = np.nonzero((mask == BEARD) | (mask == MOUTH_MASK) | (mask == EYEWEAR))

@@ -1,10 +1,10 @@
-"""Copies of faces with objects put on: which face wears what, and where each copy came from."""
+"""Copies of faces with objects put on: which face is given which object, and copies in memory."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import cycle, islice
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -14,20 +14,13 @@ from tqdm import tqdm
 
 from elfw_helpers.augmentation.compositing import put_object
 from elfw_helpers.augmentation.face_geometry import PlacingError
-from elfw_helpers.augmentation.objects import (
-    OBJECT_SEEDS,
-    OBJECTS,
-    FaceObject,
-    check_kind,
-    is_held_out,
-    render_object,
-)
+from elfw_helpers.augmentation.objects import OBJECT_SEEDS, OBJECTS, check_kind, is_held_out, render_object
 from elfw_helpers.data.datasets import FaceFolder, FaceTensors
 from elfw_helpers.data.labels import attribute_from_mask
 from elfw_helpers.data.layout import Origin
-from elfw_helpers.rendering.face import check_seed
-from elfw_helpers.rendering.sampling import OBJECTS as OBJECT_STREAM
-from elfw_helpers.rendering.sampling import Sampler
+from elfw_helpers.rendering.face import check_whole
+from elfw_helpers.rendering.random_streams import OBJECTS as OBJECT_STREAM
+from elfw_helpers.rendering.random_streams import Sampler
 
 
 class Copy(NamedTuple):
@@ -38,12 +31,12 @@ class Copy(NamedTuple):
     mask: np.ndarray
 
 
-class Wardrobe:
-    """Deals out objects: each kind as often as the others, each object as often as the others of its kind.
+class Augmenter:
+    """Puts objects on faces: each kind as often as the others, and each object of a kind likewise.
 
     Args:
         kinds: of OBJECTS.
-        seed: decides the order.
+        seed: decides the order of the objects.
         held_out: only objects held out (True), only the others (False), or all (None).
 
     Attributes:
@@ -56,24 +49,25 @@ class Wardrobe:
             raise ValueError(f"name at least one kind of object, of {', '.join(OBJECTS)}")
         for kind in kinds:
             check_kind(kind)
-        check_seed(seed, "seed")
+        check_whole(seed, "seed")
         seeds = [number for number in range(OBJECT_SEEDS) if held_out in (None, is_held_out(number))]
         self.sampler = Sampler(OBJECT_STREAM, seed)
         self.made = dict.fromkeys(kinds, 0)
         self.left_out: set[str] = set()
-        self._each = len(seeds)
+        self._seed_count = len(seeds)
         self._next = {kind: cycle(self.sampler.shuffle(seeds)) for kind in self.made}
         self._worn: dict[str, list[Origin]] = {}
 
-    def dress(self, name: str, image: np.ndarray, mask: np.ndarray) -> Copy | None:
-        """Return the face with an object on, of the kind used least so far; None if it can wear none.
+    def augment(self, name: str, image: np.ndarray, mask: np.ndarray) -> Copy | None:
+        """Return the face with an object of the kind used least so far, or None if it can wear none.
 
-        Of several kinds used alike it is one that this face had less often. No face gets an object twice.
+        Among kinds used alike, the one that this face had less often. No face gets an object twice.
         """
         worn = self._worn.setdefault(name, [])
         had = Counter(origin.object for origin in worn)
         for kind in sorted(self.made, key=lambda kind: (self.made[kind], had[kind])):
-            origin = self._choose(name, kind)
+            drawn = (Origin(name, kind, next(self._next[kind])) for _ in range(self._seed_count))
+            origin = next((origin for origin in drawn if origin not in worn), None)
             if origin is None:
                 continue
             try:
@@ -85,14 +79,6 @@ class Wardrobe:
             return Copy(origin, *changed)
         if not worn:
             self.left_out.add(name)
-        return None
-
-    def _choose(self, name: str, kind: str) -> Origin | None:
-        """Return the next object of a kind that the face has not worn, or None when it has worn all."""
-        for _ in range(self._each):
-            origin = Origin(name, kind, next(self._next[kind]))
-            if origin not in self._worn[name]:
-                return origin
         return None
 
 
@@ -110,7 +96,7 @@ def augment_faces(
         chosen: indices of the faces, such as the training split's.
         kinds: of OBJECTS, each used as often as the others.
         seed: decides which objects.
-        held_out: draw only objects that are held out, to test on unseen ones, instead of only the others.
+        held_out: use only objects that are held out, to test on unseen ones, instead of only the others.
 
     Returns:
         the copies, in the order chosen, and their origins. Faces that can wear none of the kinds (they wear
@@ -121,45 +107,31 @@ def augment_faces(
     """
     if faces.masks is None:
         raise ValueError("objects are placed by masks, and these faces have none")
-    wardrobe, copies = Wardrobe(kinds, seed, held_out), []
+    augmenter, copies = Augmenter(kinds, seed, held_out), []
     for index in tqdm(torch.as_tensor(chosen).tolist(), "augmenting", delay=2, unit="face"):
-        copy = wardrobe.dress(faces.names[index], faces.images[index].numpy(), faces.masks[index].numpy())
-        if copy is not None:
-            copies.append(copy)
+        copies.append(
+            augmenter.augment(faces.names[index], faces.images[index].numpy(), faces.masks[index].numpy())
+        )
+    copies = [copy for copy in copies if copy is not None]
     if not copies:
         raise ValueError(f"none of the {len(chosen)} faces can wear {' or '.join(kinds)}")
-    return stack_copies(copies), [copy.origin for copy in copies]
+    origins, images, masks = zip(*copies, strict=True)
+    attributes = torch.tensor([attribute_from_mask(mask) for mask in masks])
+    images, masks = torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(masks))
+    return FaceTensors(images, masks, attributes, [origin.name for origin in origins]), list(origins)
 
 
 def find_wearers(faces: FaceFolder, chosen: Sequence[int] | Tensor, count: int) -> list[int]:
-    """Return the first of some faces, at most `count`, that an object of every kind can be put on.
-
-    Args:
-        faces: a folder with masks.
-        chosen: indices of the faces.
-        count: so many, or fewer where there are no more.
-    """
-    trial = [render_object(kind, seed=0) for kind in OBJECTS]
-    wearers = (index for index in torch.as_tensor(chosen).tolist() if _can_wear(faces, index, trial))
-    return list(islice(wearers, count))
-
-
-def _can_wear(faces: FaceFolder, index: int, objects: Sequence[FaceObject]) -> bool:
-    """Say whether each of some objects can be put on a face."""
-    image, mask = faces.read(index)
-    try:
-        for face_object in objects:
-            put_object(np.asarray(image), mask, face_object)
-    except PlacingError:
-        return False
-    return True
-
-
-def stack_copies(copies: Sequence[Copy]) -> FaceTensors:
-    """Return copies of one size as tensors; attributes by the rule, from the new masks."""
-    return FaceTensors(
-        torch.from_numpy(np.stack([copy.image for copy in copies])),
-        torch.from_numpy(np.stack([copy.mask for copy in copies])),
-        torch.tensor([attribute_from_mask(copy.mask) for copy in copies]),
-        [copy.origin.name for copy in copies],
-    )
+    """Return the first of the chosen faces, at most `count`, that an object of every kind can be put on."""
+    trial, wearers = [render_object(kind, seed=0) for kind in OBJECTS], []
+    for index in torch.as_tensor(chosen).tolist():
+        if len(wearers) == count:
+            break
+        image, mask = faces.read(index)
+        try:
+            for face_object in trial:
+                put_object(np.asarray(image), mask, face_object)
+        except PlacingError:
+            continue
+        wearers.append(index)
+    return wearers

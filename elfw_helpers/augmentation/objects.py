@@ -1,68 +1,35 @@
-"""Eyewear, mouth-masks and hands alone, with their transparency, from the renderer: free to use, and
-the same from the same seed.
-
-Each is made for a bald face of a middle skin tone that looks straight into the camera.
-"""
+"""The objects that can be put on a face: eyewear, mouth-masks and hands, each rendered from a seed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image
 
 from elfw_helpers.augmentation.colour_transfer import SkinColours, measure_skin
 from elfw_helpers.augmentation.face_geometry import FaceGeometry
-from elfw_helpers.data.labels import BACKGROUND, EYEWEAR, MOUTH_MASK, SKIN
-from elfw_helpers.rendering import scene as things
-from elfw_helpers.rendering.camera import EYE, MOUTH, Rays, make_rays, trace_rays
-from elfw_helpers.rendering.drawing import draw_part, sample_parameters
-from elfw_helpers.rendering.eyewear import put_on_eyewear
-from elfw_helpers.rendering.face import check_seed, render_parameters
-from elfw_helpers.rendering.lighting import light_surface
-from elfw_helpers.rendering.materials import paint_surface
-from elfw_helpers.rendering.parameters import Camera, FaceParameters, Light, Pose
-from elfw_helpers.rendering.photo import develop
-from elfw_helpers.rendering.scene import Scene
-from elfw_helpers.rendering.surface import find_surface
-from elfw_helpers.rendering.textures import make_textures
+from elfw_helpers.data.labels import BACKGROUND, EYEWEAR, MOUTH_MASK
+from elfw_helpers.rendering.cutouts import render_cutout
+from elfw_helpers.rendering.face import check_whole
 
 # ELFW labels hands that hide a face as background.
 LABELS = {"eyewear": EYEWEAR, "mouth-mask": MOUTH_MASK, "hand": BACKGROUND}
 OBJECTS = tuple(LABELS)
-# So many objects of each kind, of which every fifth is held out: training must not see it.
+# The number of objects of each kind. Every fifth is held out: training must not see it.
 OBJECT_SEEDS, HELD_OUT_EVERY = 200, 5
-
-# Crops that hold the whole object (an arm reaches far down), and their sides, pixels: as many to a head as a
-# photo of 250 pixels has, but for the hand.
-ZOOMS = {"eyewear": 0.65, "mouth-mask": 0.85, "hand": 1.8}
-SIDES = {"eyewear": 192, "mouth-mask": 192, "hand": 256}
-OVERSAMPLING, SKIN_SIDE = 2, 32
-# Larger than the renderer's, to fit photos: there, eyewear is 2.26 eye distances wide (the median), the
-# renderer's 2.02, and a hand is about as long as a face.
-ENLARGEMENT = {"eyewear": 1.08, "mouth-mask": 1.08, "hand": 1.0}
-HAND_ENLARGEMENT = 1.3  # around the hand's own middle
-SKIN_TONE = 0.35
-# The renderer paints eyewear without light, so the face it is compared with stands in this one.
-EVEN_LIGHT = Light((0.0, 0.447, 0.894), lamp=(1.2,) * 3, sky=(0.6,) * 3, softness=0.4, shine=0.08)
-PLAIN_CAMERA = Camera(0.8, (1.0, 1.0, 1.0), contrast=1.0, saturation=1.0, blur=0.4, noise=0, jpeg_quality=95)
-# Least opacity of a lens: above `blending.THRESHOLD`, as ELFW labels clear spectacles whole.
-CLEAREST = 0.12
-# Transparency is how two grounds, as dark and as light as skin in linear light, show through.
-GROUNDS = (0.1, 0.5)
 
 
 @dataclass(frozen=True, eq=False)
 class FaceObject:
-    """Something to put on a face.
+    """An object to put on a face.
 
     Attributes:
         kind: one of OBJECTS.
-        seed: what it was drawn from.
+        seed: decides shape, colours and light.
         rgba: uint8 [H, W, 4], cropped to what can be seen.
-        face: where the face is that it was made for, in pixels of `rgba`.
-        skin: the skin of that face in the same light.
+        face: the face that the object was rendered on, in pixels of `rgba`.
+        skin: the colours of that face's skin, in the same light.
     """
 
     kind: str
@@ -70,19 +37,6 @@ class FaceObject:
     rgba: np.ndarray
     face: FaceGeometry
     skin: SkinColours
-
-
-@dataclass(frozen=True)
-class LoneThing(Scene):
-    """A scene of which only one thing is there."""
-
-    thing: int
-
-    def distances(
-        self, points: np.ndarray, relief: float = 1.0, alone: int | None = None
-    ) -> dict[int, np.ndarray]:
-        """Return the distance of points [3, N] to the one thing, as `Scene` does for all."""
-        return super().distances(points, relief, self.thing)
 
 
 def is_held_out(object_seed: int) -> bool:
@@ -100,87 +54,11 @@ def check_kind(kind: str) -> None:
 def render_object(kind: str, seed: int) -> FaceObject:
     """Render one object; the same arguments give the same pixels.
 
-    Args:
-        kind: one of OBJECTS.
-        seed: decides shape, colours and light; non-negative.
-
     Raises:
-        ValueError: an argument is not one of these.
+        ValueError: the kind is none of OBJECTS, or the seed is negative.
     """
     check_kind(kind)
-    check_seed(seed, "seed")
-    face = draw_wearer(kind, seed)
-    rays = make_rays(face.pose, OVERSAMPLING * SIDES[kind])
-    pixels = cut_out_eyewear(face, rays) if kind == "eyewear" else cut_out_solid(face, rays, kind)
-    picture = Image.fromarray(pixels, "RGBA").reduce(OVERSAMPLING)
-    left, top, right, bottom = picture.getchannel("A").getbbox()
-    # The camera aims a tenth of the way from the eyes to the mouth.
-    unit = 1 / (OVERSAMPLING * rays.pixel)
-    middle, up = (SIDES[kind] - 1) / 2, 0.1 * (EYE[1] - MOUTH[1]) * unit
-    eye_distance = 2 * EYE[0] * unit / ENLARGEMENT[kind]
-    geometry = FaceGeometry(middle - left, middle - up - top, eye_distance, 0.0)
-    cropped = np.asarray(picture.crop((left, top, right, bottom)))
-    return FaceObject(kind, seed, cropped, geometry, photograph_skin(face))
-
-
-def draw_wearer(kind: str, seed: int) -> FaceParameters:
-    """Draw a face, looking straight ahead, that has the object and nothing else on."""
-    face = sample_parameters(seed, seed, "hair")
-    identity = replace(face.identity, skin_tone=SKIN_TONE, skin_warmth=0.0, freckles=0.0, hair_length="bald")
-    face = replace(
-        face,
-        identity=identity,
-        pose=Pose(0.0, 0.0, 0.0, distance=16.0, zoom=ZOOMS[kind], shift_x=0.0, shift_y=0.0),
-        beard="none",
-        light=EVEN_LIGHT if kind == "eyewear" else face.light,
-        camera=PLAIN_CAMERA,
-        **dict.fromkeys(("eyewear", "headwear", "mouth_mask", "hand")),
-    )
-    part = kind.replace("-", "_")
-    worn = draw_part(part, seed, identity)
-    if kind == "hand":
-        worn = replace(worn, skin=identity.skin, size=HAND_ENLARGEMENT * worn.size)
-    return replace(face, **{part: worn})
-
-
-def cut_out_eyewear(face: FaceParameters, rays: Rays) -> np.ndarray:
-    """Return eyewear alone, uint8 [S, S, 4]: how much two grounds show through it tells its opacity."""
-    count = rays.directions.shape[1]
-    nothing = np.full(count, np.float32(np.inf))
-    grounds = [np.full((3, count), ground, np.float32) for ground in GROUNDS]
-    (dark, worn), (light, _) = (put_on_eyewear(ground, rays, nothing, face.eyewear) for ground in grounds)
-    dark, light, black, white = (expose(picture) for picture in (dark, light, *grounds))
-    alpha = np.clip(1 - ((light - dark) / (white - black)).mean(0), 0, 1)
-    alpha = np.where(worn, np.maximum(alpha, CLEAREST), alpha)
-    # What gives on the middle ground what was seen there.
-    seen, ground = (dark + light) / 2, (black + white) / 2
-    return to_pixels((seen - (1 - alpha) * ground) / np.maximum(alpha, 1e-3), alpha, rays.size)
-
-
-def cut_out_solid(face: FaceParameters, rays: Rays, kind: str) -> np.ndarray:
-    """Return a mouth-mask or a hand alone, uint8 [S, S, 4]."""
-    scene = LoneThing(face, things.HAND if kind == "hand" else things.MOUTH_MASK)
-    travelled, hit = trace_rays(rays, scene)
-    surface = find_surface(scene, rays, travelled, hit, make_textures(face.seed))
-    colour, gloss, _ = paint_surface(surface)
-    picture = np.zeros((3, len(hit)), np.float32)
-    picture[:, surface.pixels] = expose(light_surface(surface, colour, gloss))
-    return to_pixels(picture, hit, rays.size)
-
-
-def expose(light: np.ndarray) -> np.ndarray:
-    """Return linear light, float32 [3, N], as PLAIN_CAMERA's pictures show it, 0..1."""
-    return develop(PLAIN_CAMERA.exposure * np.maximum(light, 0))
-
-
-def to_pixels(colour: np.ndarray, alpha: np.ndarray, size: int) -> np.ndarray:
-    """Return colour [3, S * S] and alpha [S * S], in 0..1, as uint8 [S, S, 4]."""
-    values = np.concatenate([colour, alpha[None]]).clip(0, 1)
-    return np.ascontiguousarray((255 * values + 0.5).astype(np.uint8).T.reshape(size, size, 4))
-
-
-def photograph_skin(face: FaceParameters) -> SkinColours:
-    """Return the colours of the wearer's skin without the object, in the same light."""
-    bare = replace(face, eyewear=None, mouth_mask=None, hand=None, pose=replace(face.pose, zoom=1.0))
-    rendered = render_parameters(bare, SKIN_SIDE)
-    return measure_skin(rendered.image[rendered.mask == SKIN])
+    check_whole(seed, "seed")
+    cutout = render_cutout(kind, seed)
+    geometry = FaceGeometry(cutout.x, cutout.y, cutout.eye_distance, roll=0.0)
+    return FaceObject(kind, seed, cutout.rgba, geometry, measure_skin(cutout.skin))

@@ -1,4 +1,4 @@
-"""Image and mask moved together, and the image's colours changed: every epoch sees other pictures."""
+"""Random changes of a batch: images and masks moved together, and the colours of the images changed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-# Every number is drawn from -x to +x, evenly; scale, gamma, contrast and balance are e to that power.
+# Each number is drawn uniformly from -x to +x; scale, gamma, contrast and balance are e to that power.
 SCALE = 0.2
 ANGLE = 0.15  # radians
 SHIFT = 0.1  # of half the picture's side
 GAMMA = 0.4
 CONTRAST = 0.3
 BALANCE = 0.15  # of each channel
-# 0 is grey, 1 leaves the colours as they are. Drawn from 0 to the first number, cut at the second.
+# 0 is grey, 1 leaves the colours as they are. Drawn from 0 to the first number, limited to the second.
 SATURATION, MOST_SATURATED = 1.6, 1.4
-# The slope of a power below 1 has no bound at 0.
+# Near 0 a power below 1 is too steep.
 DARKEST = 1e-4
 
 
@@ -27,49 +27,39 @@ def shake_faces(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> 
     Args:
         inputs: float32 [B, 3, S, S] in 0..1, on any device.
         targets: class indices int64 [B], which stay as they are, or masks int64 [B, S, S], which move
-            with their images.
+            with their images and get no new class.
         generator: on the CPU; the same state draws the same changes, whatever the device.
-
-    Returns:
-        inputs and targets, of the same shapes and types; the masks hold no other class than before.
     """
     inputs, targets = move_faces(inputs, targets, draw_movements(len(inputs), generator))
     return change_colours(inputs, generator), targets
 
 
-def draw_evenly(generator: torch.Generator, *shape: int) -> Tensor:
-    """Return numbers drawn evenly from -1 to 1, on the CPU."""
+def draw_uniform(generator: torch.Generator, *shape: int) -> Tensor:
+    """Return numbers drawn uniformly from -1 to 1, on the CPU."""
     return 2 * torch.rand(*shape, generator=generator) - 1
 
 
 def draw_movements(count: int, generator: torch.Generator) -> Tensor:
-    """Return `count` affine maps from places in the new picture to places in the old, float32 [count, 2, 3].
-
-    Coordinates run from -1 to 1 over the picture.
-    """
-    scale = (SCALE * draw_evenly(generator, count)).exp()
-    angle = ANGLE * draw_evenly(generator, count)
+    """Draw affine maps from places in the new picture to the old, in -1..1; float32 [count, 2, 3]."""
+    scale = (SCALE * draw_uniform(generator, count)).exp()
+    angle = ANGLE * draw_uniform(generator, count)
     mirror = 1 - 2 * torch.randint(2, (count,), generator=generator)
     maps = torch.empty(count, 2, 3)
     maps[:, 0, 0], maps[:, 0, 1] = mirror * scale * angle.cos(), -mirror * scale * angle.sin()
     maps[:, 1, 0], maps[:, 1, 1] = scale * angle.sin(), scale * angle.cos()
-    maps[:, :, 2] = SHIFT * draw_evenly(generator, count, 2)
+    maps[:, :, 2] = SHIFT * draw_uniform(generator, count, 2)
     return maps
 
 
 def move_faces(inputs: Tensor, targets: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Move images, and masks if the targets are masks, by affine maps; what lies outside repeats the border.
+    """Move images, and masks if the targets are masks, by affine maps; the border is repeated outside.
 
     Images are interpolated. Masks take the nearest pixel: anything smoother would invent classes between
-    two others.
-
-    Args:
-        inputs, targets: as in `shake_faces`.
-        maps: float32 [B, 2, 3], as `draw_movements` returns them.
+    two others. Arguments as in `shake_faces`; `maps` as `draw_movements` returns them.
     """
     grid = affine_grid(maps.to(inputs.device), list(inputs.shape), align_corners=False)
     moved = grid_sample(inputs, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    # Sampling loses `Batches`' layout, in which the CPU trains up to 1.6 times as fast.
+    # `grid_sample` does not keep this layout, in which the CPU trains up to 1.6 times as fast.
     moved = moved.contiguous(memory_format=torch.channels_last)
     if targets.ndim == 3:
         masks = targets[:, None].to(inputs.dtype)
@@ -79,16 +69,9 @@ def move_faces(inputs: Tensor, targets: Tensor, maps: Tensor) -> tuple[Tensor, T
 
 
 def change_colours(inputs: Tensor, generator: torch.Generator) -> Tensor:
-    """Change brightness (as a gamma), colour balance, contrast and saturation of each image.
-
-    Args:
-        inputs: float32 [B, 3, S, S] in 0..1.
-
-    Returns:
-        as the inputs, in 0..1.
-    """
+    """Change brightness (by a gamma), colour balance, contrast and saturation of each image, all in 0..1."""
     count = len(inputs)
-    drawn = [draw_evenly(generator, count, channels, 1, 1) for channels in (1, 3, 1, 1)]
+    drawn = [draw_uniform(generator, count, channels, 1, 1) for channels in (1, 3, 1, 1)]
     gamma, balance, contrast, saturation = (numbers.to(inputs.device) for numbers in drawn)
     changed = inputs.clamp(DARKEST, 1) ** (GAMMA * gamma).exp() * (BALANCE * balance).exp()
     changed = (changed - 0.5) * (CONTRAST * contrast).exp() + 0.5

@@ -1,10 +1,11 @@
 """Faces made from scratch, with exact masks: no photo of anyone went into them.
 
-A face is a scene of signed distance functions (`head`, `garments`, `hand`, put together in `scene`), looked
-at by a sphere tracer (`camera`, `surface`), painted (`skin`, `materials`, `textures`), lit (`lighting`) and
-photographed (`photo`) before a `background`; `eyewear` is put on last. Which thing a pixel's ray meets *is*
-the mask. What decides a face has names (`parameters`), is drawn from a seed (`drawing`, `sampling`), and can
-be changed by name (`changes`). `plan` says who is in a set, `folder` writes it. Read `face` first.
+A face is a scene of signed distance functions (`head`, `garments`, `hand`, put together in `scene`), seen by
+a sphere tracer (`camera`, `surface`), painted (`head_colours`, `materials`, `textures`), lit (`lighting`) and
+photographed (`photo`) before a `background`; `eyewear` is put on last. The thing that a pixel's ray meets
+*is* its label in the mask. The `parameters` of a face have names, are drawn from a seed
+(`random_parameters`, `random_streams`), and can be set by name (`overrides`). `plan` decides who is in a set,
+`folder` writes it, `manifest` describes it. `cutouts` are objects without a face. Read `face` first.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""What is behind a face: walls, lights and shapes out of focus."""
+"""The background of a face: walls, lights and shapes out of focus."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from elfw_helpers.rendering.colours import any_colour
 from elfw_helpers.rendering.parameters import Background
 from elfw_helpers.rendering.photo import blur
-from elfw_helpers.rendering.sampling import BACKGROUND, Sampler
+from elfw_helpers.rendering.random_streams import BACKGROUND, Sampler
 from elfw_helpers.rendering.textures import stretch
 
 # Cells down and across of the field that two colours are mixed by, and how strongly, by kind.
@@ -23,7 +23,7 @@ GRAINS = {
 
 def make_background(background: Background, size: int) -> np.ndarray:
     """Return a background, float32 [3, size * size], linear light."""
-    # Out of focus it has no detail that half as many pixels could not show.
+    # It is out of focus, so half the resolution is enough.
     sampler, half = Sampler(BACKGROUND, background.seed), size // 2
     rows, columns, strength = GRAINS[background.kind]
     field = smooth_field(sampler, half, rows, columns)
@@ -41,7 +41,7 @@ def make_background(background: Background, size: int) -> np.ndarray:
 
 
 def enlarge(picture: np.ndarray) -> np.ndarray:
-    """Return a picture [S, S, 3] at twice the size, joined linearly."""
+    """Return a picture [S, S, 3] at twice the size, interpolated linearly."""
     for _ in range(2):
         before = np.concatenate([picture[:1], picture[:-1]])
         after = np.concatenate([picture[1:], picture[-1:]])
@@ -57,35 +57,33 @@ def mix(first, second, amount: np.ndarray) -> np.ndarray:
 
 
 def smooth_field(sampler: Sampler, size: int, rows: int, columns: int) -> np.ndarray:
-    """Return a smooth field of numbers in 0..1 with so many cells, float32 [size, size]."""
+    """Return a smooth random field of `rows` x `columns` cells in 0..1, float32 [size, size]."""
     return stretch(stretch(sampler.array(rows, columns), size).T, size).T
 
 
-def coordinates(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return x [1, size] and y [size, 1] of the pixels, 0..1 across the picture."""
+def draw_place(sampler: Sampler, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return x [1, size] and y [size, 1] of the pixels from a random place, in sides of the picture."""
     steps = (np.arange(size, dtype=np.float32) + 0.5) / size
-    return steps[None], steps[:, None]
+    return steps[None] - sampler.uniform(-0.1, 1.1), steps[:, None] - sampler.uniform(-0.1, 1.1)
 
 
 def draw_light(sampler: Sampler, size: int) -> np.ndarray:
     """Return where a disc of light lies, bool [size, size]."""
-    x, y = coordinates(size)
-    x, y = x - sampler.uniform(-0.1, 1.1), y - sampler.uniform(-0.1, 1.1)
+    x, y = draw_place(sampler, size)
     return x * x + y * y < sampler.uniform(0.02, 0.1) ** 2
 
 
 def draw_block(sampler: Sampler, size: int) -> np.ndarray:
     """Return where a slightly slanted block lies, bool [size, size]."""
-    x, y = coordinates(size)
-    x, y, slant = x - sampler.uniform(-0.1, 1.1), y - sampler.uniform(-0.1, 1.1), sampler.normal(0, 0.15)
+    x, y = draw_place(sampler, size)
+    slant = sampler.normal(0, 0.15)
     wide, high = sampler.uniform(0.02, 0.25), sampler.uniform(0.03, 0.5)
     return (np.abs(x + slant * y) < wide) & (np.abs(y - slant * x) < high)
 
 
 def draw_letter(sampler: Sampler, size: int) -> np.ndarray:
-    """Return where a letter-like thing lies, bool [size, size]: two strokes, upright and across."""
-    x, y = coordinates(size)
-    x, y = x - sampler.uniform(-0.1, 1.1), y - sampler.uniform(-0.1, 1.1)
+    """Return where a shape like a letter lies, bool [size, size]: an upright and a level stroke."""
+    x, y = draw_place(sampler, size)
     high, thick = sampler.uniform(0.04, 0.12), sampler.uniform(0.01, 0.03)
     upright = (np.abs(x) < thick) & (np.abs(y) < high)
     across = (np.abs(x - 0.5 * high) < 0.5 * high) & (np.abs(y + sampler.choose((-1, 0, 1)) * high) < thick)

@@ -1,4 +1,4 @@
-"""The camera: a ray for every pixel, and the first thing each ray meets."""
+"""The camera: one ray per pixel, traced to the first thing that it meets."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ HEAD_REACH = 1.9  # rays are followed from so far before the middle of the head 
 COARSE = 4  # side, in pixels, of the squares that one cone looks at first
 HIT_DISTANCE = 0.01
 MOST_STEPS = 10
-LONGEST_LEAP = 0.08  # of a step beyond the distance that is surely free
-ALMOST_THERE = 0.05  # what still walks after the last step, this near to a thing, has met it
+LONGEST_LEAP = 0.08  # by which a step may exceed the distance that is surely free
+ALMOST_THERE = 0.05  # a ray this near to a thing after its last step has met it
 # Traced rays that end within this of each other lie on one surface, up to a turn of its own ...
 DEPTH_SPREAD = 0.12
 # ... from which the ray between them is no farther than this.
@@ -28,22 +28,14 @@ BESIDE = ((0, 0), (0, 1), (1, 0), (1, 1))  # the four traced rays around a ray: 
 
 @dataclass(frozen=True)
 class Rays:
-    """One ray per pixel, in head coordinates.
+    """One ray per pixel, in head coordinates and head units."""
 
-    origin: float32 [3, 1], the camera.
-    directions: float32 [3, N], unit length; N is size * size, row by row.
-    distance: from the camera to the middle of the head, head units.
-    pixel: side of a pixel in the face plane, head units.
-    size: pixels along a side of the picture.
-    rotation: float32 [3, 3], from head to camera coordinates.
-    """
-
-    origin: np.ndarray
-    directions: np.ndarray
-    distance: float
-    pixel: float
-    size: int
-    rotation: np.ndarray
+    origin: np.ndarray  # float32 [3, 1], the camera
+    directions: np.ndarray  # float32 [3, N], unit length; N is size * size, row by row
+    distance: float  # from the camera to the middle of the head
+    pixel: float  # side of a pixel in the face plane
+    size: int  # pixels along a side of the picture
+    rotation: np.ndarray  # float32 [3, 3], from head to camera coordinates
 
 
 def rotation_matrix(pose: Pose) -> np.ndarray:
@@ -92,14 +84,11 @@ def make_rays(pose: Pose, size: int) -> Rays:
 
 
 def trace_rays(rays: Rays, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Find the first thing that every ray meets, in three steps that each leave less to the next.
+    """Return how far each ray goes, float32 [N], and whether it meets a thing, bool [N].
 
-    One cone for COARSE x COARSE rays skips the empty space; every second ray of every second row is
-    traced in full; and where the four traced rays around a ray agree, it meets the same surface
-    between them, so that one look is enough. Only the others, along outlines, are traced as well.
-
-    Returns:
-        how far each ray went, float32 [N], and whether it met a thing, bool [N].
+    One cone per COARSE x COARSE rays skips the empty space. Every second ray of every second row is traced.
+    Where the four traced rays around a ray agree, it meets the same surface between them, at a distance
+    that one step finds. Only the other rays, along outlines, are traced as well.
     """
     size, travelled = rays.size, start_rays(rays, scene)
     start = travelled.copy()
@@ -122,13 +111,12 @@ def trace_rays(rays: Rays, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
 
 
 def march_rays(rays: Rays, scene: Scene, chosen: np.ndarray, travelled: np.ndarray, hit: np.ndarray) -> None:
-    """Walk the chosen rays on to the first thing they meet, and note in place how far that is.
+    """Follow the chosen rays to the first thing they meet; changes `travelled` and `hit` in place.
 
-    Sphere tracing: the distance to the nearest thing is how far a ray may go without meeting any, so step
-    by that, again and again. Source: Hart, "Sphere Tracing", The Visual Computer 12 (1996). Along an
-    outline such steps get ever shorter, so here a step goes where the last two distances, joined by a
-    straight line, would be zero, and at least a pixel and a half on (curls would hold it up for long);
-    one that went in too deep (a negative distance) is followed by one back.
+    Sphere tracing: a ray may safely go as far as the nearest thing is, again and again. Source: Hart, "Sphere
+    Tracing", The Visual Computer 12 (1996). Along an outline such steps get ever shorter. So a step goes to
+    where a straight line through the last two distances is zero, and at least a pixel and a half. After a
+    step into a thing (a negative distance) the next one goes back.
     """
     end = rays.distance + HEAD_REACH
     alive = chosen[travelled[chosen] < end]
@@ -155,41 +143,30 @@ def march_rays(rays: Rays, scene: Scene, chosen: np.ndarray, travelled: np.ndarr
 
 
 def join_lattice(depth: np.ndarray, hit: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what the traced rays [S / 2, S / 2] say of all rays [S, S], which lie on or between them.
+    """Interpolate the traced rays [S / 2, S / 2] to all rays, which lie on or between them.
 
-    Returns:
-        depth joined linearly, float32 [S, S]; where the traced neighbours all hit at about that depth,
-        bool [S, S]; and where they all missed, bool [S, S].
+    Returns, [S, S] each: the depth; where the traced neighbours all hit at about that depth; and where they
+    all missed.
     """
-    corners = np.stack([double(np.where(hit, depth, np.float32(-1e3)), *step) for step in BESIDE])
+    depth, half = np.where(hit, depth, np.float32(-1e3)), len(depth)
+    # For each ray the four traced ones around it; at the last row and column the edge is repeated.
+    sides = [np.minimum((np.arange(2 * half) + step) // 2, half - 1) for step in (0, 1)]
+    corners = np.stack([depth[np.ix_(sides[down], sides[right])] for down, right in BESIDE])
     low, high = corners.min(0), corners.max(0)
     between = 0.25 * (corners[0] + corners[1] + corners[2] + corners[3])
     return between, (low > -1e2) & (high - low < DEPTH_SPREAD), high < -1e2
 
 
-def double(grid: np.ndarray, down: int, right: int) -> np.ndarray:
-    """Return `grid` [S, S] at twice the size: for each place the value on one side of it.
-
-    Places between two rows (columns) of the grid take the upper (left) value for `down` (`right`) 0 and
-    the lower (right) one for 1; the last row and column have only one side.
-    """
-    padded = np.pad(grid, ((0, 1), (0, 1)), mode="edge")
-    size = len(grid)
-    rows, columns = np.arange(2 * size), np.arange(2 * size)
-    return padded[(rows + down) // 2][:, (columns + right) // 2]
-
-
 def start_rays(rays: Rays, scene: Scene) -> np.ndarray:
     """Return how far every ray may safely go, float32 [N]: beyond the end for rays that meet nothing.
 
-    One cone stands for COARSE x COARSE rays; it walks until something might be inside it. The start
-    of a ray is the shortest of its own cone's and the neighbours' walks.
+    A cone of COARSE x COARSE rays goes on until something may be inside it. A ray starts where the first of
+    its own and the neighbouring cones stopped.
     """
     size, side = rays.size, rays.size // COARSE
     end = np.float32(rays.distance + HEAD_REACH)
-    middle = rays.directions.reshape(3, size, size)[:, COARSE // 2 :: COARSE, COARSE // 2 :: COARSE].reshape(
-        3, -1
-    )
+    centres = np.arange(COARSE // 2, size, COARSE)
+    middle = rays.directions.reshape(3, size, size)[:, centres[:, None], centres].reshape(3, -1)
     radius = 0.9 * COARSE * rays.pixel
     walked = np.full(side * side, rays.distance - HEAD_REACH, np.float32)
     blocked = np.zeros(side * side, bool)

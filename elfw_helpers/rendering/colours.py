@@ -1,10 +1,10 @@
-"""Colours of skin, hair, eyes and cloth, in linear light (as light adds up, not as screens show it)."""
+"""Colours of skin, hair, eyes and cloth, in linear light (which adds up, unlike the values of a screen)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from elfw_helpers.rendering.sampling import Sampler
+from elfw_helpers.rendering.random_streams import Sampler
 
 Colour = tuple[float, float, float]
 

@@ -1,4 +1,4 @@
-"""Spectacles: rims and lenses are too thin to trace, so each ray is cut with the bent plane they lie on."""
+"""Spectacles, painted where each ray cuts the bent plane that they lie on: rims are too thin to trace."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from elfw_helpers.data import labels
 from elfw_helpers.rendering.camera import Rays
 from elfw_helpers.rendering.colours import column
+from elfw_helpers.rendering.head_colours import blend
 from elfw_helpers.rendering.parameters import Eyewear
 from elfw_helpers.rendering.shapes import smoothstep, wave
-from elfw_helpers.rendering.skin import blend
 
 # Glasses that are pushed up turn around this axis, near the ears: y and z.
 EARS_Y, EARS_Z = 0.1, -0.2
@@ -20,19 +20,14 @@ LIFTED_OUT = 0.12
 
 
 def pixel_class(eyewear: Eyewear) -> int:
-    """Return the pixel class of spectacles: on the head, ELFW calls them wearable."""
+    """Return the pixel class of spectacles: wearable, as in ELFW, if they are pushed up."""
     return labels.WEARABLE if eyewear.lift else labels.EYEWEAR
 
 
 def put_on_eyewear(picture: np.ndarray, rays: Rays, reach: np.ndarray, eyewear: Eyewear):
-    """Paint spectacles over the picture.
+    """Return the picture [3, N] with spectacles painted over it, and where they are, bool [N].
 
-    Args:
-        picture: float32 [3, N], linear light.
-        reach: float32 [N], how far each ray went; infinite where it met nothing.
-
-    Returns:
-        the picture, float32 [3, N], and where it is eyewear, bool [N].
+    `reach` [N] is how far each ray went; infinite where it met nothing.
     """
     origin, directions = lift_rays(rays.origin, rays.directions, eyewear)
     travelled, x, y = cut_plane(origin, directions, eyewear)
@@ -51,19 +46,13 @@ def put_on_eyewear(picture: np.ndarray, rays: Rays, reach: np.ndarray, eyewear: 
 
 
 def shade_behind(points: np.ndarray, lamp: np.ndarray, eyewear: Eyewear) -> np.ndarray:
-    """Return how much light frame and lenses take from points behind them, float32 [N].
-
-    Args:
-        points: float32 [3, N], on the surface.
-        lamp: float32 [3, 1], direction to the lamp.
-    """
+    """Return the share of the light, [N], that frame and lenses take from points [3, N] behind them."""
     points, lamp = lift_rays(points, lamp, eyewear)
     _, x, y = cut_plane(points, np.broadcast_to(lamp, points.shape), eyewear)
     lens, rim = lens_and_rim(x, y, eyewear)
     dark = 0.45 if eyewear.dark else 0.06
-    return (points[2] > 0.1) * np.maximum(
-        0.4 * smoothstep(0.02, -0.01, rim), dark * smoothstep(0.02, -0.02, lens)
-    )
+    rim, lens = 0.4 * smoothstep(0.02, -0.01, rim), dark * smoothstep(0.02, -0.02, lens)
+    return (points[2] > 0.1) * np.maximum(rim, lens)
 
 
 def lift_rays(origin: np.ndarray, directions: np.ndarray, eyewear: Eyewear) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +70,7 @@ def cut_plane(origin: np.ndarray, directions: np.ndarray, eyewear: Eyewear):
     """Return where rays cut z = depth - bend x^2: distance along the ray, x and y, float32 [N] each."""
     forward = np.where(np.abs(directions[2]) < 0.05, np.float32(0.05), directions[2])
     travelled = (eyewear.depth - origin[2]) / forward
-    # The plane is almost flat: a few rounds of putting x back in are enough.
+    # The plane is almost flat, so a few iterations are enough.
     for _ in range(3):
         x = origin[0] + travelled * directions[0]
         travelled = (eyewear.depth - eyewear.bend * np.minimum(x * x, 1) - origin[2]) / forward
@@ -91,17 +80,15 @@ def cut_plane(origin: np.ndarray, directions: np.ndarray, eyewear: Eyewear):
 def lens_and_rim(x: np.ndarray, y: np.ndarray, eyewear: Eyewear) -> tuple[np.ndarray, np.ndarray]:
     """Return signed distances to the lenses and to rims and bridge on the plane, float32 [N] each."""
     up = y - eyewear.lens_y
-    across = np.abs(np.abs(x) - eyewear.lens_x) / (
-        eyewear.lens_width * np.maximum(1 + eyewear.taper * up, 0.3)
-    )
-    along = np.abs(up) * (1 / eyewear.lens_height)
-    power = eyewear.roundness
-    while power > 1:
-        across, along, power = across * across, along * along, power // 2
+    width = eyewear.lens_width * np.maximum(1 + eyewear.taper * up, 0.3)
+    across, along = np.abs(np.abs(x) - eyewear.lens_x) / width, np.abs(up) * (1 / eyewear.lens_height)
+    # The roundness is a power of 2, so squares and square roots are enough.
+    doublings = int(math.log2(eyewear.roundness))
+    for _ in range(doublings):
+        across, along = across * across, along * along
     radius = across + along
-    power = eyewear.roundness
-    while power > 1:
-        radius, power = np.sqrt(radius), power // 2
+    for _ in range(doublings):
+        radius = np.sqrt(radius)
     lens = (radius - 1) * min(eyewear.lens_width, eyewear.lens_height)
     thickness = eyewear.rim * np.where(up > 0, 1, np.float32(eyewear.lower_rim))
     ring = np.abs(lens - 0.5 * eyewear.rim) - thickness

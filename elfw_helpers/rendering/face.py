@@ -1,4 +1,4 @@
-"""One face: from a seed to a picture and its mask."""
+"""Renders one face: from a seed to a picture and its mask."""
 
 from __future__ import annotations
 
@@ -10,32 +10,28 @@ import numpy as np
 from elfw_helpers.data import labels
 from elfw_helpers.rendering.background import make_background
 from elfw_helpers.rendering.camera import make_rays, trace_rays
-from elfw_helpers.rendering.changes import change_parameters
-from elfw_helpers.rendering.drawing import sample_parameters
 from elfw_helpers.rendering.eyewear import pixel_class, put_on_eyewear, shade_behind
 from elfw_helpers.rendering.lighting import lamp_direction, light_surface
 from elfw_helpers.rendering.materials import paint_surface
+from elfw_helpers.rendering.overrides import change_parameters
 from elfw_helpers.rendering.parameters import FaceParameters
 from elfw_helpers.rendering.photo import take_photo
-from elfw_helpers.rendering.sampling import NOISE, Sampler
+from elfw_helpers.rendering.random_parameters import sample_parameters
+from elfw_helpers.rendering.random_streams import NOISE, Sampler
 from elfw_helpers.rendering.scene import PIXEL_CLASS, Scene
 from elfw_helpers.rendering.surface import find_surface
 from elfw_helpers.rendering.textures import make_textures
 
-# Raised with every change that changes pixels: a set is only continued by the version that began it.
+# Raised with every change of the pixels: a set is only continued by the version that began it.
 RENDERER_VERSION = 2
 
 
 @dataclass(frozen=True)
 class RenderedFace:
-    """A picture, its mask and what it was made from.
+    """A picture, its mask and what it was made from."""
 
-    image: uint8 [S, S, 3], sRGB.
-    mask: uint8 [S, S], ELFW class ids.
-    """
-
-    image: np.ndarray
-    mask: np.ndarray
+    image: np.ndarray  # uint8 [S, S, 3], sRGB
+    mask: np.ndarray  # uint8 [S, S], ELFW class ids
     parameters: FaceParameters
 
 
@@ -55,16 +51,16 @@ def render_face(
         attribute: "hair", "spectacles" or "cap": what to wear; drawn from the seed if None. "cap" may be
             glasses pushed up, and a tight crop or a hand can hide what is worn: `render_folder` alone
             makes sure that the mask shows it.
-        parameters: what to set by name instead of drawing it, a part of `FaceParameters` each, as
-            `change_parameters` takes them: `headwear={"kind": "beanie"}, beard="full", hand=None`
+        parameters: parts of `FaceParameters` to set by name instead of drawing them, as `change_parameters`
+            takes them: `headwear={"kind": "beanie"}, beard="full", hand=None`
 
     Raises:
         ValueError: an argument is not one of these (numbers among the parameters are not checked).
     """
-    check_seed(seed, "seed")
-    check_size(size)
+    check_whole(seed, "seed")
+    check_whole(size, "size", 8, step=8)
     identity_seed = seed if identity_seed is None else identity_seed
-    check_seed(identity_seed, "identity_seed")
+    check_whole(identity_seed, "identity_seed")
     if attribute is not None and attribute not in labels.ATTRIBUTES:
         raise ValueError(f"attribute is one of {', '.join(labels.ATTRIBUTES)} or None, not {attribute!r}")
     face = sample_parameters(seed, identity_seed, attribute)
@@ -93,13 +89,8 @@ def render_parameters(parameters: FaceParameters, size: int) -> RenderedFace:
     return RenderedFace(image, mask.reshape(size, size), parameters)
 
 
-def check_seed(seed: int, name: str) -> None:
-    """Raise ValueError unless `seed` is a non-negative whole number."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"{name} is a whole number from 0 on, not {seed!r}")
-
-
-def check_size(size: int) -> None:
-    """Raise ValueError unless `size` is a positive multiple of 8."""
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size <= 0 or size % 8:
-        raise ValueError(f"size is a positive multiple of 8 pixels, not {size!r}")
+def check_whole(value: int, name: str, least: int = 0, step: int = 1) -> None:
+    """Raise ValueError unless `value` is a whole number, at least `least`, and a multiple of `step`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least or value % step:
+        multiple = "" if step == 1 else f" that is a multiple of {step}"
+        raise ValueError(f"{name} is a whole number from {least} on{multiple}, not {value!r}")

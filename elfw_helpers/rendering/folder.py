@@ -1,26 +1,24 @@
-"""A set of rendered faces on disk, in the layout that the official ELFW release has too."""
+"""Writes a set of rendered faces to disk, in the layout of the official ELFW release."""
 
 from __future__ import annotations
 
-import io
-import multiprocessing
 import re
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import joblib
-import numpy as np
-from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
-from elfw_helpers.data.labels import ATTRIBUTES, PALETTE, attribute_from_mask
-from elfw_helpers.rendering.face import RENDERER_VERSION, RenderedFace, check_seed, check_size, render_face
+from elfw_helpers.data.images import encode_mask
+from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask
+from elfw_helpers.rendering.face import RENDERER_VERSION, RenderedFace, check_whole, render_face
 from elfw_helpers.rendering.manifest import MANIFEST, encode_json, encode_manifest, read_settings
+from elfw_helpers.rendering.photo import encode_jpeg
 from elfw_helpers.rendering.plan import SPLITS, PlannedFace, photo_seed, plan_faces
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error, write_atomically
+from elfw_helpers.utils.parallel import run_parallel
 
 JPEG_QUALITY = 90
 ATTEMPTS = 50
@@ -39,12 +37,11 @@ def render_folder(
     """Render a set of faces with masks, labels, splits by person and a manifest.
 
     A run that was interrupted goes on where it stopped. Labels and splits are written last, when all
-    faces exist. How many workers render makes no difference to the pixels.
+    faces exist. The number of workers makes no difference to the pixels.
 
     Args:
         out: a new or empty folder, or one that the same call left unfinished.
-        count: number of faces.
-        seed: decides all of them, non-negative.
+        seed: decides all faces, non-negative.
         size: side of a picture, pixels; a positive multiple of 8.
         workers: processes; if None, one for each core that this process may use.
         progress: show a bar on stderr.
@@ -57,18 +54,14 @@ def render_folder(
         DataError: the folder holds something else, or cannot be written.
         RuntimeError: 50 photos of a face do not show its attribute: the size is too small.
     """
-    check_seed(seed, "seed")
-    check_size(size)
-    check_positive(count, "count")
+    check_whole(seed, "seed")
+    check_whole(size, "size", 8, step=8)
+    check_whole(count, "count", 1)
     workers = joblib.cpu_count() if workers is None else workers
-    check_positive(workers, "workers")
+    check_whole(workers, "workers", 1)
+    settings = {"renderer": RENDERER_VERSION, "count": count, "seed": seed, "size": size}
     try:
-        render_set(
-            Path(out),
-            {"renderer": RENDERER_VERSION, "count": count, "seed": seed, "size": size},
-            workers,
-            progress,
-        )
+        render_set(Path(out), settings, workers, progress)
     except OSError as error:
         refusal = explain_error(error)
         fix = f"{refusal.fix}; the same command goes on where this one stopped"
@@ -77,47 +70,42 @@ def render_folder(
 
 
 def render_set(out: Path, settings: dict, workers: int, progress: bool) -> None:
-    """Render what is missing of a set, then write its lists."""
+    """Render what is missing of a set, then write its lists and its complete manifest."""
     faces = plan_faces(settings["count"], settings["seed"])
     prepare_folder(out, settings, faces)
     missing = [face for face in faces if not is_rendered(out, face.name)]
+    job = partial(render_to_disk, out=out, seed=settings["seed"], size=settings["size"])
     done = len(faces) - len(missing)
     with tqdm(total=len(faces), initial=done, unit="face", disable=not progress) as bar:
-        for _ in render_missing(out, missing, settings["seed"], settings["size"], workers):
+        for _ in run_parallel(job, missing, min(workers, len(missing)) or 1):
             bar.update()
-    write_lists(out, faces, settings)
-
-
-def check_positive(value: int, name: str) -> None:
-    """Raise ValueError unless `value` is a whole number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value <= 0:
-        raise ValueError(f"{name} is a whole number above 0, not {value!r}")
+    labels = "".join(f"{face.name} {ATTRIBUTES[face.label]}\n" for face in faces)
+    write_atomically(out / "labels.txt", labels.encode())
+    for split in SPLITS:
+        names = "".join(f"{face.name}\n" for face in faces if face.split == split)
+        write_atomically(out / f"{split}.txt", names.encode())
+    write_atomically(out / MANIFEST, encode_manifest(out, faces, settings))
 
 
 def prepare_folder(out: Path, settings: dict, faces: list[PlannedFace]) -> None:
-    """Make the folder ready for these settings, or refuse it because it holds something else."""
+    """Make the folder ready for these settings, or raise DataError because it holds something else."""
+    new = "Name a new or an empty folder."
     if out.exists() and not out.is_dir():
-        raise DataError(out, "this is a file", "Name a new or an empty folder.")
-    manifest = out / MANIFEST
+        raise DataError(out, "this is a file", new)
     present = sorted(path.name for path in out.iterdir()) if out.exists() else []
     if not present:
         (out / "faces").mkdir(parents=True)
         (out / "labels").mkdir()
-        write_atomically(manifest, encode_json(settings))
+        write_atomically(out / MANIFEST, encode_json(settings))
         return
     found = read_settings(out)
     if found is None:
-        raise DataError(
-            out,
-            f"it already holds {summarise(present)}, and no set rendered by this command",
-            "Name a new or an empty folder.",
-        )
+        held = f"it already holds {summarise(present)}, and no set rendered by this command"
+        raise DataError(out, held, new)
     if found != settings:
-        raise DataError(
-            manifest,
-            f"the folder holds a set rendered with {found}, not with {settings}",
-            "Name another folder, or use the same settings to go on with this one.",
-        )
+        held = f"the folder holds a set rendered with {found}, not with {settings}"
+        fix = "Name another folder, or use the same settings to go on with this one."
+        raise DataError(out / MANIFEST, held, fix)
     refuse_foreign_files(out, present, faces)
 
 
@@ -131,11 +119,8 @@ def refuse_foreign_files(out: Path, present: list[str], faces: list[PlannedFace]
         held = (path.name for path in (out / folder).iterdir())
         foreign += [f"{folder}/{name}" for name in held if PARTIAL.sub(r"\1", name) not in expected]
     if foreign:
-        raise DataError(
-            out,
-            f"it holds {summarise(sorted(foreign))}, which the set does not",
-            "Move it away, or name another folder.",
-        )
+        found = f"it holds {summarise(sorted(foreign))}, which the set does not"
+        raise DataError(out, found, "Move it away, or name another folder.")
 
 
 def summarise(names: list[str]) -> str:
@@ -149,23 +134,12 @@ def is_rendered(out: Path, name: str) -> bool:
     return (out / "labels" / f"{name}.png").exists() and (out / "faces" / f"{name}.jpg").exists()
 
 
-def render_missing(out: Path, faces: list[PlannedFace], seed: int, size: int, workers: int) -> Iterator[str]:
-    """Render the faces and yield the name of each as it is done."""
-    job = partial(render_to_disk, out=out, seed=seed, size=size)
-    if workers == 1 or len(faces) < 2:
-        yield from map(job, faces)
-        return
-    # Spawned, not forked: a notebook that calls this has threads running, and forking those can hang.
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(faces))) as pool:
-        yield from pool.imap_unordered(job, faces, chunksize=4)
-
-
-def render_to_disk(face: PlannedFace, out: Path, seed: int, size: int) -> str:
-    """Render one planned face, write its picture and its mask, and return its name."""
-    rendered = render_planned(face, seed, size)
-    write_atomically(out / "faces" / f"{face.name}.jpg", encode_jpeg(rendered.image))
-    write_atomically(out / "labels" / f"{face.name}.png", encode_mask(rendered))
-    return face.name
+def render_to_disk(face: PlannedFace, out: Path, seed: int, size: int) -> None:
+    """Render one planned face, and write its picture and its mask, whose header holds the photo's seed."""
+    rendered, header = render_planned(face, seed, size), PngInfo()
+    header.add_text("seed", str(rendered.parameters.seed))
+    write_atomically(out / "faces" / f"{face.name}.jpg", encode_jpeg(rendered.image, JPEG_QUALITY))
+    write_atomically(out / "labels" / f"{face.name}.png", encode_mask(rendered.mask, header))
 
 
 def render_planned(face: PlannedFace, seed: int, size: int) -> RenderedFace:
@@ -181,30 +155,3 @@ def render_planned(face: PlannedFace, seed: int, size: int) -> RenderedFace:
     raise RuntimeError(
         f"{face.name}: no photo in {ATTEMPTS} shows {ATTRIBUTES[face.attribute]}; is {size} px too small?"
     )
-
-
-def encode_jpeg(image: np.ndarray) -> bytes:
-    """Return a picture, uint8 [S, S, 3], as a JPEG file."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=JPEG_QUALITY)
-    return file.getvalue()
-
-
-def encode_mask(face: RenderedFace) -> bytes:
-    """Return the mask as an indexed PNG file in ELFW's colours; the photo's seed travels in its header."""
-    file, header = io.BytesIO(), PngInfo()
-    header.add_text("seed", str(face.parameters.seed))
-    picture = Image.fromarray(face.mask)
-    picture.putpalette(PALETTE.tobytes())
-    picture.save(file, "PNG", optimize=True, pnginfo=header)
-    return file.getvalue()
-
-
-def write_lists(out: Path, faces: list[PlannedFace], settings: dict) -> None:
-    """Write labels.txt, the three split files and the complete manifest."""
-    labels = "".join(f"{face.name} {ATTRIBUTES[face.label]}\n" for face in faces)
-    write_atomically(out / "labels.txt", labels.encode())
-    for split in SPLITS:
-        names = "".join(f"{face.name}\n" for face in faces if face.split == split)
-        write_atomically(out / f"{split}.txt", names.encode())
-    write_atomically(out / MANIFEST, encode_manifest(out, faces, settings))

@@ -1,4 +1,4 @@
-"""What is worn: headwear, mouth-mask and clothes, as signed distance functions."""
+"""The shape of headwear, mouth-masks and clothes, as signed distance functions: points [3, N] to [N]."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OPEN_TOPPED = ("headband", "visor")
 
 
 def clothes_distance(points: np.ndarray, neck: np.ndarray, clothes: Clothes) -> np.ndarray:
-    """Return the distance to shoulders and collar, float32 [N]; `neck` is the distance to the neck."""
+    """Return the distance to shoulders and collar; `neck` is the distance to the neck."""
     x, y, z = points
     shoulders = ellipsoid(x, y + 2.36, z + 0.35, 1.7, 0.98, 0.75)
     top = y + 1.34 + 0.3 * clothes.neckline + (0.0 if clothes.shirt is None else 0.25 * z)
@@ -21,7 +21,7 @@ def clothes_distance(points: np.ndarray, neck: np.ndarray, clothes: Clothes) -> 
 
 
 def mask_distance(points: np.ndarray, head: np.ndarray, mask: MouthMask) -> np.ndarray:
-    """Return the distance to a mouth-mask, which follows the face a little in front of it, float32 [N]."""
+    """Return the distance to a mouth-mask, which follows the face a little in front of it."""
     x, y, z = points
     side = np.abs(x)
     sheet = head - 0.04 - mask.pleats * wave(6 * y)
@@ -32,19 +32,8 @@ def mask_distance(points: np.ndarray, head: np.ndarray, mask: MouthMask) -> np.n
     return np.maximum(sheet, edge)
 
 
-def headwear_distance(
-    points: np.ndarray, head: np.ndarray, wear: Headwear, identity: Identity, volume: float
-):
-    """Return the distance to the headwear.
-
-    Args:
-        points: float32 [3, N], head units.
-        head: float32 [N], distance to the bald head.
-        volume: thickness of the hair beneath.
-
-    Returns:
-        float32 [N].
-    """
+def headwear_distance(points: np.ndarray, wear: Headwear, identity: Identity, volume: float) -> np.ndarray:
+    """Return the distance to the headwear; `volume` is the thickness of the hair beneath."""
     x, y, z = points
     room = 0.07 + 0.6 * volume + wear.slack
     front = front_edge(x, z, wear)
@@ -60,12 +49,12 @@ def headwear_distance(
 
 
 def front_edge(x, z, wear: Headwear) -> np.ndarray:
-    """Return the height y of the headwear's lower edge, which falls towards the back, float32 [N]."""
+    """Return the height y of the headwear's lower edge, which falls towards the back."""
     return wear.front + 0.28 * (z - 0.7) + 2 * wear.tilt * x
 
 
 def add_brim(crown_cut, crown, points, front, wear: Headwear) -> np.ndarray:
-    """Return the crown with what goes round or over it: a peak, a rolled edge, a brim or a beret's plate."""
+    """Return the crown with its peak, rolled edge or brim, or the plate of a beret."""
     x, y, z = points
     if wear.kind == "cap":
         return smooth_union(crown_cut, peak_distance(x, y, z, wear), 0.03)

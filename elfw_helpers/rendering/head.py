@@ -1,4 +1,4 @@
-"""The head: skull, features and neck, and the hair that grows on it, as signed distance functions."""
+"""The shape of head, neck and hair, as signed distance functions: points [3, N] to distances [N]."""
 
 from __future__ import annotations
 
@@ -9,14 +9,7 @@ from elfw_helpers.rendering.shapes import ellipsoid, smooth_cut, smooth_union, s
 
 
 def head_distance(points: np.ndarray, identity: Identity, expression: Expression) -> np.ndarray:
-    """Return the distance to the head without hair or neck.
-
-    Args:
-        points: float32 [3, N], head units.
-
-    Returns:
-        float32 [N].
-    """
+    """Return the distance to the head without hair or neck."""
     x, y, z = points
     side = np.abs(x)
     wide, smile = identity.face_width, max(expression.smile, 0)
@@ -46,7 +39,7 @@ def add_nose(head, x, side, y, z, identity: Identity) -> np.ndarray:
 
 
 def neck_distance(points: np.ndarray, identity: Identity) -> np.ndarray:
-    """Return the distance to an endless neck, float32 [N]; the wider the jaw, the wider the neck."""
+    """Return the distance to an endless neck; the wider the jaw, the wider the neck."""
     x, y, z = points
     depth = z + 0.30 - 0.12 * (y + 1)
     return np.sqrt(x * x + depth * depth) - (0.40 + 0.5 * (identity.jaw_width - 0.62))
@@ -55,22 +48,18 @@ def neck_distance(points: np.ndarray, identity: Identity) -> np.ndarray:
 def hair_distance(
     points: np.ndarray, head: np.ndarray, hair: Hair, identity: Identity, relief: float
 ) -> np.ndarray | None:
-    """Return the distance to the hair, or None where there is none.
+    """Return the distance to the hair, or None for a bald head.
 
-    Hair is the head's own surface lifted by a volume that rises from zero at the hairline, so that it
-    grows out of the skin instead of sitting on it like a helmet.
-
-    Args:
-        points: float32 [3, N], head units.
-        head: float32 [N], distance to the bald head.
-        relief: how much of the strands' relief to show, 0..1.
+    Hair is the surface of the head lifted by a volume that rises from zero at the hairline, so that it
+    grows out of the skin instead of sitting on it like a helmet. `head` is the distance to the bald head,
+    `relief` how much of the strands' relief to show, 0..1.
     """
     if identity.hair_length == "bald":
         return None
     x, y, z = points
     strands = strand_relief(x, y, z, hair, identity)
     growth = hair_growth(x, y, z, hair, identity) + relief * hair.wisps * strands
-    # Thin hair has little relief, or the scalp would show through it in holes.
+    # Thin hair has little relief, or the scalp would show through it.
     strands = relief * min(hair.roughness, 0.25 * hair.volume) * strands
     ramp = max(0.16, 1.1 * hair.volume)
     # Fuller on top than at the temples.
@@ -78,7 +67,7 @@ def hair_distance(
     if hair.quiff:
         volume = volume + hair.quiff * smoothstep(0.2, 0.8, y) * smoothstep(-0.3, 0.5, z)
     volume = volume * smoothstep(0, ramp, growth)
-    # Where none grows the surface sinks below the skin, out of sight.
+    # Where no hair grows, the surface sinks below the skin, out of sight.
     lifted = head - 0.012 - volume - strands + np.maximum(-growth, 0)
     if identity.hair_length in ("bob", "long") and hair.tied != "back":
         lifted = smooth_union(lifted, lock_distance(x, y, z, hair, identity) - 2 * strands, 0.12)
@@ -120,9 +109,8 @@ def hair_growth(x, y, z, hair: Hair, identity: Identity) -> np.ndarray:
     if identity.hair_length in ("cropped", "short"):
         # Sideburns end at the ear, and the ear stays free.
         growth = np.minimum(growth, y - hair.nape - 0.3 * np.minimum(z, 0.3))
-        growth = np.minimum(
-            growth, ellipsoid(np.abs(x) - identity.face_width - 0.03, y + 0.10, z + 0.20, 0.18, 0.25, 0.17)
-        )
+        ear = ellipsoid(np.abs(x) - identity.face_width - 0.03, y + 0.10, z + 0.20, 0.18, 0.25, 0.17)
+        growth = np.minimum(growth, ear)
     return growth
 
 
@@ -133,13 +121,7 @@ def lock_distance(x, y, z, hair: Hair, identity: Identity) -> np.ndarray:
     top = 0.55
     middle, half = 0.5 * (top + hair.lock_bottom), 0.5 * (top - hair.lock_bottom)
     x = x + 0.06 * identity.curl * wave(0.7 * y + hair.phase)
-    locks = ellipsoid(
-        np.abs(x) - identity.face_width - 0.06,
-        y - middle,
-        z - hair.lock_front + 0.3,
-        hair.lock_width,
-        half,
-        0.36,
-    )
+    beside, front = np.abs(x) - identity.face_width - 0.06, z - hair.lock_front + 0.3
+    locks = ellipsoid(beside, y - middle, front, hair.lock_width, half, 0.36)
     back = ellipsoid(x, y - middle, z + 0.6, identity.face_width + 0.1, half, 0.45)
     return smooth_union(locks, back, 0.2)

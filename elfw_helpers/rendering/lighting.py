@@ -1,4 +1,4 @@
-"""Light: one lamp with soft shadows, a sky that reaches less into corners, and shine on skin and hair."""
+"""Lights a surface: a lamp with soft shadows, a sky that reaches less into corners, and highlights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from elfw_helpers.rendering.camera import BESIDE, rotate
 from elfw_helpers.rendering.colours import column
 from elfw_helpers.rendering.scene import HAIR, SKIN
-from elfw_helpers.rendering.surface import Surface, dot, normalise
+from elfw_helpers.rendering.surface import Surface, dot, unit_vectors
 from elfw_helpers.rendering.textures import look_up
 
 SKY_REACH = 0.16  # how far from a surface a neighbour still takes light from it
@@ -17,18 +17,17 @@ SHADOW_STEPS = (0.05, 0.1, 0.19, 0.36, 0.7)
 def light_surface(surface: Surface, colour: np.ndarray, gloss: np.ndarray) -> np.ndarray:
     """Return the light that reaches the camera, float32 [3, N].
 
-    Args:
-        colour: float32 [3, N], share of each channel that the surface sends back.
-        gloss: float32 [N], strength of the highlight.
+    `colour` [3, N] is the share of each channel that the surface reflects, `gloss` [N] the strength of the
+    highlight.
     """
     light, hair = surface.face.light, surface.things == HAIR
     lamp = lamp_direction(surface)
     facing = dot(surface.normals, lamp)
     shadow, sky = shade_surface(surface, lamp)
-    # Light scatters under the skin and softens the border of the shadow; cloth has less of that.
+    # Light scatters under the skin, which softens the border of the shadow; less so in cloth.
     wrap = np.where(surface.things == SKIN, light.softness, 0.1).astype(np.float32)
     diffuse = np.clip((facing + wrap) / (1 + wrap), 0, 1) * shadow
-    middle = normalise(surface.to_camera + lamp)
+    middle = unit_vectors(surface.to_camera + lamp)
     highlight = power_16(np.clip(dot(surface.normals, middle), 0, 1)) * shadow
     along, across = strand_terms(surface, lamp, middle)
     lit = np.clip(facing + 0.5, 0, 1) * shadow
@@ -36,9 +35,8 @@ def light_surface(surface: Surface, colour: np.ndarray, gloss: np.ndarray) -> np
     highlight = np.where(hair, across * lit, highlight)
     up = rotate(surface.rays.rotation, surface.normals)[1]
     sky = sky * np.where(hair, 0.7, 1).astype(np.float32) * (0.75 + 0.25 * up)
-    return colour * (column(light.lamp) * diffuse + column(light.sky) * sky) + column(light.lamp) * (
-        2 * gloss * highlight
-    )
+    shine = column(light.lamp) * (2 * gloss * highlight)
+    return colour * (column(light.lamp) * diffuse + column(light.sky) * sky) + shine
 
 
 def lamp_direction(surface: Surface) -> np.ndarray:
@@ -57,8 +55,8 @@ def power_16(value: np.ndarray) -> np.ndarray:
 def shade_surface(surface: Surface, lamp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return how much of the lamp and how much of the sky every point sees, float32 [N] each.
 
-    Both change slowly, so they are worked out for every second pixel of every second row, and the points
-    between take the mean of those around them that lie on the same thing.
+    Both change slowly, so they are computed for every second pixel of every second row. The points between
+    take the mean of those around them that lie on the same thing.
     """
     half, (rows, columns) = surface.rays.size // 2, np.divmod(surface.pixels, surface.rays.size)
     looked = (rows % 2 == 0) & (columns % 2 == 0)
@@ -86,13 +84,13 @@ def shade_surface(surface: Surface, lamp: np.ndarray) -> tuple[np.ndarray, np.nd
 def look_around(surface: Surface, chosen: np.ndarray, lamp: np.ndarray) -> np.ndarray:
     """Return how much of the lamp and of the sky the chosen points see, float32 [2, number chosen].
 
-    The sky is hidden where something stands near. Of the lamp's shadow, a few looks towards it tell: the
-    closer a look passes by something, seen from the point, the more of the lamp is hidden.
+    The sky is hidden where something is near. The lamp is hidden the more, the closer something is to a few
+    points on the way to it, relative to their distance.
     """
     points, normals = surface.points[:, chosen], surface.normals[:, chosen]
     start = points + 0.03 * normals
     looks = [points + SKY_REACH * normals, *(start + step * lamp for step in SHADOW_STEPS)]
-    # All looks at once: one call on many points costs less than many on few.
+    # One call on many points takes less time than many on few.
     sky, *free = np.split(surface.scene.nearest(np.concatenate(looks, axis=1)), len(looks))
     clear = np.minimum.reduce([look * (3.5 / step) for look, step in zip(free, SHADOW_STEPS, strict=True)])
     return np.stack([np.clip(0.5 + clear, 0, 1), np.clip(0.25 + 0.75 / SKY_REACH * sky, 0, 1)])
@@ -107,7 +105,7 @@ def strand_terms(surface: Surface, lamp: np.ndarray, middle: np.ndarray) -> tupl
     strand = surface.normals[1] * surface.normals
     strand[1] -= 1
     strand[0] += 0.25 * look_up(surface.textures.strands, x, 0.3 * y)
-    strand = normalise(strand)
+    strand = unit_vectors(strand)
     lamp_along, middle_along = dot(strand, lamp), dot(strand, middle)
     diffuse = np.sqrt(np.clip(1 - lamp_along * lamp_along, 0, 1))
     return diffuse, power_16(np.clip(1 - middle_along * middle_along, 0, 1))

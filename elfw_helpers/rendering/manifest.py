@@ -1,4 +1,4 @@
-"""The manifest of a rendered set: its settings, and the seeds, checksums and parameters of every face.
+"""Reads and writes the manifest of a rendered set: settings, and seeds, checksums, parameters of each face.
 
 Names of parameters are written once, under `columns`, and only the values with each face, in that order.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import astuple, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from elfw_helpers.data.labels import ATTRIBUTES
-from elfw_helpers.rendering.drawing import PARTS, sample_parameters
 from elfw_helpers.rendering.parameters import Cloth, FaceParameters
 from elfw_helpers.rendering.plan import PlannedFace
+from elfw_helpers.rendering.random_parameters import PARTS, sample_parameters
 from elfw_helpers.utils.errors import DataError
 
 MANIFEST = "manifest.json"
@@ -32,7 +32,7 @@ CLASSES = {
 
 
 def read_settings(folder: Path) -> dict | None:
-    """Return the settings a folder's manifest names, or None if there is none that can be read."""
+    """Return the settings in a folder's manifest, or None if it cannot be read."""
     try:
         content = read_manifest(folder)
         return {key: content[key] for key in SETTINGS}
@@ -41,11 +41,7 @@ def read_settings(folder: Path) -> dict | None:
 
 
 def read_manifest(folder: str | Path) -> dict:
-    """Return a set's manifest as it is stored.
-
-    Raises:
-        DataError: the folder has none that can be read.
-    """
+    """Return the manifest of a set as it is stored, or raise DataError if it cannot be read."""
     file = Path(folder) / MANIFEST
     try:
         return json.loads(file.read_text(encoding="utf-8"))
@@ -86,11 +82,11 @@ def encode_manifest(out: Path, faces: list[PlannedFace], settings: dict) -> byte
     return encode_json(settings | tables)
 
 
-def describe_face(out: Path, face: PlannedFace) -> tuple[list, dict]:
+def describe_face(out: Path, face: PlannedFace) -> tuple[tuple, dict]:
     """Return the identity of a face, packed, and its own entry: seeds, checksums and parameters.
 
-    The mask's checksum is that of its class ids, which any machine renders alike; the picture's is that
-    of the file, whose bytes also depend on the JPEG library that wrote it.
+    The mask's checksum is that of its class ids, which are the same on every machine; the picture's is that
+    of the file, whose bytes also depend on the JPEG library.
     """
     with Image.open(out / "labels" / f"{face.name}.png") as picture:
         mask, seed = np.asarray(picture), int(picture.info["seed"])
@@ -110,7 +106,7 @@ def describe_face(out: Path, face: PlannedFace) -> tuple[list, dict]:
 
 def pack(value: Any) -> Any:
     """Return the values of a part in the order of its fields, parts within it likewise; else the value."""
-    return [pack(getattr(value, entry.name)) for entry in fields(value)] if is_dataclass(value) else value
+    return astuple(value) if is_dataclass(value) else value
 
 
 def unpack(name: str, packed: Any) -> Any:
@@ -122,14 +118,12 @@ def unpack(name: str, packed: Any) -> Any:
 
 
 def encode_json(content: dict) -> bytes:
-    """Return JSON with a line for every entry of the first level's tables, so that changes can be read."""
+    """Return JSON with one line per entry of each table, so that a diff can be read."""
     lines = []
     for key, value in content.items():
         if isinstance(value, dict):
-            rows = ",\n".join(
-                f"  {json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in value.items()
-            )
-            lines.append(f"{json.dumps(key)}: {{\n{rows}\n}}")
+            rows = [f"  {json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in value.items()]
+            lines.append(f"{json.dumps(key)}: {{\n" + ",\n".join(rows) + "\n}")
         else:
             lines.append(f"{json.dumps(key)}: {json.dumps(value)}")
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()

@@ -1,4 +1,4 @@
-"""The colour and gloss of every thing the rays met."""
+"""The colour and gloss of every surface: hair, hands, garments, and heads by `head_colours`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from elfw_helpers.rendering import scene as things
 from elfw_helpers.rendering.colours import column
+from elfw_helpers.rendering.head_colours import blend, paint_head
 from elfw_helpers.rendering.parameters import Cloth, FaceParameters
 from elfw_helpers.rendering.shapes import smoothstep, turn_around, wave
-from elfw_helpers.rendering.skin import blend, paint_head
 from elfw_helpers.rendering.surface import Surface
 from elfw_helpers.rendering.textures import Textures, look_up
 
@@ -16,11 +16,7 @@ CLOTH_GLOSS = 0.02
 
 
 def paint_surface(surface: Surface) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Paint everything the rays met.
-
-    Returns:
-        colour float32 [3, N] in linear light, gloss float32 [N], and how much is beard, float32 [N].
-    """
+    """Return colour float32 [3, N] in linear light, gloss [N], and how much of each point is beard [N]."""
     face, textures = surface.face, surface.textures
     count = len(surface.pixels)
     colour = np.zeros((3, count), np.float32)
@@ -91,7 +87,5 @@ def paint_cloth(points: np.ndarray, cloth: Cloth, textures: Textures) -> np.ndar
         "knit": lambda: np.clip(0.3 + 0.25 * look_up(textures.curls, 2 * turn, 0.6 * y), 0, 1),
     }[cloth.pattern]()
     weave = 1 + 0.07 * look_up(textures.blotches, x, y)
-    return (
-        blend(np.broadcast_to(column(cloth.colour), points.shape), column(cloth.second_colour), amount)
-        * weave
-    )
+    plain = np.broadcast_to(column(cloth.colour), points.shape)
+    return blend(plain, column(cloth.second_colour), amount) * weave

@@ -1,8 +1,8 @@
-"""The named parameters of a face.
+"""The named parameters of a face, one class per part.
 
 Lengths are in head units: the eyes are at y = 0 and 0.64 apart, the chin near y = -1.17, the nose
 points to +z; one unit is about 50 pixels of a 128 pixel picture. Angles are in radians, colours in
-linear light. How the numbers are drawn from a seed is in `drawing`.
+linear light. `random_parameters` draws the numbers from a seed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From light to a photograph: exposure, white balance, blur, noise, 8 bits and JPEG."""
+"""Turns light into a photo: exposure, white balance, blur, noise, 8 bits and JPEG."""
 
 from __future__ import annotations
 
@@ -10,23 +10,15 @@ from PIL import Image
 
 from elfw_helpers.rendering.colours import GAMMA
 from elfw_helpers.rendering.parameters import Camera
-from elfw_helpers.rendering.sampling import Sampler
+from elfw_helpers.rendering.random_streams import Sampler
 
-# Light to screen, x ** (1 / GAMMA), looked up by the light's square root: a power takes its time, and
-# differs from processor to processor. Steps of 1 / 4095 are finer than 256 grey levels can tell.
+# Light to screen, x ** (1 / GAMMA), by the square root of the light: a table is faster than a power, and the
+# same on every processor. Steps of 1 / 4095 are finer than 256 grey levels.
 SCREEN = (np.linspace(0, 1, 4096) ** (2 / GAMMA)).astype(np.float32)
 
 
 def take_photo(light: np.ndarray, camera: Camera, sampler: Sampler) -> np.ndarray:
-    """Turn light into a picture as a camera stores it.
-
-    Args:
-        light: float32 [S, S, 3], linear light.
-        sampler: where the sensor's noise comes from.
-
-    Returns:
-        uint8 [S, S, 3], sRGB.
-    """
+    """Turn linear light, float32 [S, S, 3], into a picture as a camera stores it, uint8 [S, S, 3], sRGB."""
     size = len(light)
     light = light * (camera.exposure * np.array(camera.white_balance, np.float32))
     light = blur(np.maximum(light, 0), camera.blur * size / 128)
@@ -36,7 +28,7 @@ def take_photo(light: np.ndarray, camera: Camera, sampler: Sampler) -> np.ndarra
     picture = 255 * (grey + (picture - grey) * camera.saturation)
     picture = picture + camera.noise * sensor_noise(sampler, size)
     eight_bits = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
-    return compress(eight_bits, camera.jpeg_quality)
+    return np.asarray(Image.open(io.BytesIO(encode_jpeg(eight_bits, camera.jpeg_quality))))
 
 
 def develop(light: np.ndarray) -> np.ndarray:
@@ -53,11 +45,7 @@ def sensor_noise(sampler: Sampler, size: int) -> np.ndarray:
 
 
 def blur(picture: np.ndarray, deviation: float) -> np.ndarray:
-    """Return the picture [S, S, 3] under a Gaussian blur, edges repeated.
-
-    Args:
-        deviation: standard deviation, pixels.
-    """
+    """Return the picture [S, S, 3] under a Gaussian blur; the deviation is in pixels, edges are repeated."""
     reach = max(1, math.ceil(2.5 * deviation))
     weights = [math.exp(-0.5 * (step / deviation) ** 2) for step in range(reach + 1)]
     total = weights[0] + 2 * sum(weights[1:])
@@ -73,8 +61,8 @@ def blur(picture: np.ndarray, deviation: float) -> np.ndarray:
     return picture
 
 
-def compress(picture: np.ndarray, quality: int) -> np.ndarray:
-    """Return the picture uint8 [S, S, 3] after a round through JPEG at this quality (1..100)."""
-    stored = io.BytesIO()
-    Image.fromarray(picture).save(stored, "JPEG", quality=quality)
-    return np.asarray(Image.open(stored))
+def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
+    """Return a picture, uint8 [S, S, 3], as a JPEG file of this quality (1..100)."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    return file.getvalue()

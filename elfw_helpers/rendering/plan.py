@@ -1,4 +1,4 @@
-"""Which faces a set holds: who is on how many photos, wearing what, on which side of the split."""
+"""Plans a set of faces: who is on how many photos, what each one wears, and in which split it is."""
 
 from __future__ import annotations
 
@@ -6,34 +6,26 @@ from collections import Counter
 from dataclasses import dataclass
 
 from elfw_helpers.data.labels import ATTRIBUTES
-from elfw_helpers.rendering.sampling import PLAN, Sampler
+from elfw_helpers.rendering.random_streams import PLAN, Sampler
 
 ATTRIBUTE_SHARES = (0.6, 0.2, 0.2)
 SPLITS = ("train", "validation", "test")
 HELD_OUT_SHARE = 0.1  # of validation, and again of test
-WRONG_SHARE = 0.03  # of the labels, on purpose: annotators err, but tests are looked at twice
+WRONG_SHARE = 0.03  # of the labels, on purpose: annotators make mistakes
 # How many people have 1, 2, 3 ... photos: most have few, as in LFW.
 PHOTO_WEIGHTS = (0.5, 0.2, 0.1, 0.07, 0.05, 0.04, 0.02, 0.02)
 
 
 @dataclass(frozen=True)
 class PlannedFace:
-    """A face to be rendered.
+    """A face to be rendered."""
 
-    index: place in the set, which decides the photo's seed.
-    name: `person_PPPP_NNNN`.
-    identity_seed: decides who it is.
-    attribute: index into ATTRIBUTES, which the mask has to show in the end.
-    label: index into ATTRIBUTES, what labels.txt says; for a few it is not the attribute, on purpose.
-    split: one of SPLITS.
-    """
-
-    index: int
-    name: str
-    identity_seed: int
-    attribute: int
-    label: int
-    split: str
+    index: int  # place in the set, which decides the photo's seed
+    name: str  # `person_PPPP_NNNN`
+    identity_seed: int  # decides who it is
+    attribute: int  # index into ATTRIBUTES, which the mask has to show in the end
+    label: int  # index into ATTRIBUTES for labels.txt; for a few it is not the attribute, on purpose
+    split: str  # one of SPLITS
 
     @property
     def person(self) -> str:
@@ -50,7 +42,7 @@ def plan_faces(count: int, seed: int) -> list[PlannedFace]:
     identity_seeds = [sampler.integer() for _ in sizes]
     owners = [person for person, size in enumerate(sizes) for _ in range(size)]
     splits = split_people(sampler, owners, attributes)
-    labels = mistake_some(sampler, attributes, [splits[person] for person in owners])
+    labels = exchange_labels(sampler, attributes, [splits[person] for person in owners])
     numbers, faces = Counter(), []
     for index, (person, attribute, label) in enumerate(zip(owners, attributes, labels, strict=True)):
         numbers[person] += 1
@@ -75,7 +67,7 @@ def draw_photo_counts(sampler: Sampler, count: int) -> list[int]:
 
 def share_out(count: int, shares: tuple[float, ...]) -> list[int]:
     """Return whole numbers in proportion to `shares` that add up to `count` (largest remainders)."""
-    # Rounded: 0.2 x 15 should not lose its remainder to 2.9999999999999996.
+    # Rounded, or 0.2 x 15 would be 2.9999999999999996.
     exact = [round(count * share / sum(shares), 6) for share in shares]
     whole = [int(value) for value in exact]
     by_remainder = sorted(range(len(shares)), key=lambda place: whole[place] - exact[place])
@@ -84,13 +76,10 @@ def share_out(count: int, shares: tuple[float, ...]) -> list[int]:
     return whole
 
 
-def mistake_some(sampler: Sampler, attributes: list[int], splits: list[str]) -> list[int]:
-    """Return the attributes with some turned into another one, drawn evenly, WRONG_SHARE of them all.
+def exchange_labels(sampler: Sampler, attributes: list[int], splits: list[str]) -> list[int]:
+    """Return the attributes of the photos, a share of WRONG_SHARE exchanged for another one.
 
-    None of them is in the test split, which has to tell what a network is worth.
-
-    Args:
-        attributes, splits: of each photo.
+    None of the wrong ones is in the test split, which has to measure how good a network is.
     """
     labels = list(attributes)
     candidates = [index for index, split in enumerate(splits) if split != "test"]
@@ -102,9 +91,7 @@ def mistake_some(sampler: Sampler, attributes: list[int], splits: list[str]) -> 
 def split_people(sampler: Sampler, owners: list[int], attributes: list[int]) -> list[str]:
     """Return the split of every person, so that the held-out splits hold a tenth of each attribute.
 
-    Args:
-        owners: the person on each photo.
-        attributes: the attribute of each photo.
+    `owners` are the persons on the photos, `attributes` what the photos show.
     """
     wanted: dict[int, Counter] = {}
     for person, attribute in zip(owners, attributes, strict=True):
@@ -121,10 +108,10 @@ def split_people(sampler: Sampler, owners: list[int], attributes: list[int]) -> 
 
 
 def choose_people(people: list[int], photos: dict[int, Counter], targets: list[int]) -> list[int]:
-    """Return people whose photos hold `targets` of each attribute, or as near to that as first-come gives.
+    """Return people whose photos hold `targets` of each attribute, as nearly as taking all who fit gives.
 
-    Most people have a single photo, so taking whoever still fits fills every target exactly, but in
-    very small sets; there a second round looks at the total alone.
+    Most people have a single photo, so every target is met exactly except in very small sets. There a second
+    round looks only at the total.
     """
     chosen, open_places = [], Counter(dict(enumerate(targets)))
     for person in people:

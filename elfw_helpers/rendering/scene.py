@@ -1,4 +1,4 @@
-"""The scene: which things there are, how far a point is from each, and which pixel class each is."""
+"""The things that make up a picture: how far points are from each, and the pixel class of each."""
 
 from __future__ import annotations
 
@@ -13,36 +13,35 @@ from elfw_helpers.rendering.parameters import FaceParameters
 from elfw_helpers.rendering.shapes import smooth_union
 
 SKIN, HAIR, HEADWEAR, MOUTH_MASK, CLOTHES, HAND = range(6)
-# A hand is background: that is how ELFW labels what hides a face.
+# ELFW labels hands that hide a face as background.
 PIXEL_CLASS = np.array(
     [labels.SKIN, labels.HAIR, labels.WEARABLE, labels.MOUTH_MASK, labels.BACKGROUND, labels.BACKGROUND],
     np.uint8,
 )
 
-# So many points at once keep numbers in the processor's cache.
+# With so many points at once the numbers stay in the processor's cache.
 CHUNK = 8192
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The things of one picture, in head coordinates."""
+    """The things of one picture, in head coordinates; or `only` one of them."""
 
     face: FaceParameters
+    only: int | None = None
 
     def distances(
         self, points: np.ndarray, relief: float = 1.0, alone: int | None = None
     ) -> dict[int, np.ndarray]:
-        """Return the distance of points to every thing there is.
+        """Return the distance to every thing of the scene that exists, float32 [N], by SKIN, HAIR, ...
 
         Args:
             points: float32 [3, N], head units.
             relief: how much of the relief of hair to show, 0..1.
             alone: one thing to look at alone, which takes less time.
-
-        Returns:
-            float32 [N] for each of SKIN, HAIR, HEADWEAR, MOUTH_MASK, CLOTHES, HAND that is there.
         """
         face, found = self.face, {}
+        alone = self.only if alone is None else alone
         if alone == HAND:
             return {HAND: hand_distance(points, face.hand)}
         neck = head.neck_distance(points, face.identity)
@@ -58,7 +57,7 @@ class Scene:
         if hair is not None:
             found[HAIR] = hair
         if face.headwear:
-            self._put_on_headwear(found, points, bald)
+            self._put_on_headwear(found, points)
         if face.mouth_mask:
             found[MOUTH_MASK] = garments.mask_distance(points, bald, face.mouth_mask)
         if face.hand:
@@ -79,11 +78,11 @@ class Scene:
         found = self.distances(points)
         return np.array(list(found))[np.argmin(np.stack(list(found.values())), axis=0)]
 
-    def _put_on_headwear(self, found: dict[int, np.ndarray], points: np.ndarray, bald: np.ndarray) -> None:
+    def _put_on_headwear(self, found: dict[int, np.ndarray], points: np.ndarray) -> None:
         """Add the headwear, and press the hair down beneath it."""
         face, wear = self.face, self.face.headwear
         x, y, z = points
-        found[HEADWEAR] = garments.headwear_distance(points, bald, wear, face.identity, face.hair.volume)
+        found[HEADWEAR] = garments.headwear_distance(points, wear, face.identity, face.hair.volume)
         if HAIR not in found:
             return
         if wear.kind in garments.COVERING:

@@ -1,10 +1,10 @@
 """Signed distance functions and the smooth functions they are put together with.
 
 A signed distance function says how far a point is from a surface: negative inside, positive outside.
-Shapes add with `minimum`, are cut with `maximum`, and melt together with `smooth_union`.
+The `minimum` of two is their union, the `maximum` their intersection; `smooth_union` rounds the seam.
 
-Only + - * / and square roots of float32 are used: those, unlike sine or power, give the same bits on
-every processor, and so every machine draws the same mask.
+Only + - * / and square roots of float32 are used: unlike sine or power, they give the same bits on every
+processor, so every machine renders the same mask.
 
 Source of the shapes: Inigo Quilez, https://iquilezles.org/articles/distfunctions/
 """
@@ -47,7 +47,7 @@ def capsule(x, y, z, start: tuple[float, float, float], end: tuple[float, float,
 
 
 def smooth_union(first: np.ndarray, second: np.ndarray, radius: float) -> np.ndarray:
-    """Return the union of two shapes, melted together over `radius`."""
+    """Return the union of two shapes, the seam rounded over `radius`."""
     overlap = first - second
     np.abs(overlap, out=overlap)
     np.subtract(radius, overlap, out=overlap)

@@ -1,4 +1,4 @@
-"""What the rays met: points on surfaces with all that paint and light need to know of them."""
+"""The points where the rays met a surface, with all that painting and lighting need."""
 
 from __future__ import annotations
 
@@ -20,23 +20,17 @@ RELIEF_IN_LIGHT = 0.4
 
 @dataclass(frozen=True)
 class Surface:
-    """The points where rays ended.
-
-    pixels: int64 [N], which ray of the picture each point belongs to.
-    points: float32 [3, N], head units.
-    things: int64 [N], SKIN, HAIR, ... of `scene`.
-    normals, to_camera: float32 [3, N], unit length.
-    """
+    """The points where rays ended."""
 
     face: FaceParameters
     scene: Scene
     rays: Rays
     textures: Textures
-    pixels: np.ndarray
-    points: np.ndarray
-    things: np.ndarray
-    normals: np.ndarray
-    to_camera: np.ndarray
+    pixels: np.ndarray  # int64 [N], which ray of the picture each point belongs to
+    points: np.ndarray  # float32 [3, N], head units
+    things: np.ndarray  # int64 [N], SKIN, HAIR, ... of `scene`
+    normals: np.ndarray  # float32 [3, N], unit length
+    to_camera: np.ndarray  # float32 [3, N], unit length
 
 
 def find_surface(
@@ -58,16 +52,14 @@ def surface_normals(scene: Scene, thing: int, points: np.ndarray) -> np.ndarray:
     """Return the outward direction at points on a thing, float32 [3, N]: the gradient of its distance."""
     looks = np.concatenate([points + NORMAL_STEP * corner for corner in CORNERS[:, :, None]], axis=1)
     found = np.split(scene.nearest(looks, RELIEF_IN_LIGHT, thing), len(CORNERS))
-    return normalise(
-        sum(corner * distance for corner, distance in zip(CORNERS[:, :, None], found, strict=True))
-    )
+    return unit_vectors(sum(corner * step for corner, step in zip(CORNERS[:, :, None], found, strict=True)))
 
 
-def normalise(vectors: np.ndarray) -> np.ndarray:
-    """Return vectors [3, N] at unit length."""
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors [3, N] scaled to length 1."""
     return vectors / (np.sqrt(dot(vectors, vectors)) + 1e-6)
 
 
 def dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the dot products of vectors [3, N], float32 [N]."""
+    """Return the dot products of vectors [3, N], float32 [N], added in a fixed order."""
     return first[0] * second[0] + first[1] * second[1] + first[2] * second[2]

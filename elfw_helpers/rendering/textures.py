@@ -1,4 +1,4 @@
-"""Random textures: value noise, which is random numbers on a grid, joined smoothly."""
+"""Random textures by value noise: random numbers on a grid, interpolated smoothly."""
 
 from __future__ import annotations
 
@@ -7,34 +7,29 @@ from functools import lru_cache
 
 import numpy as np
 
-from elfw_helpers.rendering.sampling import TEXTURE, Sampler
+from elfw_helpers.rendering.random_streams import TEXTURE, Sampler
 
 TEXTURE_SIZE = 256
 
 
 @dataclass(frozen=True)
 class Textures:
-    """The textures of one picture, float32 [256, 256] each, mean 0 and standard deviation 1, periodic.
+    """The textures of one picture, float32 [256, 256] each, mean 0 and standard deviation 1, periodic."""
 
-    blotches: clouds of every size, for skin and cloth.
-    strands: long and thin, for hair and beards.
-    curls: small and round, for curly hair and knitting.
-    """
-
-    blotches: np.ndarray
-    strands: np.ndarray
-    curls: np.ndarray
+    blotches: np.ndarray  # clouds of every size, for skin and cloth
+    strands: np.ndarray  # long and thin, for hair and beards
+    curls: np.ndarray  # small and round, for curly hair and knitting
 
 
 def make_textures(seed: int) -> Textures:
-    """Return the textures that belong to a seed: the same for all, but moved along."""
+    """Return the textures of a seed: the same for all seeds, but shifted."""
     base, (rows, columns) = base_textures(), (TEXTURE_SIZE * Sampler(TEXTURE, seed).array(2)).astype(int)
     return Textures(*(np.roll(texture, (rows, columns), (0, 1)) for texture in vars(base).values()))
 
 
 @lru_cache(maxsize=1)
 def base_textures() -> Textures:
-    """Return the textures that all others are moved from; made once a process."""
+    """Return the textures that those of all seeds are shifted from; made once per process."""
     sampler = Sampler(TEXTURE)
     return Textures(
         blotches=value_noise(sampler, 6, 6, octaves=5),
@@ -44,26 +39,22 @@ def base_textures() -> Textures:
 
 
 def value_noise(sampler: Sampler, rows: int, columns: int, octaves: int, fall: float = 0.55) -> np.ndarray:
-    """Return periodic noise with `rows` x `columns` cells, and twice as many each further octave.
+    """Return periodic noise, float32 [256, 256], of mean 0 and standard deviation 1.
 
-    Args:
-        fall: how much weaker each octave is than the one before.
-
-    Returns:
-        float32 [256, 256], mean 0, standard deviation 1.
+    The first octave has `rows` x `columns` cells; each further one has twice as many, times `fall` as strong.
     """
     total, strength = np.zeros((TEXTURE_SIZE, TEXTURE_SIZE), np.float32), 1.0
     for octave in range(octaves):
         grid = 2 * sampler.array(rows << octave, columns << octave) - 1
         total += strength * stretch(stretch(grid, TEXTURE_SIZE).T, TEXTURE_SIZE).T
         strength *= fall
-    # In float64 and rounded: the order in which a machine adds must not show.
+    # In float64 and rounded, so that the order of addition makes no difference.
     mean, spread = round(float(total.mean(dtype=float)), 4), round(float(total.std(dtype=float)), 4)
     return (total - mean) * (1 / spread)
 
 
 def stretch(grid: np.ndarray, size: int) -> np.ndarray:
-    """Return `grid` [rows, columns] with its rows joined smoothly to `size` rows, wrapping round."""
+    """Return `grid` [rows, columns] interpolated smoothly to `size` rows, periodically."""
     rows = len(grid)
     place = np.arange(size, dtype=np.float32) * (rows / size)
     index = place.astype(np.int32)

@@ -32,7 +32,7 @@ FEW = 10
 
 @pytest.fixture(autouse=True)
 def few_objects(monkeypatch):
-    """Ten objects a kind, two of them held out: enough here, and soon rendered."""
+    """Ten objects of each kind, two of them held out: enough here, and soon rendered."""
     monkeypatch.setattr(copies_module, "OBJECT_SEEDS", FEW)
 
 

@@ -75,16 +75,16 @@ def test_the_same_generator_gives_the_same_result_and_another_seed_another(devic
 def test_values_stay_in_range_and_inputs_are_not_written_to():
     images = torch.rand(64, 3, SIDE, SIDE, generator=seeded()).round()
     before = images.clone()
-    shaken, _ = shake_faces(images, torch.zeros(64, dtype=torch.long), seeded())
-    assert shaken.isfinite().all() and shaken.min() >= 0 and shaken.max() <= 1
-    assert (shaken.dtype, shaken.shape) == (images.dtype, images.shape)
+    changed, _ = shake_faces(images, torch.zeros(64, dtype=torch.long), seeded())
+    assert changed.isfinite().all() and changed.min() >= 0 and changed.max() <= 1
+    assert (changed.dtype, changed.shape) == (images.dtype, images.shape)
     assert torch.equal(images, before)
 
 
 def test_class_targets_stay_as_they_are():
     targets = torch.arange(8) % 3
-    _, shaken = shake_faces(paint_squares()[0], targets, seeded())
-    assert torch.equal(shaken, targets)
+    _, unchanged = shake_faces(paint_squares()[0], targets, seeded())
+    assert torch.equal(unchanged, targets)
 
 
 def test_colours_change_alike_all_over_a_picture():
@@ -96,7 +96,7 @@ def test_colours_change_alike_all_over_a_picture():
     assert (changed[:, 0] - changed[:, 2]).abs().max() > 0.02
 
 
-def test_batches_shake_anew_in_each_epoch_and_alike_in_each_run():
+def test_batches_change_anew_in_each_epoch_and_alike_in_each_run():
     images = torch.randint(0, 256, (12, SIDE, SIDE, 3), dtype=torch.uint8, generator=seeded())
     batches = Batches(
         images, torch.arange(12), mean=IMAGENET_MEAN, std=IMAGENET_STD, shuffle_seed=0, augment=shake_faces

@@ -24,12 +24,12 @@ from elfw_helpers.data.labels import (
 )
 from elfw_helpers.rendering import folder as folder_module
 from elfw_helpers.rendering import render_face, render_folder
-from elfw_helpers.rendering.drawing import sample_parameters
 from elfw_helpers.rendering.face import render_parameters
 from elfw_helpers.rendering.folder import render_planned
 from elfw_helpers.rendering.manifest import read_manifest, read_parameters
 from elfw_helpers.rendering.parameters import HEADWEAR_KINDS
 from elfw_helpers.rendering.plan import SPLITS, WRONG_SHARE, plan_faces
+from elfw_helpers.rendering.random_parameters import sample_parameters
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.paths import project_folder
 

@@ -1,4 +1,4 @@
-"""What is painted on the head: skin, eyes, brows, mouth and beard, from the place on the face alone."""
+"""The colours of a head: skin, eyes, brows, mouth and beard, from the place on the face alone."""
 
 from __future__ import annotations
 
@@ -15,15 +15,9 @@ EYE_X = 0.32
 
 
 def paint_head(points: np.ndarray, face: FaceParameters, textures: Textures, pixel: float):
-    """Paint the head.
+    """Return the colour [3, N] of points [3, N] on the head, and how much of each is beard, [N] in 0..1.
 
-    Args:
-        points: float32 [3, N], head units, on the skin.
-        pixel: side of a pixel, head units: how soft an edge has to be.
-
-    Returns:
-        colour float32 [3, N] in linear light, and how much of it is beard, float32 [N] in 0..1 (stubble
-        is painted, but is skin).
+    Stubble is painted, but is skin. Edges are as soft as `pixel`, the side of a pixel in head units.
     """
     x, y, z = points
     colour = paint_skin(x, y, z, face.identity, textures)
@@ -65,9 +59,8 @@ def paint_skin(x, y, z, identity: Identity, textures: Textures) -> np.ndarray:
     colour = darken(colour, fold, 0.08 + 0.25 * identity.age)
     forehead = np.abs((7 * y + 0.5 * x * x) % 1 - 0.5) < 0.09
     colour = darken(colour, front * smoothstep(0.34, 0.42, y) * forehead, 0.14 * identity.age)
-    freckles = (
-        front * (look_up(textures.curls, x, y) > 1.2) * smoothstep(0.1, -0.05, y) * smoothstep(-0.6, -0.45, y)
-    )
+    freckles = front * (look_up(textures.curls, x, y) > 1.2)
+    freckles = freckles * smoothstep(0.1, -0.05, y) * smoothstep(-0.6, -0.45, y)
     colour = darken(colour, freckles, 0.3 * identity.freckles)
     nostrils = np.sqrt(((side - 0.07) / 0.045) ** 2 + ((y + 0.435) / 0.022) ** 2)
     return darken(colour, front * smoothstep(1.4, 0.5, nostrils), 0.7)
@@ -79,9 +72,8 @@ def paint_brows(colour, x, y, z, face: FaceParameters, textures: Textures) -> np
     out = (np.abs(x) - 0.34) / 0.2
     middle = identity.brow_height + 0.02 * face.expression.smile + 0.045 * (1 - out * out)
     thickness = identity.brow_thickness * (1.15 - 0.35 * out)
-    shape = smoothstep(0.25, 0.17, np.abs(np.abs(x) - 0.33)) * smoothstep(
-        1.3, 0.5, np.abs(y - middle) / thickness
-    )
+    shape = smoothstep(0.25, 0.17, np.abs(np.abs(x) - 0.33))
+    shape = shape * smoothstep(1.3, 0.5, np.abs(y - middle) / thickness)
     hairs = np.clip(0.8 + 0.15 * look_up(textures.strands, 2 * x, y), 0, 1)
     tone = np.minimum(column(identity.hair_colour), 0.09) * 0.7
     return blend(colour, tone, (z > 0.15) * shape * hairs * 0.95)

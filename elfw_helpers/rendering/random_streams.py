@@ -1,7 +1,7 @@
-"""Random numbers that are the same on every machine and with every version of numpy.
+"""Streams of random numbers that are the same on every machine and with every version of numpy.
 
-numpy promises that the raw bits of PCG64 never change, but not how `Generator.normal` and its kind
-make numbers of them. So the few distributions a face needs are made here, from the raw bits alone.
+numpy promises that the raw bits of PCG64 never change, but not how `Generator.normal` and the like make
+numbers of them. So the few distributions that a face needs are made here, from the raw bits.
 """
 
 from __future__ import annotations
@@ -16,11 +16,7 @@ IDENTITY, PHOTO, TEXTURE, BACKGROUND, NOISE, PLAN, OBJECTS = range(7)
 
 
 class Sampler:
-    """A stream of random numbers, decided by `key` alone.
-
-    Args:
-        key: non-negative integers; by convention the purpose first (IDENTITY, PHOTO, ...), then seeds.
-    """
+    """A stream of random numbers that depends on `key` alone: the purpose (IDENTITY, ...), then seeds."""
 
     def __init__(self, *key: int):
         self._bits = np.random.PCG64(np.random.SeedSequence(key))
@@ -37,16 +33,14 @@ class Sampler:
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """Return a number between `low` and `high`, rounded to four decimals.
 
-        Rounded, because parameters are written to the manifest and a face must be the same when it
-        is made from what was written.
+        Rounded, because a face must be the same when it is rendered from its manifest.
         """
         return round(low + (high - low) * (self._bits.random_raw() >> 11) * 2.0**-53, 4)
 
     def normal(self, mean: float = 0.0, spread: float = 1.0) -> float:
         """Return a bell-shaped number that is never more than 3.5 times `spread` from `mean`.
 
-        The sum of four uniform numbers (Irwin-Hall): close to normal, without the far tail whose
-        noses and chins no one has.
+        The sum of four uniform numbers (Irwin-Hall): close to normal, without extreme noses and chins.
         """
         total = sum((self._bits.random_raw() >> 11) * 2.0**-53 for _ in range(4))
         return round(mean + spread * 3.0**0.5 * (total - 2.0), 4)

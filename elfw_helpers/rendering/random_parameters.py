@@ -1,9 +1,9 @@
-"""How the parameters of a face are drawn from a seed.
+"""Draws the parameters of a face from a seed.
 
-`Identity` is who it is and comes from the identity's seed; everything else is the photo of the day and
-comes from the photo's seed, each part from a stream of its own. Traits are drawn independently of each
-other, but for grey hair and a receding hairline, which come with age: no skin tone, hair length, beard or
-headwear goes with another, so that a network cannot learn one from the other.
+The identity comes from the identity's seed; everything else belongs to one photo and comes from the photo's
+seed, each part from a stream of its own. Traits are drawn independently of each other, except grey hair and
+a receding hairline, which come with age. No skin tone, hair length, beard or headwear goes with another, so
+that a network cannot learn one from the other.
 """
 
 from __future__ import annotations
@@ -11,53 +11,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from elfw_helpers.rendering.colours import (
-    EYE_TONES,
-    GREY_HAIR,
-    HAIR_TONES,
-    LIPSTICKS,
-    any_colour,
-    mix_colours,
-    scale_colour,
-    skin_colour,
-    to_linear,
-)
-from elfw_helpers.rendering.parameters import (
-    BACKGROUNDS,
-    BEARDS,
-    HAIR_LENGTHS,
-    HEADWEAR_KINDS,
-    Background,
-    Camera,
-    Cloth,
-    Clothes,
-    Expression,
-    Eyewear,
-    FaceParameters,
-    Hair,
-    Hand,
-    Headwear,
-    Identity,
-    Light,
-    MouthMask,
-    Pose,
-)
-from elfw_helpers.rendering.sampling import IDENTITY, PHOTO, Sampler
+from elfw_helpers.rendering import colours, parameters
+from elfw_helpers.rendering.colours import any_colour, mix_colours, scale_colour, skin_colour, to_linear
+from elfw_helpers.rendering.parameters import FaceParameters, Identity
+from elfw_helpers.rendering.random_streams import IDENTITY, PHOTO, Sampler
 
 
 def sample_parameters(seed: int, identity_seed: int, attribute: str | None = None) -> FaceParameters:
     """Draw everything that decides a picture.
 
-    Args:
-        attribute: "hair", "spectacles" or "cap" to wear neither, eyewear only, or headwear (and then
-            eyewear as often as anyone; one time in twenty glasses pushed up instead); None leaves it to
-            chance: 60, 20 and 20 %.
+    Attribute "hair" wears neither, "spectacles" eyewear only, "cap" headwear (and eyewear as often as anyone;
+    one time in twenty glasses pushed up instead). None draws one of them: 60, 20 and 20 %.
     """
     identity, sampler = sample_identity(identity_seed), Sampler(PHOTO, seed)
     parts = {name: draw_part(name, seed, identity) for name in PARTS}
     attribute = attribute or sampler.choose(("hair", "spectacles", "cap"), (0.6, 0.2, 0.2))
-    # A quarter of the faces without headwear wear glasses, so a quarter of those with it do. Some wear
-    # glasses pushed up on the head, which ELFW counts as headwear.
+    # A quarter of the faces wear glasses, with headwear or without. Some wear them pushed up on the head,
+    # which ELFW counts as headwear.
     spectacled, pushed_up = sampler.chance(0.25), sampler.chance(0.05)
     if attribute != "cap" or pushed_up:
         parts["headwear"] = None
@@ -80,15 +50,15 @@ def sample_identity(identity_seed: int) -> Identity:
     """Draw a person."""
     s = Sampler(IDENTITY, identity_seed)
     age = round(s.uniform() ** 1.5, 4)
-    hair_tone = scale_colour(to_linear(s.choose(tuple(HAIR_TONES.values()))), s.uniform(0.75, 1.25))
+    hair_tone = scale_colour(to_linear(s.choose(tuple(colours.HAIR_TONES.values()))), s.uniform(0.75, 1.25))
     greying = min(max(3 * age - 2 + s.normal(0, 0.35), 0), 1)
     return Identity(
         skin_tone=s.uniform(),
         skin_warmth=s.normal(0, 0.07),
         hair_colour=any_colour(s)
         if s.chance(0.02)
-        else mix_colours(hair_tone, to_linear(GREY_HAIR), greying),
-        eye_colour=to_linear(s.choose(EYE_TONES)),
+        else mix_colours(hair_tone, to_linear(colours.GREY_HAIR), greying),
+        eye_colour=to_linear(s.choose(colours.EYE_TONES)),
         age=age,
         face_width=s.uniform(0.73, 0.85),
         jaw_width=s.uniform(0.56, 0.72),
@@ -105,21 +75,21 @@ def sample_identity(identity_seed: int) -> Identity:
         socket_shade=s.uniform(0.1, 0.75),
         mouth_width=s.uniform(0.22, 0.31),
         lip_fullness=s.uniform(0.7, 1.4),
-        hair_length=s.choose(HAIR_LENGTHS, (0.05, 0.16, 0.34, 0.14, 0.31)),
+        hair_length=s.choose(parameters.HAIR_LENGTHS, (0.05, 0.16, 0.34, 0.14, 0.31)),
         curl=s.choose((0.0, 0.5, 1.0), (0.5, 0.28, 0.22)),
         hairline=s.uniform(0.62, 0.84),
         recession=round(s.uniform() * (0.3 + 0.7 * age), 4),
-        beard=s.choose(BEARDS, (0.56, 0.17, 0.09, 0.09, 0.09)),
+        beard=s.choose(parameters.BEARDS, (0.56, 0.17, 0.09, 0.09, 0.09)),
         freckles=s.uniform() if s.chance(0.2) else 0.0,
     )
 
 
-def sample_pose(s: Sampler, identity: Identity) -> Pose:
+def sample_pose(s: Sampler, identity: Identity) -> parameters.Pose:
     """Draw a pose; three in twenty crops are loose, one in ten is tight."""
     crop = s.choose(("usual", "loose", "tight"), (0.75, 0.15, 0.1))
     loose = crop == "loose"
     zoom = {"usual": (0.88, 1.08), "loose": (1.1, 1.4), "tight": (0.76, 0.88)}[crop]
-    return Pose(
+    return parameters.Pose(
         yaw=min(max(s.normal(0, 0.28), -0.75), 0.75),
         pitch=s.normal(0.02, 0.12),
         roll=s.normal(0, 0.1 if loose else 0.06),
@@ -130,16 +100,16 @@ def sample_pose(s: Sampler, identity: Identity) -> Pose:
     )
 
 
-def sample_expression(s: Sampler, identity: Identity) -> Expression:
+def sample_expression(s: Sampler, identity: Identity) -> parameters.Expression:
     """Draw an expression; who smiles shows teeth more often."""
     smile = s.uniform(-0.2, 1)
     made_up = s.chance(0.35)
-    return Expression(
+    return parameters.Expression(
         smile=smile,
         mouth_open=s.uniform(0.02, 0.1) if s.chance(0.65 if smile > 0.35 else 0.2) else 0.0,
         eyes_open=s.uniform(0.75, 1.1) * (1 - 0.25 * max(smile, 0)),
         gaze=s.normal(0, 0.025),
-        lipstick=to_linear(s.choose(LIPSTICKS)),
+        lipstick=to_linear(s.choose(colours.LIPSTICKS)),
         lipstick_strength=s.uniform(0.3, 0.8) if made_up else s.uniform(0, 0.15),
         eyeliner=s.uniform(0.2, 1) if made_up else s.uniform(0, 0.5),
         eyeshadow=s.uniform(0.1, 1) if s.chance(0.6) else 0.0,
@@ -148,13 +118,13 @@ def sample_expression(s: Sampler, identity: Identity) -> Expression:
     )
 
 
-def sample_hair(s: Sampler, identity: Identity) -> Hair:
+def sample_hair(s: Sampler, identity: Identity) -> parameters.Hair:
     """Draw how the hair is worn: its length and curl belong to the identity."""
     length, long = identity.hair_length, identity.hair_length == "long"
     fullness = {"bald": 0.0, "cropped": 0.03, "short": 0.15, "bob": 0.2, "long": 0.18}[length]
     tied = s.choose(("loose", "bun", "back"), (0.76, 0.12, 0.12)) if long else "loose"
     curtain = s.uniform(0.1, 0.9) if s.chance(0.6) else 0.0
-    return Hair(
+    return parameters.Hair(
         volume=round(fullness * s.uniform(0.5, 1.7) * (1 + 1.2 * max(identity.curl - 0.5, 0)), 4),
         parting=s.normal(0, 0.18),
         sweep=s.normal(0, 0.3),
@@ -181,9 +151,9 @@ def sample_beard(s: Sampler, identity: Identity) -> str:
     return "none" if s.chance(0.1) else identity.beard
 
 
-def sample_cloth(s: Sampler) -> Cloth:
+def sample_cloth(s: Sampler) -> parameters.Cloth:
     """Draw a material."""
-    return Cloth(
+    return parameters.Cloth(
         colour=scale_colour(any_colour(s), s.uniform(0.3, 1)),
         second_colour=any_colour(s),
         pattern=s.choose(("plain", "stripes", "ribs", "blotches", "knit"), (0.4, 0.15, 0.15, 0.15, 0.15)),
@@ -191,10 +161,10 @@ def sample_cloth(s: Sampler) -> Cloth:
     )
 
 
-def sample_headwear(s: Sampler, identity: Identity) -> Headwear:
+def sample_headwear(s: Sampler, identity: Identity) -> parameters.Headwear:
     """Draw a thing on the head."""
-    return Headwear(
-        kind=s.choose(HEADWEAR_KINDS, (0.24, 0.07, 0.18, 0.17, 0.07, 0.1, 0.07, 0.05, 0.05)),
+    return parameters.Headwear(
+        kind=s.choose(parameters.HEADWEAR_KINDS, (0.24, 0.07, 0.18, 0.17, 0.07, 0.1, 0.07, 0.05, 0.05)),
         cloth=sample_cloth(s),
         front=s.uniform(0.36, 0.62),
         tilt=s.normal(0, 0.05),
@@ -205,19 +175,19 @@ def sample_headwear(s: Sampler, identity: Identity) -> Headwear:
     )
 
 
-def sample_mouth_mask(s: Sampler, identity: Identity) -> MouthMask:
+def sample_mouth_mask(s: Sampler, identity: Identity) -> parameters.MouthMask:
     """Draw a mouth-mask: half of them pale, as surgical ones are."""
     cloth = sample_cloth(s)
     if s.chance(0.5):
         pale = to_linear((s.uniform(170, 235), s.uniform(205, 235), s.uniform(215, 240)))
-        cloth = Cloth(pale, pale, "plain", cloth.frequency)
-    return MouthMask(cloth, top=s.uniform(-0.3, -0.12), pleats=s.uniform(0, 0.012))
+        cloth = parameters.Cloth(pale, pale, "plain", cloth.frequency)
+    return parameters.MouthMask(cloth, top=s.uniform(-0.3, -0.12), pleats=s.uniform(0, 0.012))
 
 
-def sample_eyewear(s: Sampler, identity: Identity) -> Eyewear:
+def sample_eyewear(s: Sampler, identity: Identity) -> parameters.Eyewear:
     """Draw spectacles; half of them have dark lenses."""
     dark, width, thin = s.chance(0.5), s.uniform(0.21, 0.29), s.chance(0.3)
-    return Eyewear(
+    return parameters.Eyewear(
         dark=dark,
         lift=0.0,
         lens_x=round(width + s.uniform(0.05, 0.09), 4),
@@ -238,11 +208,11 @@ def sample_eyewear(s: Sampler, identity: Identity) -> Eyewear:
     )
 
 
-def sample_hand(s: Sampler, identity: Identity) -> Hand:
+def sample_hand(s: Sampler, identity: Identity) -> parameters.Hand:
     """Draw a hand: at the chin, before the mouth, at a cheek or over an eye; one in four is another's."""
     x, y, depth = s.choose(((0.0, -1.3, 0.75), (0.0, -0.75, 0.95), (0.55, -0.7, 0.6), (0.4, -0.1, 0.95)))
     side = s.choose((-1, 1))
-    return Hand(
+    return parameters.Hand(
         skin=identity.skin if s.chance(0.75) else skin_colour(s.uniform(), s.normal(0, 0.07)),
         x=round(side * x + s.normal(0, 0.15), 4),
         y=round(y + s.normal(0, 0.15), 4),
@@ -255,22 +225,22 @@ def sample_hand(s: Sampler, identity: Identity) -> Hand:
     )
 
 
-def sample_clothes(s: Sampler, identity: Identity) -> Clothes:
+def sample_clothes(s: Sampler, identity: Identity) -> parameters.Clothes:
     """Draw what the shoulders wear: a third as dark as suits, and four in ten open over something else."""
     cloth, dark = sample_cloth(s), s.chance(0.33)
-    return Clothes(
+    return parameters.Clothes(
         cloth=replace(cloth, colour=scale_colour(cloth.colour, 0.12)) if dark else cloth,
         neckline=s.uniform(),
         shirt=any_colour(s) if s.chance(0.4) else None,
     )
 
 
-def sample_background(s: Sampler, identity: Identity) -> Background:
+def sample_background(s: Sampler, identity: Identity) -> parameters.Background:
     """Draw a background: one in five is bright, as studio walls are, and one in ten is dark."""
     brightness = s.choose(("usual", "bright", "dark"), (0.7, 0.2, 0.1))
     bright = brightness == "bright"
-    return Background(
-        kind=s.choose(BACKGROUNDS, (0.2, 0.22, 0.14, 0.22, 0.11, 0.11)),
+    return parameters.Background(
+        kind=s.choose(parameters.BACKGROUNDS, (0.2, 0.22, 0.14, 0.22, 0.11, 0.11)),
         first=to_linear((s.uniform(215, 250),) * 3) if bright else any_colour(s, 0.6),
         second=any_colour(s, 0.6),
         brightness={"usual": s.uniform(0.4, 1.3), "bright": s.uniform(0.9, 1.4), "dark": 0.05}[brightness],
@@ -279,12 +249,12 @@ def sample_background(s: Sampler, identity: Identity) -> Background:
     )
 
 
-def sample_light(s: Sampler, identity: Identity) -> Light:
+def sample_light(s: Sampler, identity: Identity) -> parameters.Light:
     """Draw the light: a lamp from above more often than from below."""
     x, y, z = s.normal(0, 0.65), s.normal(0.5, 0.4), s.uniform(0.5, 1.2)
     length = (x * x + y * y + z * z) ** 0.5
     lamp, sky = s.uniform(0.7, 1.9), s.uniform(0.2, 0.9)
-    return Light(
+    return parameters.Light(
         direction=(round(x / length, 4), round(y / length, 4), round(z / length, 4)),
         lamp=tuple(round(lamp * (1 + s.normal(0, 0.06)), 4) for _ in range(3)),
         sky=tuple(round(sky * (1 + s.normal(0, 0.06)), 4) for _ in range(3)),
@@ -293,9 +263,9 @@ def sample_light(s: Sampler, identity: Identity) -> Light:
     )
 
 
-def sample_camera(s: Sampler, identity: Identity) -> Camera:
+def sample_camera(s: Sampler, identity: Identity) -> parameters.Camera:
     """Draw what happens to the picture after the light; three in a hundred are grey."""
-    return Camera(
+    return parameters.Camera(
         exposure=round(2.0 ** s.normal(-0.3, 0.35), 4),
         white_balance=tuple(round(base * (1 + s.normal(0, 0.06)), 4) for base in (1.03, 1.0, 0.97)),
         contrast=s.uniform(0.9, 1.5),

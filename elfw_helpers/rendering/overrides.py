@@ -1,4 +1,4 @@
-"""Parameters of a face, set by name: `{"headwear": {"kind": "beanie"}, "pose": {"yaw": 0.4}}`."""
+"""Sets parameters of a face by name: `{"headwear": {"kind": "beanie"}, "pose": {"yaw": 0.4}}`."""
 
 from __future__ import annotations
 
@@ -6,23 +6,18 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from elfw_helpers.rendering.drawing import PARTS, draw_part
-from elfw_helpers.rendering.parameters import (
-    BACKGROUNDS,
-    BEARDS,
-    HAIR_LENGTHS,
-    HEADWEAR_KINDS,
-    FaceParameters,
-)
+from elfw_helpers.rendering import parameters
+from elfw_helpers.rendering.parameters import FaceParameters
+from elfw_helpers.rendering.random_parameters import PARTS, draw_part
 
-# What a face can do without.
+# The parts that a face can do without.
 OPTIONAL = ("eyewear", "headwear", "mouth_mask", "hand")
-# The words that a parameter may be, by part and name.
+# The values that are allowed, by part and parameter.
 CHOICES = {
-    ("identity", "hair_length"): HAIR_LENGTHS,
-    ("identity", "beard"): BEARDS,
-    ("headwear", "kind"): HEADWEAR_KINDS,
-    ("background", "kind"): BACKGROUNDS,
+    ("identity", "hair_length"): parameters.HAIR_LENGTHS,
+    ("identity", "beard"): parameters.BEARDS,
+    ("headwear", "kind"): parameters.HEADWEAR_KINDS,
+    ("background", "kind"): parameters.BACKGROUNDS,
     ("hair", "tied"): ("loose", "bun", "back"),
 }
 
@@ -30,8 +25,8 @@ CHOICES = {
 def change_parameters(face: FaceParameters, changes: Mapping[str, Any]) -> FaceParameters:
     """Return a face with some parameters set by name.
 
-    What was drawn with an identity in mind (beard, hair, the skin of the hand) is not drawn anew when the
-    identity is changed: set it as well.
+    What was drawn for an identity (beard, hair, the skin of the hand) stays as it is when the identity is
+    changed: set it as well.
 
     Args:
         changes: by part: a mapping of the part's own parameters ({"kind": "beanie"}), the whole part as
@@ -39,15 +34,17 @@ def change_parameters(face: FaceParameters, changes: Mapping[str, Any]) -> FaceP
             does not have is drawn first.
 
     Raises:
-        ValueError: there is no such part or parameter, or a word that it cannot be (numbers are not checked).
+        ValueError: there is no such part, parameter or word (numbers are not checked).
     """
     known = ("identity", *PARTS)
     for part, value in changes.items():
         if part not in known:
             raise ValueError(f"there is no parameter {part!r} of a face. Known are {', '.join(known)}")
-        present = draw_or_keep(part, face)
+        present = getattr(face, part)
+        if present is None:
+            present = draw_part(part, face.seed, face.identity)
         if part == "beard":
-            check_choice("beard", value, BEARDS)
+            check_choice("beard", value, parameters.BEARDS)
         elif isinstance(value, Mapping):
             value = change_part(part, present, value)
         elif value is None and part not in OPTIONAL:
@@ -56,12 +53,6 @@ def change_parameters(face: FaceParameters, changes: Mapping[str, Any]) -> FaceP
             raise ValueError(f"{part} is a mapping of its parameters, not {value!r}")
         face = replace(face, **{part: value})
     return face
-
-
-def draw_or_keep(part: str, face: FaceParameters) -> Any:
-    """Return a part of the face, drawn if the face does not have it."""
-    present = getattr(face, part)
-    return draw_part(part, face.seed, face.identity) if present is None else present
 
 
 def change_part(part: str, present: Any, changes: Mapping[str, Any]) -> Any:
@@ -76,6 +67,6 @@ def change_part(part: str, present: Any, changes: Mapping[str, Any]) -> Any:
 
 
 def check_choice(name: str, value: Any, options: tuple[str, ...]) -> None:
-    """Raise ValueError unless `value` is one of the words that a parameter may be."""
+    """Raise ValueError unless `value` is one of the allowed words."""
     if value not in options:
         raise ValueError(f"{name} is one of {', '.join(options)}, not {value!r}")
