@@ -1,4 +1,4 @@
-"""The page of the apps: what both have in common, and each one's own control."""
+"""The web page of the apps, in Gradio: photo, example faces, a control for the answer, the model card."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from matplotlib.cbook import get_sample_data
 from PIL import Image
 
 from elfw_helpers.data.images import read_image
-from elfw_helpers.deployment.apps.attributes import TITLES, answer_attributes, report_attributes
-from elfw_helpers.deployment.apps.pieces import (
-    describe_card,
+from elfw_helpers.deployment.apps.attributes import TITLES, report_attributes, show_attributes
+from elfw_helpers.deployment.apps.html import (
+    WAITING,
     describe_problem,
-    draw_examples,
-    say_problem,
-    say_results,
-    say_waiting,
+    format_card,
+    format_examples,
+    format_problem,
+    format_results,
 )
-from elfw_helpers.deployment.apps.segmentation import answer_segmentation, report_segmentation
-from elfw_helpers.deployment.apps.uploads import delete_upload, make_photo_input, read_upload
+from elfw_helpers.deployment.apps.segmentation import report_segmentation, show_segmentation
+from elfw_helpers.deployment.apps.uploads import delete_upload, make_photo_input
 from elfw_helpers.deployment.predict import collect_remarks
 from elfw_helpers.models.hub import ModelCard, TrainedModel
 from elfw_helpers.utils.errors import DataError
@@ -34,17 +34,16 @@ EXAMPLES = {
     "cap, beard": "person_0072_0003",
     "mouth-mask": "person_0884_0006",
 }
-# Left, top, right and bottom in the portrait, pixels: as much of her as faces show that the networks know.
+# Left, top, right and bottom in the portrait, pixels: her face fills it as in the training images.
 HOPPERS_HEAD = (96, 0, 416, 320)
 TITLE = "Faces: attributes and masks"
 INTRODUCTION = """<header><h1>What is on this face?</h1>
 <p>Give it one face, roughly centred and filling the picture. The networks were trained on
 <strong>faces drawn by a computer, on no photo</strong>: on photos they do worse. What you send is deleted
 once it is answered.</p></header>"""
-# One thread for all photos: every thread that decoded a large one would keep the memory that it took.
+# One thread for all photos: each thread keeps the memory that it took to decode a large one.
 ANSWERING = ThreadPoolExecutor(1)
-WAITING = "The answer appears here."
-# A button of the examples tells Gradio which face it shows.
+# In the browser: a button of the examples tells Gradio which face it shows.
 TELL_WHICH = """element.addEventListener("click", (event) => {
     const face = event.target.closest("button");
     if (face) trigger("click", { caption: face.dataset.caption });
@@ -71,17 +70,17 @@ EXPLAIN_CAMERA = """() => {
 
 
 def build_app(apps: tuple[str, ...], models: dict[str, TrainedModel]) -> gradio.Blocks:
-    """Return the page with a tab for each app."""
-    builders = {"attributes": add_attributes, "segmentation": add_segmentation}
+    """Return the page with a tab for each app, or with the only one."""
+    add_app = {"attributes": add_attributes, "segmentation": add_segmentation}
     with gradio.Blocks(title=TITLE, analytics_enabled=False) as blocks:
         gradio.HTML(INTRODUCTION, apply_default_css=False)
         if len(apps) == 1:
-            builders[apps[0]](models)
+            add_app[apps[0]](models)
         else:
             with gradio.Tabs():
                 for name in apps:
                     with gradio.Tab(name.capitalize(), id=name):
-                        builders[name](models)
+                        add_app[name](models)
         # Not by `launch(js=...)`, which Gradio 6.24 passes over.
         blocks.load(None, js=EXPLAIN_CAMERA, api_visibility="private")
     return blocks
@@ -89,7 +88,7 @@ def build_app(apps: tuple[str, ...], models: dict[str, TrainedModel]) -> gradio.
 
 def add_attributes(models: dict[str, TrainedModel]) -> None:
     """Add the app of attributes to the page."""
-    chosen = {name: models[name] for name in TITLES if name in models}
+    unet, chosen = models["unet"], {name: models[name] for name in TITLES if name in models}
 
     def add_choice() -> None:
         choices = [(TITLES[name], name) for name in chosen]
@@ -97,9 +96,8 @@ def add_attributes(models: dict[str, TrainedModel]) -> None:
         radio.change(None, radio, None, js=SHOW_MODEL)
 
     cards = {TITLES[name]: model.card for name, model in chosen.items()}
-    finder = models["unet"]
-    answer, report = partial(answer_attributes, chosen, finder), partial(report_attributes, chosen, finder)
-    add_panel("attributes", answer, report, add_choice, cards)
+    show, report = partial(show_attributes, chosen, unet), partial(report_attributes, chosen, unet)
+    add_panel("attributes", show, report, add_choice, cards)
 
 
 def add_segmentation(models: dict[str, TrainedModel]) -> None:
@@ -109,14 +107,14 @@ def add_segmentation(models: dict[str, TrainedModel]) -> None:
         slider = gradio.Slider(0, 100, 50, step=5, label="Opacity of the colours, %")
         slider.change(None, slider, None, js=SHOW_OPACITY)
 
-    model = models["unet"]
-    answer, report = partial(answer_segmentation, model), partial(report_segmentation, model)
-    add_panel("segmentation", answer, report, add_slider, {"U-Net": model.card})
+    unet = models["unet"]
+    show, report = partial(show_segmentation, unet), partial(report_segmentation, unet)
+    add_panel("segmentation", show, report, add_slider, {"U-Net": unet.card})
 
 
 def add_panel(
     name: str,
-    answer: Callable[..., str],
+    show: Callable[..., str],
     report: Callable[..., dict],
     add_control: Callable[[], None],
     cards: dict[str, ModelCard],
@@ -125,7 +123,7 @@ def add_panel(
 
     Args:
         name: of the app, and of its address for programs.
-        answer: gives the page's HTML for a photo, RGB, and for what was remarked when it was read.
+        show: gives the answer as HTML, for a photo, RGB, and the remarks on reading it.
         report: gives the same for a program.
         add_control: adds what changes how an answer is shown.
         cards: of the models, by the names that visitors know them by.
@@ -134,21 +132,21 @@ def add_panel(
     with gradio.Row(equal_height=False):
         with gradio.Column(scale=2, min_width=300):
             photo = make_photo_input()
-            examples = gradio.HTML(draw_examples(faces), js_on_load=TELL_WHICH, **plain)
+            examples = gradio.HTML(format_examples(faces), js_on_load=TELL_WHICH, **plain)
             add_control()
         with gradio.Column(scale=3, min_width=300):
-            shown = gradio.HTML(say_waiting(WAITING), elem_id=f"{name}-answer", **plain)
-    gradio.HTML(say_results(cards), **plain)
+            shown = gradio.HTML(WAITING, elem_id=f"{name}-answer", **plain)
+    gradio.HTML(format_results(cards), **plain)
     with gradio.Accordion("Model card", open=False):
-        gradio.Markdown("\n\n".join(describe_card(title, card) for title, card in cards.items()))
+        gradio.Markdown("\n\n".join(format_card(title, card) for title, card in cards.items()))
 
     def show_example(event: gradio.EventData) -> str:
-        return answer(faces[event.caption])
+        return show(faces[event.caption])
 
     def show_photo(path: Path | None) -> tuple[None, str | dict]:
         # The photo makes room for the next one: it stands beside its answer. Without one, as when a visitor
         # turns to the camera, the answer that is there stays.
-        return None, show_upload(answer, path) if path else gradio.skip()
+        return None, show_upload(show, path) if path else gradio.skip()
 
     options = {"concurrency_id": "faces", "api_visibility": "private"}
     photo.input(show_photo, photo, [photo, shown], **options)
@@ -156,35 +154,6 @@ def add_panel(
     # For programs alone: a button that nobody sees.
     button, result = gradio.Button(visible=False), gradio.JSON(visible=False)
     button.click(partial(report_upload, report), photo, result, api_name=name, concurrency_id="faces")
-
-
-def answer_upload(answer: Callable[..., str | dict], path: Path) -> str | dict:
-    """Return an answer for an uploaded photo, beside it what was remarked when the photo was read."""
-    with collect_remarks() as remarks:
-        image = read_upload(path)
-    return answer(image, remarks)
-
-
-def show_upload(answer: Callable[..., str], path: Path) -> str:
-    """Return the page's answer for an uploaded photo, or what is wrong with it; the upload is deleted."""
-    try:
-        return ANSWERING.submit(answer_upload, answer, path).result()
-    except DataError as error:
-        return say_problem(error)
-    finally:
-        delete_upload(path)
-
-
-def report_upload(report: Callable[..., dict], path: Path | None) -> dict:
-    """Return the answer for an upload to a program, or raise Gradio's error; the upload is deleted."""
-    if path is None:
-        raise gradio.Error("No photo was sent.", print_exception=False)
-    try:
-        return ANSWERING.submit(answer_upload, report, path).result()
-    except DataError as error:
-        raise gradio.Error(describe_problem(error), print_exception=False) from None
-    finally:
-        delete_upload(path)
 
 
 def read_examples() -> dict[str, Image.Image]:
@@ -196,3 +165,41 @@ def read_examples() -> dict[str, Image.Image]:
     faces = {caption: read_image(folder / f"{name}.jpg") for caption, name in EXAMPLES.items()}
     portrait = read_image(Path(get_sample_data("grace_hopper.jpg", asfileobj=False)))
     return faces | {"Grace Hopper": portrait.crop(HOPPERS_HEAD)}
+
+
+def show_upload(show: Callable[..., str], path: Path) -> str:
+    """Return the answer for an uploaded photo as HTML, or what is wrong with the photo."""
+    try:
+        return answer_upload(show, path)
+    except DataError as error:
+        return format_problem(error)
+
+
+def report_upload(report: Callable[..., dict], path: Path | None) -> dict:
+    """Return the answer for an uploaded photo to a program, or raise Gradio's error."""
+    if path is None:
+        raise gradio.Error("No photo was sent.", print_exception=False)
+    try:
+        return answer_upload(report, path)
+    except DataError as error:
+        raise gradio.Error(describe_problem(error), print_exception=False) from None
+
+
+def answer_upload(answer: Callable[..., str | dict], path: Path) -> str | dict:
+    """Return an answer for an uploaded photo, and delete the upload.
+
+    Raises:
+        DataError: it is no photo that `elfw predict` would read, or there is too little memory for it.
+    """
+
+    def read_and_answer() -> str | dict:
+        with collect_remarks() as remarks:
+            image = read_image(path)
+        return answer(image, remarks)
+
+    try:
+        return ANSWERING.submit(read_and_answer).result()
+    except MemoryError as error:
+        raise DataError(path, "needs more memory than there is", "Scale it down") from error
+    finally:
+        delete_upload(path)
