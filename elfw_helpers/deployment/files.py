@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from os.path import exists
 from pathlib import Path
 
 import numpy as np
@@ -56,16 +57,11 @@ FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT, er
 
 @dataclass
 class Listing:
-    """The photos behind the paths that somebody named.
-
-    Attributes:
-        photos: each once.
-        errors: what is wrong with folders, and with single photos in them.
-        passed_over: files and folders that are no photos, by their folder and the reason.
-    """
+    """The photos behind the paths that somebody named, each once, and whatever else was found there."""
 
     photos: list[Path] = field(default_factory=list)
     errors: list[DataError] = field(default_factory=list)
+    # What is no photo, by its folder and the reason.
     passed_over: dict[tuple[Path, str], list[Path]] = field(default_factory=dict)
 
     def pass_over(self, path: Path, reason: str) -> None:
@@ -81,12 +77,7 @@ class Listing:
 
 
 def list_photos(paths: Iterable[str | Path]) -> Listing:
-    """Return the photos behind paths, and what else there is.
-
-    Args:
-        paths: files of any name, and folders. Of a folder, all photos are taken, sorted by name: those in
-            faces/ if there is such a folder, as in ELFW's layout.
-    """
+    """Return the photos behind paths: files of any name, and folders, of which all photos are taken."""
     listing, photos = Listing(), {}
     for path in map(Path, paths):
         try:
@@ -106,17 +97,19 @@ def list_photos(paths: Iterable[str | Path]) -> Listing:
 
 
 def list_folder(folder: Path, listing: Listing) -> list[Path]:
-    """Return the photos of a folder, sorted by name; add all else in it to `listing`, with the reason."""
+    """Return the photos of a folder, or of its faces/, by name; all else in it goes to `listing`."""
     root = find_root(folder)
     faces = root / "faces" if (root / "faces").is_dir() else root
     photos = []
     for path in sorted(faces.iterdir()):
-        if reason := reason_to_pass_over(path):
-            listing.pass_over(path, reason)
-        elif error := find_error(path, faces):
+        try:
+            if reason := reason_to_pass_over(path):
+                listing.pass_over(path, reason)
+            else:
+                check_photo(path, faces)
+                photos.append(path)
+        except DataError as error:
             listing.errors.append(error)
-        else:
-            photos.append(path)
     for path in sorted(root.iterdir()) if faces != root else []:
         if not reason_to_pass_over(path):
             listing.pass_over(path, "beside faces/")
@@ -139,28 +132,20 @@ def reason_to_pass_over(path: Path) -> str | None:
     return "of no kind that is opened here"
 
 
-def find_error(path: Path, folder: Path) -> DataError | None:
-    """Return why what is meant as a photo cannot be one, as far as that shows before it is decoded."""
+def check_photo(path: Path, folder: Path) -> None:
+    """Raise DataError if a photo in a folder cannot be one, as far as that shows before it is decoded."""
     if fault := find_fault(path, folder):
-        return DataError(path, *fault)
+        raise DataError(path, *fault)
     if path.suffix.lower() in OTHER_PHOTO_SUFFIXES:
-        try:
-            with open_image(path):
-                pass
-        except DataError as error:
-            return error
-    return None
+        with open_image(path):
+            pass
 
 
 def predict_into(model: TrainedModel, paths: Iterable[str | Path], out: Path, replace: bool = False) -> int:
-    """Write the predictions of photos into a folder; print to stderr what failed, as it happens.
+    """Predict photos and folders of photos into the folder `out`; print to stderr what failed.
 
-    Args:
-        model: from `load_model`.
-        paths: photos, and folders of photos, as for `list_photos`.
-        out: where to; made if it is not there. NAME.json for each photo and, from a segmentation network,
-            NAME_mask.png and NAME_overlay.jpg.
-        replace: overwrite existing outputs; otherwise such photos are passed over.
+    For each photo, NAME.json is written and, by a segmentation network, NAME_mask.png and NAME_overlay.jpg.
+    Photos with outputs already are left out unless `replace` is set.
 
     Returns:
         exit code: 0 all fine, 1 some photos failed, 130 interrupted.
@@ -205,11 +190,9 @@ def prepare_folder(out: Path, photos: list[Path]) -> None:
 def choose_photos(
     photos: list[Path], out: Path, suffixes: tuple[str, ...], replace: bool, errors: list[DataError]
 ) -> list[Path]:
-    """Return the photos to predict: those whose outputs are not there yet, and are not another's too.
+    """Return the photos without outputs yet; `errors` gets those whose outputs would overwrite others.
 
-    Args:
-        suffixes: what follows a photo's name in the names of its outputs.
-        errors: gets an error for each photo whose outputs would overwrite something else.
+    A photo's outputs are named as the photo, with each of `suffixes`.
     """
     # Without regard to case: some file systems keep only one file of Ann.json and ann.json.
     owners: dict[str, Path] = {}
@@ -221,7 +204,7 @@ def choose_photos(
             found = f"has the same name as {first}, and would get the same outputs"
             errors.append(DataError(photo, found, "Rename one of them, or predict it into another --out"))
             continue
-        there = [] if replace else [suffix for suffix in suffixes if is_there(out / f"{photo.stem}{suffix}")]
+        there = [] if replace else [suffix for suffix in suffixes if exists(out / f"{photo.stem}{suffix}")]
         if not there:
             chosen.append(photo)
         elif len(there) == len(suffixes):
@@ -233,14 +216,6 @@ def choose_photos(
     if kept:
         say(f"{count(kept)} with outputs in {out} already: kept as they are; --replace makes them again")
     return chosen
-
-
-def is_there(path: Path) -> bool:
-    """Return whether a file exists; one whose name is too long does not."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
 
 
 def predict_all(model: TrainedModel, photos: list[Path], out: Path) -> tuple[int, int, bool]:
@@ -289,7 +264,9 @@ def predict_photo(model: TrainedModel, unet: TrainedModel, path: Path, out: Path
     # The photo is named beside its remarks already.
     remarks = [text.removeprefix(f"{path.name} ") for text in remarks]
     answer = {"photo": path.name, "width": image.width, "height": image.height, "model": model.name}
-    answer |= {"task": model.card.task, "attribute": attribute, "remarks": remarks, **shares}
+    answer |= {"task": model.card.task, "attribute": attribute, "remarks": remarks}
+    kind = "probabilities" if mask is None else "class_fractions"
+    answer[kind] = {name: round(share, 6) for name, share in shares.items()}
     try:
         write_outputs(image, mask, answer, out / path.stem)
     except (OSError, MemoryError) as error:
@@ -303,26 +280,20 @@ def predict_photo(model: TrainedModel, unet: TrainedModel, path: Path, out: Path
 
 def ask_networks(
     model: TrainedModel, unet: TrainedModel, image: Image.Image
-) -> tuple[str, dict[str, dict[str, float]], np.ndarray | None]:
-    """Return the attribute of a photo, the shares or probabilities behind it, and the mask if there is one."""
+) -> tuple[str, dict[str, float], np.ndarray | None]:
+    """Return a photo's attribute, the probabilities or class fractions behind it, and the mask if any."""
     if model.card.task == "attribute":
         probabilities = predict_attribute(model, image).tolist()
         look_for_face(unet, image)
         attribute = ATTRIBUTES[probabilities.index(max(probabilities))]
-        return attribute, {"probabilities": round_values(dict(zip(ATTRIBUTES, probabilities)))}, None
+        return attribute, dict(zip(ATTRIBUTES, probabilities, strict=True)), None
     logits = predict_logits(model, image)
     mask = enlarge_to_classes(logits, image.height, image.width)
     if model is unet:
         warn_if_no_face(logits)
     else:
         look_for_face(unet, image)
-    attribute = ATTRIBUTES[attribute_from_mask(mask)]
-    return attribute, {"class_fractions": round_values(class_fractions(mask))}, mask
-
-
-def round_values(shares: dict[str, float]) -> dict[str, float]:
-    """Return shares by name to six places, enough for every reader."""
-    return {name: round(share, 6) for name, share in shares.items()}
+    return ATTRIBUTES[attribute_from_mask(mask)], class_fractions(mask), mask
 
 
 def write_outputs(image: Image.Image, mask: np.ndarray | None, answer: dict, stem: Path) -> None:

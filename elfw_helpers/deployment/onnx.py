@@ -99,26 +99,20 @@ def make_metadata(model: TrainedModel) -> dict[str, str]:
 @contextmanager
 def quiet_exporter():
     """Silence the progress reports and warnings of PyTorch's exporter; its errors still come through."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(before)
 
 
 class OnnxNetwork(nn.Module):
-    """A network that onnxruntime computes, on the CPU; PyTorch's own stays beside it as `source`.
+    """A network that onnxruntime computes on the CPU, from the content of its ONNX file.
 
-    Args:
-        source: the network that was exported, for what needs gradients.
-        content: of its ONNX file.
-        threads: how many cores one forward pass may use.
+    PyTorch's own stays beside it as `source`, for what needs gradients.
     """
 
     def __init__(self, source: nn.Module, content: bytes, threads: int = 1):
@@ -155,8 +149,7 @@ def open_session(content: bytes | Path, threads: int = 1):
 def speed_up(model: TrainedModel) -> TrainedModel:
     """Return the same model, computed by onnxruntime if that is installed, else as it is.
 
-    The export, some seconds, is kept in the build folder until the weights, the network's or the
-    exporter's code, or a package that exports change.
+    The export is kept in the build folder until the weights, the code or a package that exports change.
     """
     file = build_folder() / "onnx" / f"{model.name}.onnx"
     try:

@@ -197,7 +197,7 @@ def class_fractions(mask: np.ndarray) -> dict[str, float]:
 
 
 def draw_overlay(image: Image.Image, mask: np.ndarray) -> Image.Image:
-    """Return a photo with its mask, uint8 [H, W], half transparent in ELFW's colours; no colour on background."""
+    """Return a photo with its mask, uint8 [H, W], half transparent in ELFW's colours; no background."""
     overlay = image.copy()
     for index, colour in enumerate(PALETTE.tolist()):
         if index != BACKGROUND:

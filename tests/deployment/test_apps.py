@@ -21,9 +21,9 @@ from elfw_helpers.data.images import read_image, read_mask
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
 from elfw_helpers.deployment import predict
 from elfw_helpers.deployment.apps import serve, uploads
-from elfw_helpers.deployment.apps.attributes import show_attributes
+from elfw_helpers.deployment.apps.attributes import answer_attributes, show_attributes
 from elfw_helpers.deployment.apps.client import ask_app
-from elfw_helpers.deployment.apps.segmentation import show_segmentation
+from elfw_helpers.deployment.apps.segmentation import answer_segmentation, show_segmentation
 from elfw_helpers.deployment.apps.serve import describe_exposure, read_password, start_app
 from elfw_helpers.deployment.apps.web_page import read_examples
 from elfw_helpers.utils.errors import DataError, ElfwError
@@ -459,17 +459,17 @@ def test_a_photo_without_a_face_says_so_in_both_apps(app, client, monkeypatch):
     for answer in (*by_network.values(), ask_app(client, "segmentation", ("sky.gif", encode(FACE, "GIF")))):
         assert answer["remarks"] == [predict.NO_FACE]
     models = make_models("mini_network", "unet")
-    finder = models.pop("unet")
+    unet = models.pop("unet")
     pages = (
-        show_attributes(models, finder, FACE, ["read so"]),
-        show_segmentation(finder, FACE, ["read so"]),
+        show_attributes(models, FACE, answer_attributes(models, unet, FACE, ["read so"])),
+        show_segmentation(FACE, answer_segmentation(unet, FACE, ["read so"])),
     )
     for page in pages:
         assert page.count('class="remark"') == 2
         assert "No face was found" in page and "Read so." in page
     monkeypatch.setattr(predict, "LEAST_CERTAIN", 0)
     monkeypatch.setattr(predict, "LEAST_SKIN", 0)
-    assert "No face" not in show_segmentation(finder, FACE)
+    assert answer_segmentation(unet, FACE)["remarks"] == []
     moving = encode(FACE, "GIF", save_all=True, append_images=[FACE.rotate(90)])
     (remark,) = ask_app(client, "segmentation", ("moving.gif", moving))["remarks"]
     assert "holds several pictures" in remark

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -27,27 +26,15 @@ TITLES = {"resnet18": "ResNet-18", "mini_network": "Mini network"}
 LAYERS = {"resnet18": "layer2", "mini_network": "relu2"}
 
 
-class Answer(NamedTuple):
-    """What one network answers for a photo: probabilities float64 [3], the time they took, remarks."""
-
-    probabilities: np.ndarray
-    milliseconds: float
-    remarks: tuple[str, ...]
-
-    @property
-    def attribute(self) -> str:
-        """Name of the most probable attribute."""
-        return ATTRIBUTES[int(self.probabilities.argmax())]
-
-
-def ask_networks(
-    models: dict[str, TrainedModel], unet: TrainedModel, image: Image.Image, remarks: Sequence[str]
-) -> dict[str, Answer]:
-    """Return the answers of all networks for a photo, RGB, by name.
+def answer_attributes(
+    models: dict[str, TrainedModel], unet: TrainedModel, image: Image.Image, remarks: Sequence[str] = ()
+) -> dict[str, dict]:
+    """Return the answers of classification networks for a photo, by their names.
 
     Args:
-        models: classification networks by name.
+        models: the networks by name.
         unet: the U-Net that tells whether there is a face.
+        image: RGB.
         remarks: on reading the photo.
     """
     with collect_remarks() as on_face:
@@ -58,47 +45,35 @@ def ask_networks(
             start = time.perf_counter()
             probabilities = predict_attribute(model, image)
             milliseconds = 1000 * (time.perf_counter() - start)
-        answers[name] = Answer(probabilities, milliseconds, (*on_face, *remarks, *on_size))
+        answers[name] = {
+            "attribute": ATTRIBUTES[int(probabilities.argmax())],
+            "probabilities": dict(zip(ATTRIBUTES, probabilities.tolist(), strict=True)),
+            "milliseconds": round(milliseconds, 2),
+            "remarks": [*on_face, *remarks, *on_size],
+        }
     return answers
 
 
-def report_attributes(
-    models: dict[str, TrainedModel], unet: TrainedModel, image: Image.Image, remarks: Sequence[str] = ()
-) -> dict:
-    """Return the answers of all networks for a program; arguments as for `ask_networks`."""
-    return {
-        name: {
-            "attribute": answer.attribute,
-            "probabilities": dict(zip(ATTRIBUTES, answer.probabilities.round(6).tolist(), strict=True)),
-            "milliseconds": round(answer.milliseconds, 2),
-            "remarks": answer.remarks,
-        }
-        for name, answer in ask_networks(models, unet, image, remarks).items()
-    }
+def show_attributes(models: dict[str, TrainedModel], image: Image.Image, answers: dict[str, dict]) -> str:
+    """Return the answers for a photo as HTML; the style sheet shows one of them at a time."""
+    shown = shrink(image)
+    return "".join(show_answer(models[name], shown, answer) for name, answer in answers.items())
 
 
-def show_attributes(
-    models: dict[str, TrainedModel], unet: TrainedModel, image: Image.Image, remarks: Sequence[str] = ()
-) -> str:
-    """Return the answers of all networks as HTML; the style sheet shows one of them at a time."""
-    answers, shown = ask_networks(models, unet, image, remarks), shrink(image)
-    return "".join(show_answer(models[name], answer, shown) for name, answer in answers.items())
-
-
-def show_answer(model: TrainedModel, answer: Answer, shown: Image.Image) -> str:
+def show_answer(model: TrainedModel, shown: Image.Image, answer: dict) -> str:
     """Return one network's answer as HTML."""
-    name = model.card.architecture
+    name, attribute = model.card.architecture, answer["attribute"]
     evidence = draw_evidence(shown, find_evidence(model, shown))
-    alt = f"where {TITLES[name]} found evidence for {answer.attribute}"
+    alt = f"where {TITLES[name]} found evidence for {attribute}"
     return (
-        f'<section class="answer by-{name}"><h2>{answer.attribute}</h2>'
-        f'<p class="by">says {TITLES[name]}, in {answer.milliseconds:.0f} ms</p>'
-        f"{format_remarks(answer.remarks)}"
+        f'<section class="answer by-{name}"><h2>{attribute}</h2>'
+        f'<p class="by">says {TITLES[name]}, in {answer["milliseconds"]:.0f} ms</p>'
+        f"{format_remarks(answer['remarks'])}"
         f'<div class="pair"><figure>{embed_picture(shown, "JPEG", "your photo")}'
         f"<figcaption>Your photo</figcaption></figure>"
         f"<figure>{embed_picture(evidence, 'JPEG', alt)}<figcaption>"
         f"Warm colours: where it found evidence for its answer (Grad-CAM)</figcaption></figure></div>"
-        f"{format_probabilities(answer.probabilities)}</section>"
+        f"{format_probabilities(answer['probabilities'])}</section>"
     )
 
 

@@ -6,10 +6,9 @@ import base64
 from collections.abc import Iterable
 from html import escape
 
-import numpy as np
 from PIL import Image, ImageOps
 
-from elfw_helpers.data.labels import ATTRIBUTES, CAP_PER_MILLE, PALETTE, PIXEL_CLASSES, SPECTACLES_PER_MILLE
+from elfw_helpers.data.labels import CAP_PER_MILLE, PALETTE, PIXEL_CLASSES, SPECTACLES_PER_MILLE
 from elfw_helpers.deployment.files import encode_picture
 from elfw_helpers.models.hub import ModelCard
 from elfw_helpers.utils.errors import DataError
@@ -69,14 +68,14 @@ def format_remarks(remarks: Iterable[str]) -> str:
     return "".join(f'<p class="remark">{escape(remark[0].upper() + remark[1:])}.</p>' for remark in remarks)
 
 
-def format_probabilities(probabilities: np.ndarray) -> str:
-    """Return the probabilities of the attributes, float [3], as bars, the most probable one marked."""
-    best = int(probabilities.argmax())
+def format_probabilities(probabilities: dict[str, float]) -> str:
+    """Return the probabilities of the attributes as bars, the most probable one marked."""
+    best = max(probabilities, key=probabilities.get)
     rows = "".join(
-        f'<tr class="{"best" if index == best else ""}"><th scope="row">{name}</th>'
+        f'<tr class="{"best" if name == best else ""}"><th scope="row">{name}</th>'
         f'<td class="bar"><span style="width:{100 * value:.1f}%"></span></td>'
         f'<td class="number">{100 * value:.1f} %</td></tr>'
-        for index, (name, value) in enumerate(zip(ATTRIBUTES, probabilities.tolist(), strict=True))
+        for name, value in probabilities.items()
     )
     return f'<table class="bars"><caption>Probabilities</caption><tbody>{rows}</tbody></table>'
 

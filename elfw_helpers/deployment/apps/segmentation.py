@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import numpy as np
 from PIL import Image
 
 from elfw_helpers.data.images import mask_picture
@@ -28,50 +27,36 @@ from elfw_helpers.deployment.predict import (
 from elfw_helpers.models.hub import TrainedModel
 
 
-def ask_network(
-    unet: TrainedModel, image: Image.Image, remarks: Sequence[str]
-) -> tuple[np.ndarray, float, tuple[str, ...]]:
-    """Return the mask of a photo, RGB, the milliseconds that it took, and all remarks.
-
-    Args:
-        unet: the course's own U-Net.
-        remarks: on reading the photo.
-    """
+def answer_segmentation(unet: TrainedModel, image: Image.Image, remarks: Sequence[str] = ()) -> dict:
+    """Return the U-Net's answer for a photo, RGB, with the remarks on reading it; the mask as a picture."""
     with collect_remarks() as more:
         start = time.perf_counter()
         logits = predict_logits(unet, image)
         mask = enlarge_to_classes(logits, image.height, image.width)
         milliseconds = 1000 * (time.perf_counter() - start)
         warn_if_no_face(logits)
-    return mask, milliseconds, (*remarks, *more)
-
-
-def report_segmentation(unet: TrainedModel, image: Image.Image, remarks: Sequence[str] = ()) -> dict:
-    """Return the answer for a program; the mask is a PNG in a data: address."""
-    mask, milliseconds, remarks = ask_network(unet, image, remarks)
     return {
         "attribute": ATTRIBUTES[attribute_from_mask(mask)],
-        "class_fractions": {name: round(share, 6) for name, share in class_fractions(mask).items()},
-        "mask": data_address(mask_picture(mask), "PNG"),
+        "class_fractions": class_fractions(mask),
+        "mask": mask_picture(mask),
         "milliseconds": round(milliseconds, 2),
-        "remarks": remarks,
+        "remarks": [*remarks, *more],
     }
 
 
-def show_segmentation(unet: TrainedModel, image: Image.Image, remarks: Sequence[str] = ()) -> str:
-    """Return the answer as HTML; the slider above it changes the opacity in the browser."""
-    mask, milliseconds, remarks = ask_network(unet, image, remarks)
-    picture, shown, fractions = mask_picture(mask), shrink(image), class_fractions(mask)
+def show_segmentation(image: Image.Image, answer: dict) -> str:
+    """Return the answer for a photo as HTML; the slider above it changes the opacity in the browser."""
+    picture, shown, fractions = answer["mask"], shrink(image), answer["class_fractions"]
     cover = picture.resize(shown.size, Image.Resampling.NEAREST)
     # The background stays clear.
     cover.info["transparency"] = BACKGROUND
     return (
-        f'<section class="answer"><h2>{ATTRIBUTES[attribute_from_mask(mask)]}</h2>'
-        f'<p class="by">by the rule: {explain_rule(fractions)}</p>{format_remarks(remarks)}'
+        f'<section class="answer"><h2>{answer["attribute"]}</h2>'
+        f'<p class="by">by the rule: {explain_rule(fractions)}</p>{format_remarks(answer["remarks"])}'
         f'<div class="side"><div class="overlay">{embed_picture(shown, "JPEG", "your photo")}'
         f"{embed_picture(cover, 'PNG', 'its mask in the colours of the legend', 'mask')}</div>"
         f"<div>{format_legend(fractions)}"
         f'<a class="download" download="mask.png" href="{data_address(picture, "PNG")}">Download the mask</a>'
-        f'<p class="by">PNG, {image.width} x {image.height} pixels, made in {milliseconds:.0f} ms</p>'
-        f"</div></div></section>"
+        f'<p class="by">PNG, {image.width} x {image.height} pixels, made in {answer["milliseconds"]:.0f} ms'
+        f"</p></div></div></section>"
     )

@@ -108,7 +108,7 @@ async def store_apart(store: Callable, request: Request, folder: str, *options, 
 
 
 def hide_name(path: Path) -> str:
-    """Rename an upload: the visitor's own name says more than is needed, and may end as a web page's or SVG's."""
+    """Rename an upload: its own name says more than is needed, and may be that of a web page or SVG."""
     suffix = path.suffix.lower()
     return str(path.rename(path.with_name(f"photo{suffix if suffix in IMAGE_SUFFIXES else ''}")))
 

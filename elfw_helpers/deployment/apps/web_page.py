@@ -6,22 +6,24 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gradio
 from matplotlib.cbook import get_sample_data
 from PIL import Image
 
 from elfw_helpers.data.images import read_image
-from elfw_helpers.deployment.apps.attributes import TITLES, report_attributes, show_attributes
+from elfw_helpers.deployment.apps.attributes import TITLES, answer_attributes, show_attributes
 from elfw_helpers.deployment.apps.html import (
     WAITING,
+    data_address,
     describe_problem,
     format_card,
     format_examples,
     format_problem,
     format_results,
 )
-from elfw_helpers.deployment.apps.segmentation import report_segmentation, show_segmentation
+from elfw_helpers.deployment.apps.segmentation import answer_segmentation, show_segmentation
 from elfw_helpers.deployment.apps.uploads import delete_upload, make_photo_input
 from elfw_helpers.deployment.predict import collect_remarks
 from elfw_helpers.models.hub import ModelCard, TrainedModel
@@ -96,8 +98,8 @@ def add_attributes(models: dict[str, TrainedModel]) -> None:
         radio.change(None, radio, None, js=SHOW_MODEL)
 
     cards = {TITLES[name]: model.card for name, model in chosen.items()}
-    show, report = partial(show_attributes, chosen, unet), partial(report_attributes, chosen, unet)
-    add_panel("attributes", show, report, add_choice, cards)
+    answer, show = partial(answer_attributes, chosen, unet), partial(show_attributes, chosen)
+    add_panel("attributes", answer, show, add_choice, cards)
 
 
 def add_segmentation(models: dict[str, TrainedModel]) -> None:
@@ -108,14 +110,14 @@ def add_segmentation(models: dict[str, TrainedModel]) -> None:
         slider.change(None, slider, None, js=SHOW_OPACITY)
 
     unet = models["unet"]
-    show, report = partial(show_segmentation, unet), partial(report_segmentation, unet)
-    add_panel("segmentation", show, report, add_slider, {"U-Net": unet.card})
+    answer = partial(answer_segmentation, unet)
+    add_panel("segmentation", answer, show_segmentation, add_slider, {"U-Net": unet.card})
 
 
 def add_panel(
     name: str,
-    show: Callable[..., str],
-    report: Callable[..., dict],
+    answer: Callable[..., dict],
+    show: Callable[[Image.Image, dict], str],
     add_control: Callable[[], None],
     cards: dict[str, ModelCard],
 ) -> None:
@@ -123,8 +125,8 @@ def add_panel(
 
     Args:
         name: of the app, and of its address for programs.
-        show: gives the answer as HTML, for a photo, RGB, and the remarks on reading it.
-        report: gives the same for a program.
+        answer: gives the answer for a photo, RGB, and the remarks on reading it.
+        show: makes HTML of a photo and its answer.
         add_control: adds what changes how an answer is shown.
         cards: of the models, by the names that visitors know them by.
     """
@@ -141,19 +143,19 @@ def add_panel(
         gradio.Markdown("\n\n".join(format_card(title, card) for title, card in cards.items()))
 
     def show_example(event: gradio.EventData) -> str:
-        return show(faces[event.caption])
+        return show(faces[event.caption], answer(faces[event.caption]))
 
     def show_photo(path: Path | None) -> tuple[None, str | dict]:
         # The photo makes room for the next one: it stands beside its answer. Without one, as when a visitor
         # turns to the camera, the answer that is there stays.
-        return None, show_upload(show, path) if path else gradio.skip()
+        return None, show_upload(answer, show, path) if path else gradio.skip()
 
     options = {"concurrency_id": "faces", "api_visibility": "private"}
     photo.input(show_photo, photo, [photo, shown], **options)
     examples.click(show_example, None, shown, **options)
     # For programs alone: a button that nobody sees.
     button, result = gradio.Button(visible=False), gradio.JSON(visible=False)
-    button.click(partial(report_upload, report), photo, result, api_name=name, concurrency_id="faces")
+    button.click(partial(report_upload, answer), photo, result, api_name=name, concurrency_id="faces")
 
 
 def read_examples() -> dict[str, Image.Image]:
@@ -167,39 +169,48 @@ def read_examples() -> dict[str, Image.Image]:
     return faces | {"Grace Hopper": portrait.crop(HOPPERS_HEAD)}
 
 
-def show_upload(show: Callable[..., str], path: Path) -> str:
+def show_upload(answer: Callable[..., dict], show: Callable[..., str], path: Path) -> str:
     """Return the answer for an uploaded photo as HTML, or what is wrong with the photo."""
     try:
-        return answer_upload(show, path)
+        return use_upload(path, lambda image, remarks: show(image, answer(image, remarks)))
     except DataError as error:
         return format_problem(error)
 
 
-def report_upload(report: Callable[..., dict], path: Path | None) -> dict:
+def report_upload(answer: Callable[..., dict], path: Path | None) -> dict:
     """Return the answer for an uploaded photo to a program, or raise Gradio's error."""
     if path is None:
         raise gradio.Error("No photo was sent.", print_exception=False)
     try:
-        return answer_upload(report, path)
+        return make_json(use_upload(path, answer))
     except DataError as error:
         raise gradio.Error(describe_problem(error), print_exception=False) from None
 
 
-def answer_upload(answer: Callable[..., str | dict], path: Path) -> str | dict:
-    """Return an answer for an uploaded photo, and delete the upload.
+def use_upload(path: Path, work: Callable[[Image.Image, list[str]], Any]) -> Any:
+    """Return what `work` makes of an uploaded photo and the remarks on reading it; delete the upload.
 
     Raises:
         DataError: it is no photo that `elfw predict` would read, or there is too little memory for it.
     """
 
-    def read_and_answer() -> str | dict:
+    def read_and_work() -> Any:
         with collect_remarks() as remarks:
             image = read_image(path)
-        return answer(image, remarks)
+        return work(image, remarks)
 
     try:
-        return ANSWERING.submit(read_and_answer).result()
+        return ANSWERING.submit(read_and_work).result()
     except MemoryError as error:
         raise DataError(path, "needs more memory than there is", "Scale it down") from error
     finally:
         delete_upload(path)
+
+
+def make_json(answer: Any) -> Any:
+    """Return an answer for JSON: numbers to six places, pictures as PNG in a data: address."""
+    if isinstance(answer, dict):
+        return {name: make_json(value) for name, value in answer.items()}
+    if isinstance(answer, Image.Image):
+        return data_address(answer, "PNG")
+    return round(answer, 6) if isinstance(answer, float) else answer
