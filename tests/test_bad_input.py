@@ -462,7 +462,7 @@ def test_a_photo_that_the_system_refuses(folder, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Image, "open", refuse)
-    assert "rights" in fails(folder, f"{FIRST}.png", "cannot be read (Permission denied)").fix
+    assert "rights" in fails(folder, f"{FIRST}.png", "Permission denied").fix
 
 
 @pytest.mark.filterwarnings("ignore")

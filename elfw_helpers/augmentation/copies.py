@@ -24,7 +24,7 @@ from elfw_helpers.augmentation.objects import (
 )
 from elfw_helpers.data.datasets import FaceFolder, FaceTensors
 from elfw_helpers.data.labels import attribute_from_mask
-from elfw_helpers.data.origins import Origin
+from elfw_helpers.data.layout import Origin
 from elfw_helpers.rendering.face import check_seed
 from elfw_helpers.rendering.sampling import OBJECTS as OBJECT_STREAM
 from elfw_helpers.rendering.sampling import Sampler

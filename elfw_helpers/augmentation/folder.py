@@ -22,8 +22,7 @@ from elfw_helpers.augmentation.copies import Copy, Wardrobe
 from elfw_helpers.augmentation.objects import OBJECTS, is_held_out
 from elfw_helpers.data.datasets import FaceFolder, FaceTensors, in_parallel
 from elfw_helpers.data.labels import ATTRIBUTES, PALETTE, attribute_from_mask
-from elfw_helpers.data.layout import PERSONS_FILE
-from elfw_helpers.data.origins import MANIFEST, VERSION, Origin, read_origins
+from elfw_helpers.data.layout import MANIFEST, PERSONS_FILE, VERSION, Origin, read_origins
 from elfw_helpers.rendering.folder import check_positive
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error, write_atomically

@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "split_batches",
         ],
         "datasets": ["CustomDataset", "FaceFolder", "FaceTensors"],
-        "images": ["read_image"],
+        "images": ["encode_mask", "read_image"],
         "labels": [
             "ATTRIBUTES",
             "BACKGROUND",
@@ -30,7 +30,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "decode_colours",
             "encode_colours",
         ],
-        "origins": ["read_origins"],
+        "layout": ["read_origins"],
         "splits": ["Split", "draw_split"],
     },
 )

@@ -11,9 +11,10 @@ import numpy as np
 from PIL import Image
 
 from elfw_helpers.data.datasets import in_parallel
+from elfw_helpers.data.image_names import COPY, source_of
 from elfw_helpers.data.images import is_coloured, read_pair
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES, attribute_from_mask
-from elfw_helpers.data.layout import PERSONS_FILE, Layout, and_more, fill_layout, find_root
+from elfw_helpers.data.layout import MANIFEST, PERSONS_FILE, Layout, and_more, scan_folder
 from elfw_helpers.data.mask_doubts import (
     GAIN_OF_FEW,
     GAIN_OF_FOLDER,
@@ -27,7 +28,6 @@ from elfw_helpers.data.mask_doubts import (
     share_zones,
     shrink,
 )
-from elfw_helpers.data.origins import COPY, MANIFEST, source_of
 from elfw_helpers.utils.errors import DataError
 
 # Root mean square difference of two 16 x 16 thumbnails, in gray levels, below which they show one photo:
@@ -87,12 +87,8 @@ def check_folder(root: str | Path) -> Audit:
     Raises:
         DataError: there is no such folder.
     """
-    problems: list[DataError] = []
-    layout = Layout(find_root(Path(root)))
-    try:
-        fill_layout(layout, report=problems.append)
-    except DataError as error:
-        problems.append(error)
+    layout = scan_folder(root)
+    problems = list(layout.problems)
     looks: dict[str, Look] = {}
     results = in_parallel(lambda name: look_at(layout, name), list(layout.images), "checking faces")
     for name, look in zip(layout.images, results, strict=True):

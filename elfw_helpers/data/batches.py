@@ -1,9 +1,9 @@
-"""Preloaded uint8 images to normalised float batches, on whatever device the model is on."""
+"""From preloaded uint8 images to batches: normalised, shuffled, augmented, on the model's device."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ class Batches:
         images: uint8 [N, H, W, 3].
         targets: int64 [N] (classification), or uint8 or int64 [N, H, W] (segmentation); batches hold int64.
         mean, std: three numbers each, for values scaled to 0..1.
-        batch_size: samples a batch; the last one may be smaller, and a single last sample joins the
+        batch_size: samples per batch; the last batch may be smaller, and a single last sample joins the
             batch before it.
         shuffle_seed: a seed shuffles each epoch anew (and reproducibly); None keeps the order.
         augment: called as `augment(inputs, targets, generator)` on every batch, before
@@ -126,35 +126,18 @@ class SplitBatches(NamedTuple):
     test: Batches
 
 
-def split_batches(
-    faces: FaceTensors,
-    split: Split,
-    *,
-    mean: Sequence[float],
-    std: Sequence[float],
-    batch_size: int = 32,
-    seed: int = 0,
-    device: str = "cpu",
-) -> SplitBatches:
+def split_batches(faces: FaceTensors, split: Split, *, seed: int = 0, **options: Any) -> SplitBatches:
     """Return the batches of each split of preloaded faces, to classify their attributes.
 
     Args:
         faces: images uint8 [N, H, W, 3] and attributes int64 [N].
         split: indices of the three splits.
-        mean, std, batch_size, device: as in `Batches`.
         seed: shuffles the training images.
+        options: mean, std, batch_size and device, as in `Batches`.
     """
-    return SplitBatches(
-        *(
-            Batches(
-                faces.images[indices],
-                faces.attributes[indices],
-                mean=mean,
-                std=std,
-                batch_size=batch_size,
-                shuffle_seed=shuffle_seed,
-                device=device,
-            )
-            for indices, shuffle_seed in ((split.train, seed), (split.validation, None), (split.test, None))
-        )
-    )
+
+    def cut(indices: Tensor, shuffle_seed: int | None = None) -> Batches:
+        images, targets = faces.images[indices], faces.attributes[indices]
+        return Batches(images, targets, shuffle_seed=shuffle_seed, **options)
+
+    return SplitBatches(cut(split.train, seed), cut(split.validation), cut(split.test))

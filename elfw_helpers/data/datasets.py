@@ -1,16 +1,8 @@
-"""Folders of faces in ELFW's layout, whoever made them, behind one loader.
-
-faces/NAME.jpg     the image
-labels/NAME.png    pixel labels: ELFW's RGB colours, or one channel of class ids (optional)
-labels.txt         `NAME attribute` a line (optional: derived from the masks)
-persons.txt        `NAME person` a line (optional: inferred from names like First_Last_0001)
-manifest.json      of augmented copies: the source of each, so that copies stay with it
-train.txt, validation.txt, test.txt    the frozen split (optional), or elfw_set_00.txt
-"""
+"""Folders of faces in ELFW's layout as PyTorch datasets: read one by one, or decoded once at one size."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,7 +44,7 @@ class FaceTensors:
 
 
 class FaceFolder(Dataset):
-    """A folder of faces: `folder[i]` is (image, mask, attribute).
+    """A folder of faces, as `layout` describes it: `folder[i]` is (image, mask, attribute).
 
     Args:
         root: the folder, or the official ELFW release that holds `elfw_01_basic`.
@@ -69,9 +61,10 @@ class FaceFolder(Dataset):
 
     def __init__(self, root: str | Path, labels_file: str = "labels.txt", held_out: str = "elfw_set_00.txt"):
         self.layout = scan_folder(root, labels_file, held_out)
+        if self.layout.problems:
+            raise self.layout.problems[0]
         warn_of_passed_over(self.layout)
-        self.root = self.layout.root
-        self.names = list(self.layout.images)
+        self.root, self.names = self.layout.root, list(self.layout.images)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -131,10 +124,7 @@ class FaceFolder(Dataset):
         return split
 
     def preload(self, size: int) -> FaceTensors:
-        """Decode every face once, all cores at work, and keep it at `size` x `size` pixels.
-
-        Images are resized with antialiasing (as torchvision's Resize does), masks by nearest neighbour:
-        anything smoother would invent classes between two others.
+        """Decode every face once, on all cores, and keep it at `size` x `size` pixels.
 
         Raises:
             DataError: the first file that is off; nothing is returned then.
@@ -150,7 +140,11 @@ class FaceFolder(Dataset):
         )
 
     def load(self, index: int, size: int) -> tuple[np.ndarray, np.ndarray | None, int]:
-        """Return image uint8 [size, size, 3], mask uint8 [size, size] or None, class index."""
+        """Return image uint8 [size, size, 3], mask uint8 [size, size] or None, class index.
+
+        Images are resized with antialiasing (as torchvision's Resize does), masks by nearest neighbour:
+        anything smoother would invent classes between two others.
+        """
         image, mask = self.read(index)
         pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
         attribute = self.attribute_of(index, mask)
@@ -159,15 +153,12 @@ class FaceFolder(Dataset):
         return pixels, mask, attribute
 
 
-def in_parallel(function: Callable[[Any], Any], items: Any, label: str = "reading faces") -> list[Any]:
-    """Return `function` of every item, in order, by a thread a core; a bar when it takes over 2 seconds."""
+def in_parallel(function: Callable[[Any], Any], items: Sequence, label: str = "reading faces") -> list[Any]:
+    """Return `function` of every item, in order, one thread per core; a bar when it takes over 2 seconds."""
     # Threads are enough: Pillow and NumPy release the interpreter lock while they decode and resize.
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        try:
-            return list(tqdm(pool.map(function, items), label, len(items), delay=2, unit="file"))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        # An error ends `map`, which cancels what is still waiting.
+        return list(tqdm(pool.map(function, items), label, len(items), delay=2, unit="file"))
 
 
 class CustomDataset(Dataset):

@@ -1,25 +1,26 @@
-"""One image file, one mask file: read safely, or refused with the reason.
+"""One image file or one mask file: read safely, or refused with the reason; and how a mask is written.
 
 Conversions made on purpose: EXIF rotation is applied, grayscale, CMYK and Lab become RGB, transparency
-is laid over white, deeper samples are scaled to 8 bits (`depth` says how), and of several pictures in a file
-the first is taken. Everything else that is off is an error.
+is laid over white, deeper samples are scaled to 8 bits, and of several pictures in a file the first is
+taken. Everything else is an error.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from elfw_helpers.data.depth import declare_samples, to_rgb
 from elfw_helpers.data.labels import PALETTE, PIXEL_CLASSES, decode_colours
-from elfw_helpers.data.mask_faults import explain_colours, explain_ids, explain_mode
+from elfw_helpers.data.mask_errors import explain_colours, explain_ids, explain_mode
 from elfw_helpers.utils.errors import DataError, PhotoWarning
 from elfw_helpers.utils.files import explain_error
 
@@ -30,34 +31,39 @@ Image.init()
 IMAGE_FORMATS = tuple(name for name in Image.OPEN if name not in NO_PHOTOS)
 # What a phone stores as MPO is a JPEG with more pictures behind it, which the JPEG reader opens.
 IMAGE_SUFFIXES = tuple(
-    sorted(
-        (suffix for suffix, name in Image.registered_extensions().items() if name in (*IMAGE_FORMATS, "MPO")),
-        key=lambda suffix: (suffix not in (".jpg", ".png", ".tif"), suffix),
-    )
+    suffix for suffix, name in Image.registered_extensions().items() if name in (*IMAGE_FORMATS, "MPO")
 )
-# How files begin that are no image although their names say so.
-DISGUISES = {
-    b"version https://git-lfs": "a Git LFS pointer in the image's place: run `git lfs pull`",
-    b"<!doctype html": "a web page: the download failed",
-    b"<html": "a web page: the download failed",
-    b"<?xml": "XML or SVG, which is no raster image",
-    b"<svg": "SVG, which is no raster image",
-    b"%pdf": "a PDF",
+# Photos that Pillow seldom or never opens.
+OTHER_PHOTO_SUFFIXES = (".heic", ".heif", ".hif", ".avif", ".jxl", ".svg", ".psd", ".eps")
+OTHER_PHOTO_SUFFIXES += (".cr2", ".cr3", ".nef", ".arw", ".raf", ".dng", ".orf", ".rw2", ".pef", ".srw")
+# How files begin that Pillow does not open, as patterns that ignore case, and what such files are.
+NOT_IMAGES = {
+    rb"$": "empty",
+    rb"version https://git-lfs": "a Git LFS pointer in the image's place: run `git lfs pull`",
+    rb"<!doctype html|<html": "a web page: the download failed",
+    rb"<\?xml": "XML or SVG, which is no raster image",
+    rb"<svg": "SVG, which is no raster image",
+    rb"%pdf": "a PDF",
+    rb"....ftyp(hei|hev|mif|msf)": "a photo in HEIC, as iPhones store photos: save it as JPEG",
+    rb"....ftypavi": "a photo in AVIF, which Pillow does not open here: save it as JPEG",
+    rb"ii\*\0|mm\0\*": "a TIFF that Pillow does not open, such as a camera's raw photo or 64-bit floats",
 }
-# Pictures that Pillow opens with an add-on or in newer releases only, by their bytes 4 to 10.
-CODECS = {
-    b"ftyphei": "HEIC, as iPhones store photos",
-    b"ftyphev": "HEIC, as iPhones store photos",
-    b"ftypmif": "HEIC, as iPhones store photos",
-    b"ftypmsf": "HEIC, as iPhones store photos",
-    b"ftypavi": "AVIF",
-}
-# The tag by which a TIFF says, in its lowest bit, that a picture is a small copy of another one in the file.
-NEW_SUBFILE_TYPE = 254
-LINK_ENDINGS = tuple(suffix.encode() for suffix in IMAGE_SUFFIXES)
 SMALLEST_SIDE = 16
 # Above any phone's photo, below what would fill a laptop's memory when decoded (150 MB as RGB).
 MOST_PIXELS = 50_000_000
+
+# TIFF's tags, by number: https://www.loc.gov/preservation/digital/formats/content/tiff_tags.shtml
+IS_COPY, BITS, PHOTOMETRIC, LOWEST, HIGHEST = 254, 258, 262, 280, 281
+SAMPLE_FORMAT, LOWEST_FLOAT, HIGHEST_FLOAT = 339, 340, 341
+WHITE_IS_ZERO, SIGNED = 0, 2
+# These scale to 16 bits whatever depth their header names.
+SCALED_FORMATS = ("PPM", "JPEG2000")
+# A photo without a single sample above this share of white is so dark that another white is meant. The
+# 14 bits of a camera reach just a quarter of 16.
+DARKEST = 0.25
+# By so much a photo in floats may leave 0..1: sharpening and cubic resampling overshoot.
+OVERSHOOT = 0.1
+FIX_SAMPLES = "Scale it so that white is 255, and save it as an 8-bit PNG"
 
 
 @contextmanager
@@ -73,24 +79,19 @@ def open_image(path: Path) -> Iterator[Image.Image]:
             # Pillow warns of decompression bombs before it refuses them; MOST_PIXELS is stricter.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=IMAGE_FORMATS) as image:
-                check_size(path, *image.size)
-                check_whole(path, image)
+                check_size(path, image)
                 yield image
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
         raise DataError(path, f"too many pixels to decode safely ({error})", "Scale the image down") from None
-    except FileNotFoundError:
-        raise DataError(path, "no such file", "Restore the file, or take its name out of the lists") from None
-    except MemoryError:
-        raise
     # Pillow raises nearly anything on a broken file, from struct.error to RecursionError.
     except Exception as error:
         raise explain_unreadable(path, error) from error
 
 
 def is_picture(path: Path) -> bool:
-    """Say whether a file begins as a picture does; one that cannot be opened is for its reader to judge."""
+    """Tell whether a file begins as a picture does; one that cannot be opened is for its reader to judge."""
     try:
         with Image.open(path, formats=IMAGE_FORMATS):
             return True
@@ -101,62 +102,47 @@ def is_picture(path: Path) -> bool:
         return True
 
 
-def explain_refusal(path: Path, error: OSError) -> DataError:
-    """Return what the operating system refused to read, as an error that names it and what to do."""
-    explained = explain_error(error, path)
-    return DataError(explained.file, f"cannot be read ({explained.found})", explained.fix)
-
-
 def explain_unreadable(path: Path, error: Exception) -> DataError:
     """Return the error that says why an image cannot be read: its rights, or what it is instead."""
     if isinstance(error, OSError) and error.errno:
-        return explain_refusal(path, error)
-    fix = "Replace the file by an intact JPEG or PNG"
-    if not isinstance(error, UnidentifiedImageError):
-        return DataError(path, f"cannot be read as an image ({str(error) or type(error).__name__})", fix)
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(1024)
-    except OSError as refusal:
-        return explain_refusal(path, refusal)
-    if start[4:11] in CODECS:
-        found = f"a photo in {CODECS[start[4:11]]}, which Pillow does not open here"
-        return DataError(path, found, "Save it as JPEG, as phones do when they send a photo by mail")
-    return DataError(path, f"cannot be read as an image ({recognise_file(start)})", fix)
+        return explain_error(error, path)
+    found = str(error) or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        try:
+            with path.open("rb") as stream:
+                found = f"it is {recognise_file(stream.read(1024))}"
+        except OSError as refusal:
+            return explain_error(refusal, path)
+    return DataError(
+        path, f"cannot be read as an image ({found})", "Replace the file by an intact JPEG or PNG"
+    )
 
 
 def recognise_file(start: bytes) -> str:
-    """Return what a file is that is no image, judged by how it begins."""
-    if not start:
-        return "it is empty"
-    for beginning, meaning in DISGUISES.items():
-        if start.lstrip().lower().startswith(beginning):
-            return f"it is {meaning}"
-    if start[:4] in (b"II*\0", b"MM\0*"):
-        return "it is a TIFF that Pillow does not open, such as a camera's raw photo or 64-bit floats"
+    """Return what a file is that is no image, judged by its first 1,024 bytes."""
+    text = start.strip()
+    for pattern, meaning in NOT_IMAGES.items():
+        if re.match(pattern, text, re.IGNORECASE | re.DOTALL):
+            return meaning
     # What Git and archives leave of a link where links cannot be made: its target, as text.
-    if len(start) < 1024 and b"\n" not in start.strip() and start.strip().lower().endswith(LINK_ENDINGS):
-        target = start.decode(errors="replace").strip()
-        return f"it is a link to {target!r}, stored as text: copy that file here"
-    return "it is of no kind that Pillow opens"
+    endings = tuple(suffix.encode() for suffix in IMAGE_SUFFIXES)
+    if len(start) < 1024 and b"\n" not in text and text.lower().endswith(endings):
+        return f"a link to {text.decode(errors='replace')!r}, stored as text: copy that file here"
+    return "of no kind that Pillow opens"
 
 
-def check_size(path: Path, width: int, height: int) -> None:
-    """Raise DataError when an image is too small to show a face or too large to decode."""
-    if min(width, height) < SMALLEST_SIDE:
-        found = f"{width} x {height} pixels"
+def check_size(path: Path, image: Image.Image) -> None:
+    """Raise DataError for an image too small to show a face, too large to decode, or a preview of another."""
+    found = f"{image.width} x {image.height} pixels"
+    if min(image.size) < SMALLEST_SIDE:
         raise DataError(path, found, f"A face needs at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels")
-    if width * height > MOST_PIXELS:
-        found = f"{width} x {height} pixels"
+    if image.width * image.height > MOST_PIXELS:
         fix = f"Scale it down: at most {MOST_PIXELS // 10**6} million pixels are decoded"
         raise DataError(path, found, fix)
-
-
-def check_whole(path: Path, image: Image.Image) -> None:
-    """Raise DataError for a TIFF that begins with a small copy, as raw photos of cameras do."""
-    if getattr(image, "tag_v2", {}).get(NEW_SUBFILE_TYPE, 0) & 1:
-        found = f"opens as a preview of {image.width} x {image.height} pixels, not as the photo"
-        raise DataError(path, found, "Save the photo itself as JPEG; raw photos are developed first")
+    # Raw photos of cameras are TIFFs that begin with a small copy of the photo.
+    if (read_tag(image, IS_COPY) or 0) & 1:
+        fix = "Save the photo itself as JPEG; raw photos are developed first"
+        raise DataError(path, f"opens as a preview of {found}, not as the photo", fix)
 
 
 def read_image(path: Path) -> Image.Image:
@@ -191,7 +177,10 @@ def read_mask(path: Path) -> np.ndarray:
             fix = "Make the mask anew as PNG: JPEG changes colours and ids, even where they still look right"
             raise DataError(path, "a mask stored as JPEG", fix)
         if image.mode == "L":
-            return check_ids(path, np.asarray(image))
+            ids = np.asarray(image)
+            if ids.max() >= len(PIXEL_CLASSES):
+                raise DataError(path, *explain_ids(ids))
+            return ids
         if image.mode not in ("RGB", "RGBA", "P"):
             raise DataError(path, f"a mask in mode {image.mode}", explain_mode(image.mode))
         # Transparency has no meaning in a mask; the colour beneath is what counts.
@@ -215,27 +204,16 @@ def read_pair(image_path: Path, mask_path: Path | None) -> tuple[Image.Image, np
     if mask.shape != (image.height, image.width):
         sizes = f"{mask.shape[1]} x {mask.shape[0]} on an image of {image.width} x {image.height}"
         fix = "Make the mask for this very image, at its own size (after EXIF rotation)"
-        if mask.shape == (image.width, image.height):
+        if mask.shape == image.size:
             fix = "Turn the mask by 90 degrees: it seems to be made for the photo before its EXIF rotation"
         raise DataError(mask_path, f"mask of {sizes} pixels", fix)
     return image, mask
 
 
 def is_coloured(path: Path) -> bool:
-    """Tell whether a mask is stored in colours, not as one channel of class ids.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+    """Tell whether a mask is stored in colours, not as one channel of class ids; DataError if unreadable."""
     with open_image(path) as image:
         return image.mode != "L"
-
-
-def check_ids(path: Path, ids: np.ndarray) -> np.ndarray:
-    """Return one-channel class ids unchanged, or raise DataError for an id that is no class."""
-    if ids.max() < len(PIXEL_CLASSES):
-        return ids
-    raise DataError(path, *explain_ids(ids))
 
 
 def mask_picture(mask: np.ndarray) -> Image.Image:
@@ -250,3 +228,98 @@ def encode_mask(mask: np.ndarray, header: PngInfo | None = None) -> bytes:
     file = io.BytesIO()
     mask_picture(mask).save(file, "PNG", optimize=True, pnginfo=header)
     return file.getvalue()
+
+
+class Samples(NamedTuple):
+    """What a file declares of its samples.
+
+    Pillow hands 16- and 32-bit integers and floats on as they are stored. What stands for white is known
+    from the format and its tags; the largest value of a photo says nothing about it. Where a file may mean
+    two things, such as the 12 bits of a camera in a 16-bit file, it is refused: a guess would come out black.
+
+    Attributes:
+        kind: in words.
+        black, white: the values that stand for them.
+        certain: the file says so itself; otherwise it is what its kind is commonly used with.
+    """
+
+    kind: str
+    black: float
+    white: float
+    certain: bool
+
+
+def read_tag(image: Image.Image, number: int) -> float | None:
+    """Return a tag of a TIFF, the first of its values where there is one per channel; None without it."""
+    value = getattr(image, "tag_v2", {}).get(number)
+    return next(iter(value), None) if isinstance(value, tuple) else value
+
+
+def declare_samples(image: Image.Image) -> Samples:
+    """Return what a file declares of its samples.
+
+    Args:
+        image: opened and not yet loaded: loading forgets how colours are stored.
+    """
+    if image.mode == "F":
+        samples = Samples("floats", 0, 1, False)
+        black, white = read_tag(image, LOWEST_FLOAT) or 0, read_tag(image, HIGHEST_FLOAT)
+    elif image.mode.startswith("I"):
+        stored = 16 if image.mode.startswith("I;16") or image.format in ("PNG", *SCALED_FORMATS) else 32
+        bits = int(read_tag(image, BITS) or stored)
+        signed = read_tag(image, SAMPLE_FORMAT) == SIGNED or (bits == 32 and not hasattr(image, "tag_v2"))
+        certain = bits < 16 or image.format in SCALED_FORMATS
+        samples = Samples(f"{bits}-bit integers", 0, 2 ** (bits - signed) - 1, certain)
+        black, white = read_tag(image, LOWEST) or 0, read_tag(image, HIGHEST)
+    else:
+        # Pillow brings these to 8 bits itself; of 16 it keeps the upper half.
+        deep = any(";16" in str(tile) for tile in image.tile)
+        return Samples("16-bit colours" if deep else "8-bit samples", 0, 255, not deep)
+    if white is not None and black < white:
+        samples = samples._replace(black=black, white=white, certain=True)
+    if read_tag(image, PHOTOMETRIC) == WHITE_IS_ZERO:
+        samples = samples._replace(black=samples.white, white=samples.black)
+    return samples
+
+
+def to_rgb(path: Path, image: Image.Image, samples: Samples) -> Image.Image:
+    """Return a loaded image of any mode as 8-bit RGB, transparency laid over white.
+
+    Raises:
+        DataError: it cannot be known which value of it is white; names `path`.
+    """
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = Image.fromarray(to_eight_bits(path, np.asarray(image), samples))
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    image = image.convert("RGB")
+    if samples.kind == "16-bit colours":
+        refuse_dark(path, max(high for _, high in image.getextrema()), samples)
+    return image
+
+
+def to_eight_bits(path: Path, values: np.ndarray, samples: Samples) -> np.ndarray:
+    """Return samples, integers or floats [H, W], as uint8 [H, W]; raise DataError where white is unknown."""
+    if values.dtype == np.int32 and max(samples.black, samples.white) >= 2**31:
+        # Integers without a sign, which Pillow hands on as if they had one.
+        values = values.view(np.uint32)
+    values = values.astype(np.float64)
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise DataError(path, f"{samples.kind} that are not all finite", FIX_SAMPLES)
+    if not samples.certain:
+        if low < -OVERSHOOT or (samples.kind == "floats" and high > 1 + OVERSHOOT):
+            found = f"{samples.kind} from {low:g} to {high:g}, which may mean any brightness"
+            raise DataError(path, found, FIX_SAMPLES)
+        refuse_dark(path, high, samples)
+    scaled = (values - samples.black) / (samples.white - samples.black)
+    return (255 * scaled).clip(0, 255).round().astype(np.uint8)
+
+
+def refuse_dark(path: Path, highest: float, samples: Samples) -> None:
+    """Raise DataError for a photo so dark that another value than the commonest of its kind may be white."""
+    white = max(samples.black, samples.white)
+    if highest < DARKEST * white:
+        found = f"{samples.kind} none of which is above {highest:.10g} of {white:.10g}, nearly black"
+        raise DataError(path, found, FIX_SAMPLES)

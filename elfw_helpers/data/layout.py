@@ -1,47 +1,71 @@
 """What lies in a folder of faces: images, masks, labels and split lists, paired up and checked.
 
-Nothing is decoded here. Every fault is handed to `report`: loading raises the first one, `elfw check`
-collects them all.
+faces/NAME.jpg     the image
+labels/NAME.png    pixel labels: ELFW's RGB colours, or one channel of class ids (optional)
+labels.txt         one line `NAME attribute` per image (optional: derived from the masks)
+persons.txt        one line `NAME person` per image (optional: inferred from names like First_Last_0001)
+manifest.json      of augmented copies: the source of each, so that copies stay with it
+train.txt, validation.txt, test.txt    the frozen split (optional), or elfw_set_00.txt
+
+Nothing is decoded here. All faults are collected: loading raises the first one, `elfw check` names them all.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple
 
-from elfw_helpers.data.images import IMAGE_SUFFIXES, explain_refusal, is_picture
+from elfw_helpers.data.image_names import (
+    COPY,
+    Names,
+    compose_unicode,
+    persons_of,
+    read_lines,
+    source_of,
+    split_line,
+    strip_folder,
+)
+from elfw_helpers.data.images import IMAGE_SUFFIXES, is_picture
 from elfw_helpers.data.labels import ATTRIBUTES, parse_attribute
-from elfw_helpers.data.names import Names, bare, normalise, numbered_lines, split_line
-from elfw_helpers.data.origins import COPY, MANIFEST, is_of_renderer, read_origins, source_of
-from elfw_helpers.data.splits import SPLIT_NAMES, persons_of
 from elfw_helpers.utils.errors import DataError
+from elfw_helpers.utils.files import explain_error
 
 # The folder of the official release that holds the faces with their own labels; beside it lie the
 # augmented ones, each a folder in the same layout.
 OFFICIAL_FOLDER = "elfw_01_basic"
 PERSONS_FILE = "persons.txt"
+MANIFEST, VERSION = "manifest.json", 1
+SPLIT_NAMES = ("train", "validation", "test")
 # Files passed over that one message names.
 NAMED = 3
-
-Report = Callable[[DataError], Any]
-
-
-def raise_error(error: DataError) -> NoReturn:
-    """Report a fault by raising it."""
-    raise error
 
 
 class PassedOverWarning(UserWarning):
     """Files lie beside the images or masks of a folder that are not used."""
 
 
+class Origin(NamedTuple):
+    """Where an augmented face came from: the name of its source face, the object's kind and its seed."""
+
+    source: str
+    object: str
+    object_seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of the augmented face."""
+        return f"{self.source}-{self.object}-{self.object_seed:03d}"
+
+
 @dataclass
 class Layout:
-    """The files of one folder of faces.
+    """The files of one folder of faces, and what is wrong with them.
 
     Attributes:
         root: the folder.
@@ -53,6 +77,7 @@ class Layout:
         persons: who is on each image, by name; a copy shows who is on its source.
         persons_from: in words, how the persons are known.
         passed_over: what lies beside images or masks and is not used, with the reason.
+        problems: what is wrong, in the order in which it was found.
     """
 
     root: Path
@@ -64,61 +89,231 @@ class Layout:
     persons: dict[str, str] = field(default_factory=dict)
     persons_from: str = ""
     passed_over: list[DataError] = field(default_factory=list)
+    problems: list[DataError] = field(default_factory=list)
+
+    @cached_property
+    def names(self) -> Names:
+        """The names of the images, to look up what lists and masks call them."""
+        return Names(self.images)
+
+    def report(self, file: Path, found: str, fix: str, line: int | None = None) -> None:
+        """Add a problem."""
+        self.problems.append(DataError(file, found, fix, line))
+
+    def report_alone(
+        self, files: dict[str, Path], known: Collection[str], found: str, fix: str, others: Iterable[str] = ()
+    ) -> None:
+        """Report files that are not among the known ones: the first, how many others, the nearest name."""
+        alone = [name for name in files if name not in known]
+        if alone:
+            nearest = Names(others).describe_nearest(alone[0])
+            self.report(files[alone[0]], found + and_more(alone) + nearest, fix)
+
+    def find_images(self) -> None:
+        """List the images of faces/, or of the folder itself where there is no faces/."""
+        folder = self.root / "faces"
+        if folder.is_dir():
+            self.images = self.list_files(folder)
+            fix = "Move it into faces/ if it belongs to the others"
+            for path in sorted(self.root.iterdir()):
+                if not reason_to_pass_over(path):
+                    self.passed_over.append(DataError(path, "an image beside faces/", fix))
+        else:
+            self.images = self.list_files(self.root)
+        if not self.images:
+            found = f"holds no images{describe_passed_over(self.passed_over)}"
+            fix = f"Put them into {self.root / 'faces'}, as JPEG, PNG or in another format that Pillow opens"
+            self.report(self.root, found, fix)
+
+    def list_files(self, folder: Path) -> dict[str, Path]:
+        """Return the image files of a folder, not of its subfolders, by name without extension, sorted."""
+        files: dict[str, Path] = {}
+        for path in sorted(folder.iterdir()):
+            if folder == self.root and is_of_layout(path):
+                continue
+            reason, fault = reason_to_pass_over(path), find_fault(path, folder)
+            if reason:
+                self.passed_over.append(DataError(path, *reason))
+            elif fault:
+                self.report(path, *fault)
+            elif (first := files.setdefault(compose_unicode(path.stem), path)) != path:
+                fix = "Rename or remove one of them: names are without extension"
+                self.report(path, f"has the same name as {first.name}", fix)
+        return {path.stem: path for path in files.values()}
+
+    def find_masks(self) -> None:
+        """Pair the masks of labels/ with their images; report images and masks that stand alone."""
+        folder = self.root / "labels"
+        if not folder.is_dir():
+            return
+        masks = self.list_files(folder)
+        if not masks:
+            beside = [fault for fault in self.passed_over if fault.file.parent == folder]
+            fix = "Save each mask as PNG under the name of its image, or take the folder out"
+            self.report(folder, f"holds no masks{describe_passed_over(beside)}", fix)
+            return
+        known = {mask: name for mask in masks if (name := self.names.find(mask))}
+        for mask, name in known.items():
+            if self.masks.setdefault(name, masks[mask]) != masks[mask]:
+                found = f"a second mask of {name}, beside {self.masks[name].name}"
+                self.report(masks[mask], found, "Remove one of them")
+        fix = "Add the missing file, or take this one out; names must match"
+        self.report_alone(self.images, self.masks, "image without a mask in labels/", fix, masks)
+        self.report_alone(masks, known, "mask without an image", fix, self.images)
+
+    def read_attributes(self, labels_file: str) -> None:
+        """Read labels.txt, which gives each attribute by name or by id 1, 2, 3."""
+        file = self.root / labels_file
+        if file.exists():
+            known = ", ".join(f"{number} {word}" for number, word in enumerate(ATTRIBUTES, 1))
+            fix = f"Known attributes, by id or by name: {known}"
+            self.listed = self.read_column(file, "attribute", parse_attribute, fix)
+            self.report_unlisted(file, "label", self.listed)
+        elif not self.masks:
+            found = f"neither {labels_file} nor a folder labels/ with masks"
+            fix = f"Write {labels_file}, one line per image: `NAME hair`, or spectacles, or cap"
+            self.report(self.root, found, fix)
+
+    def read_column(
+        self, file: Path, value: str, parse: Callable[[str], Any], fix: str = ""
+    ) -> dict[str, Any]:
+        """Return the values of a list of lines `NAME value`, by name.
+
+        Args:
+            file: the list.
+            value: what a value is, in a word.
+            parse: returns what a value means; raises ValueError when it means nothing.
+            fix: what to do then.
+        """
+        values: dict[str, Any] = {}
+        for line, text in self.read_lines(file):
+            parts = split_line(text, self.names, parse)
+            if parts is None:
+                found = f"{text!r} is not `NAME {value}`"
+                self.report(file, found, "Write both, with a space between", line)
+                continue
+            name = self.find_name(file, line, parts[0])
+            if name in values:
+                self.report(file, f"{name!r} is listed a second time", "Keep one of the lines", line)
+            try:
+                parsed = parse(parts[1])
+            except ValueError as error:
+                self.report(file, str(error), fix, line)
+                continue
+            if name is not None:
+                values.setdefault(name, parsed)
+        return values
+
+    def read_lines(self, file: Path) -> list[tuple[int, str]]:
+        """Return the numbered lines of a list; none where it cannot be read, which is reported."""
+        try:
+            return read_lines(file, self.names)
+        except DataError as error:
+            self.problems.append(error)
+            return []
+
+    def find_name(self, file: Path, line: int, text: str) -> str | None:
+        """Return the image a list names (with or without its extension), or report why there is none."""
+        name = self.names.find(text)
+        if name is None and ("/" in strip_folder(text) or text.startswith("..")):
+            fix = "Write the bare name of an image in faces/"
+            self.report(file, f"{text!r} is a path leading out of the folder of faces", fix, line)
+        elif name is None:
+            found = f"{text!r} is not among the images{self.names.describe_nearest(text)}"
+            self.report(file, found, "Correct the name or remove the line", line)
+        return name
+
+    def report_unlisted(self, file: Path, what: str, listed: Collection[str]) -> None:
+        """Report the images that a list leaves out."""
+        fix = f"Add a line for it to {file.name}, or take the image out"
+        self.report_alone(self.images, listed, f"image without a {what} in {file.name}", fix)
+
+    def find_persons(self) -> None:
+        """Find out who is on each image: by persons.txt, or by the names of images and of copies' sources."""
+        file, names = self.root / PERSONS_FILE, list(self.images)
+        self.origins = self.find_origins()
+        if file.exists():
+            listed = self.read_column(file, "person", compose_unicode)
+            sources = {name: self.origins.get(name, source_of(name)) for name in names}
+            listed |= {name: listed[sources[name]] for name in names if sources[name] in listed}
+            self.report_unlisted(file, "person", listed)
+            self.persons = {name: listed.get(name, name) for name in names}
+            self.persons_from = f"by {PERSONS_FILE}"
+            return
+        sources = [source_of(self.origins.get(name, name)) for name in names]
+        persons = persons_of(sources)
+        self.persons = dict(zip(names, persons, strict=True))
+        self.persons_from = "one per image, by its name"
+        if persons != sources:
+            self.persons_from = "by names like First_Last_0001 or person_0001_0001"
+        if self.origins:
+            self.persons_from += f", copies by their sources in {MANIFEST}"
+
+    def find_origins(self) -> dict[str, str]:
+        """Return the source of each augmented copy among the images, by the manifest."""
+        file = self.root / MANIFEST
+        # Without copies it is the manifest of something else. Beside rendered faces it may be theirs.
+        if not file.exists() or not any(map(COPY.fullmatch, self.images)) or is_of_renderer(file):
+            return {}
+        try:
+            origins = read_origins(self.root)
+        except DataError as error:
+            self.problems.append(error)
+            return {}
+        return {name: origins[name].source for name in self.images if name in origins}
+
+    def read_splits(self, held_out: str) -> None:
+        """Read the frozen split: train.txt, validation.txt and test.txt, or the official held-out list."""
+        files = {split: self.root / f"{split}.txt" for split in SPLIT_NAMES}
+        missing = [file for file in files.values() if not file.exists()]
+        if len(missing) == len(files):
+            files = {"test": self.root / held_out} if (self.root / held_out).exists() else {}
+        elif missing:
+            self.report(missing[0], "missing beside the other split lists", "Write all three or none")
+            return
+        seen: dict[str, Path] = {}
+        for split, file in files.items():
+            names = self.splits[split] = []
+            for line, text in self.read_lines(file):
+                name = self.find_name(file, line, text)
+                if name in seen:
+                    found = f"{name!r} is listed already in {seen[name].name}"
+                    self.report(file, found, "An image belongs to one split, once", line)
+                elif name is not None:
+                    seen[name] = file
+                    names.append(name)
+            if not names:
+                self.report(file, "lists no image", "List at least one, or remove the split lists")
+        if len(files) == len(SPLIT_NAMES):
+            # They would silently never be used.
+            found = "image in none of train.txt, validation.txt, test.txt"
+            self.report_alone(self.images, seen, found, "List it in one of them, or take it out")
 
 
 def scan_folder(
-    root: str | Path,
-    labels_file: str = "labels.txt",
-    held_out: str = "elfw_set_00.txt",
-    report: Report = raise_error,
+    root: str | Path, labels_file: str = "labels.txt", held_out: str = "elfw_set_00.txt"
 ) -> Layout:
-    """Find and pair up the files of a folder in ELFW's layout.
+    """Find and pair up the files of a folder in ELFW's layout; what is wrong with it is in `problems`.
 
     Args:
         root: the folder itself, or the official release that holds `elfw_01_basic`.
         labels_file: name of the list of attributes, inside `root`.
         held_out: name of the official release's list of held-out names, inside `root`.
-        report: called with every fault.
 
     Raises:
-        DataError: the folder is missing, cannot be read or holds no images (always raised).
+        DataError: there is no such folder.
     """
     layout = Layout(find_root(Path(root)))
-    fill_layout(layout, labels_file, held_out, report)
-    return layout
-
-
-def fill_layout(
-    layout: Layout,
-    labels_file: str = "labels.txt",
-    held_out: str = "elfw_set_00.txt",
-    report: Report = raise_error,
-) -> None:
-    """Fill a layout with the files of its folder; what was found before an error stays in it.
-
-    Args:
-        layout: new, of a folder that is there.
-        labels_file, held_out, report: as for `scan_folder`.
-
-    Raises:
-        DataError: the folder cannot be read or holds no images.
-    """
-    root = layout.root
     try:
-        find_images(layout, report)
-        names = Names(layout.images)
-        find_persons(layout, names, report)
-        if (root / "labels").is_dir():
-            layout.masks = find_masks(layout, names, report)
-        if (root / labels_file).exists():
-            layout.listed = read_attributes(root / labels_file, layout.images, names, report)
-        elif not layout.masks:
-            found = f"neither {labels_file} nor a folder labels/ with masks"
-            fix = f"Write {labels_file}, one line per image: `NAME hair`, or spectacles, or cap"
-            report(DataError(root, found, fix))
-        layout.splits = read_splits(root, held_out, layout.images, names, report)
+        layout.find_images()
+        if layout.images:
+            layout.find_persons()
+            layout.find_masks()
+            layout.read_attributes(labels_file)
+            layout.read_splits(held_out)
     except OSError as error:
-        raise explain_refusal(root, error) from None
+        layout.problems.append(explain_error(error, layout.root))
+    return layout
 
 
 def find_root(root: Path) -> Path:
@@ -130,62 +325,12 @@ def find_root(root: Path) -> Path:
             raise DataError(root, found, fix)
         return root / OFFICIAL_FOLDER if (root / OFFICIAL_FOLDER).is_dir() else root
     except OSError as error:
-        raise explain_refusal(root, error) from None
-
-
-def find_images(layout: Layout, report: Report) -> None:
-    """List the images of faces/, or of the folder itself where there is no faces/."""
-    folder = layout.root / "faces"
-    if not folder.is_dir():
-        folder = layout.root
-    found: list[DataError] = []
-    layout.images = list_files(folder, report, found.append)
-    if folder == layout.root:
-        # Lists and masks lie beside the images there.
-        found = [fault for fault in found if not is_of_layout(fault.file)]
-    else:
-        beside = (path for path in sorted(layout.root.iterdir()) if not reason_to_pass_over(path))
-        fix = "Move it into faces/ if it belongs to the others"
-        found.extend(DataError(path, "an image beside faces/", fix) for path in beside)
-    layout.passed_over.extend(found)
-    if not layout.images:
-        fix = f"Put them into {layout.root / 'faces'}, as JPEG, PNG or in another format that Pillow opens"
-        raise DataError(layout.root, f"holds no images{describe_passed_over(found)}", fix)
+        raise explain_error(error, root) from None
 
 
 def is_of_layout(path: Path) -> bool:
     """Return whether a path beside faces/ is a list, a manifest or the folder of masks."""
     return path.name == "labels" or path.suffix in (".txt", ".json")
-
-
-def list_files(folder: Path, report: Report, pass_over: Report) -> dict[str, Path]:
-    """Return image files by name (without extension), sorted.
-
-    Args:
-        folder: the folder to list, without what lies in its subfolders.
-        report: called with every image that must not be used.
-        pass_over: called with every other file that is not used, and the reason.
-
-    Raises:
-        OSError: the folder cannot be read.
-    """
-    files: dict[str, Path] = {}
-    known: dict[str, str] = {}
-    for path in sorted(folder.iterdir()):
-        reason = reason_to_pass_over(path)
-        fault = find_fault(path, folder)
-        twin = known.get(normalise(path.stem))
-        if reason:
-            pass_over(DataError(path, *reason))
-        elif fault:
-            report(DataError(path, *fault))
-        elif twin:
-            fix = "Rename or remove one of them: names are without extension"
-            report(DataError(path, f"has the same name as {twin}", fix))
-        else:
-            files[path.stem] = path
-            known[normalise(path.stem)] = path.name
-    return files
 
 
 def reason_to_pass_over(path: Path) -> tuple[str, str] | None:
@@ -231,189 +376,35 @@ def warn_of_passed_over(layout: Layout) -> None:
         warnings.warn(f"{found}. `elfw check` names all", PassedOverWarning, stacklevel=3)
 
 
-def find_masks(layout: Layout, names: Names, report: Report) -> dict[str, Path]:
-    """Return the masks of labels/ by the names of their images; report what is wrong with them."""
-    folder, found = layout.root / "labels", []
-    masks = list_files(folder, report, found.append)
-    layout.passed_over.extend(found)
-    if masks:
-        return pair_up(layout.images, masks, names, report)
-    fix = "Save each mask as PNG under the name of its image, or take the folder out"
-    report(DataError(folder, f"holds no masks{describe_passed_over(found)}", fix))
-    return {}
-
-
-def pair_up(images: dict[str, Path], masks: dict[str, Path], names: Names, report: Report) -> dict[str, Path]:
-    """Return the masks by the names of their images; report images and masks that stand alone."""
-    fix = "Add the missing file, or take this one out; names must match"
-    paired: dict[str, Path] = {}
-    for mask, path in masks.items():
-        name = names.find(mask)
-        if name in paired:
-            report(
-                DataError(path, f"a second mask of {name}, beside {paired[name].name}", "Remove one of them")
-            )
-        elif name is not None:
-            paired[name] = path
-    for files, missing, found, others in (
-        (images, [name for name in images if name not in paired], "image without a mask in labels/", masks),
-        (masks, [mask for mask in masks if not names.find(mask)], "mask without an image", images),
-    ):
-        if missing:
-            nearest = Names(others).describe_nearest(missing[0])
-            report(DataError(files[missing[0]], found + and_more(missing) + nearest, fix))
-    return paired
-
-
 def and_more(names: list[str]) -> str:
     """Return a remark on how many names after the first have the same fault, or nothing."""
     return f" (and {len(names) - 1} more, such as {names[1]})" if len(names) > 1 else ""
 
 
-def read_lines(path: Path, names: Names, report: Report) -> list[tuple[int, str]]:
-    """Return the numbered lines of a list; none where it cannot be read, which is reported."""
+def is_of_renderer(manifest: Path) -> bool:
+    """Return whether a manifest is that of a rendered set, which knows no copies."""
     try:
-        return numbered_lines(path, names)
-    except DataError as error:
-        report(error)
-        return []
+        return "renderer" in json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
-def find_name(path: Path, line: int, text: str, names: Names, report: Report) -> str | None:
-    """Return the image a list names (with or without its extension), or report why there is none."""
-    name = names.find(text)
-    if name is not None:
-        return name
-    if "/" in bare(text) or text.startswith(".."):
-        fix = "Write the bare name of an image in faces/"
-        report(DataError(path, f"{text!r} is a path leading out of the folder of faces", fix, line))
-    else:
-        found = f"{text!r} is not among the images{names.describe_nearest(text)}"
-        report(DataError(path, found, "Correct the name or remove the line", line))
-    return None
+def read_origins(folder: str | Path) -> dict[str, Origin]:
+    """Return where each face of an augmented folder came from, by its name, from the manifest.
 
-
-def read_column(
-    path: Path, value: str, parse: Callable[[str], Any], fix: str, names: Names, report: Report
-) -> dict[str, Any]:
-    """Read a list of lines `NAME value`, as labels.txt and persons.txt are.
-
-    Args:
-        path: the list.
-        value: what it says of each image, in a word.
-        parse: returns what a text means; raises ValueError when it means nothing.
-        fix: what to do then.
-        names: of the images.
-        report: called with every fault.
+    Raises:
+        DataError: there is no manifest, or it is damaged or of another version.
     """
-    values: dict[str, Any] = {}
-    for line, text in read_lines(path, names, report):
-        parts = split_line(text, names, parse)
-        if parts is None:
-            both = "Write both, with a space between"
-            report(DataError(path, f"{text!r} is not `NAME {value}`", both, line))
-            continue
-        name = find_name(path, line, parts[0], names, report)
-        if name in values:
-            report(DataError(path, f"{name!r} is listed a second time", "Keep one of the lines", line))
-        try:
-            parsed = parse(parts[1])
-        except ValueError as error:
-            report(DataError(path, str(error), fix, line))
-            continue
-        if name is not None:
-            values.setdefault(name, parsed)
-    return values
-
-
-def report_missing(
-    path: Path, what: str, images: dict[str, Path], listed: Collection, report: Report
-) -> None:
-    """Report the images that a list leaves out."""
-    missing = [name for name in images if name not in listed]
-    if missing:
-        found = f"image without a {what} in {path.name}" + and_more(missing)
-        fix = f"Add a line for it to {path.name}, or take the image out"
-        report(DataError(images[missing[0]], found, fix))
-
-
-def read_attributes(path: Path, images: dict[str, Path], names: Names, report: Report) -> dict[str, int]:
-    """Read labels.txt: a line `NAME attribute` an image, the attribute by name or by id 1, 2, 3."""
-    known = ", ".join(f"{number} {word}" for number, word in enumerate(ATTRIBUTES, 1))
-    fix = f"Known attributes, by id or by name: {known}"
-    listed = read_column(path, "attribute", parse_attribute, fix, names, report)
-    report_missing(path, "label", images, listed, report)
-    return listed
-
-
-def find_persons(layout: Layout, names: Names, report: Report) -> None:
-    """Find out who is on each image: by persons.txt, or by the names of the images and of copies' sources."""
-    layout.origins = find_origins(layout, report)
-    file, images = layout.root / PERSONS_FILE, list(layout.images)
-    if file.exists():
-        listed = read_column(file, "person", normalise, "", names, report)
-        sources = {name: layout.origins.get(name, source_of(name)) for name in images}
-        listed |= {name: listed[sources[name]] for name in images if sources[name] in listed}
-        report_missing(file, "person", layout.images, listed, report)
-        layout.persons = {name: listed.get(name, name) for name in images}
-        layout.persons_from = f"by {PERSONS_FILE}"
-        return
-    sources = [source_of(layout.origins.get(name, name)) for name in images]
-    layout.persons = dict(zip(images, persons_of(sources), strict=True))
-    named = list(layout.persons.values()) != sources
-    layout.persons_from = (
-        "by names like First_Last_0001 or person_0001_0001" if named else "one per image, by its name"
-    )
-    if layout.origins:
-        layout.persons_from += f", copies by their sources in {MANIFEST}"
-
-
-def find_origins(layout: Layout, report: Report) -> dict[str, str]:
-    """Return the source of each augmented copy among the images, by the manifest."""
-    file = layout.root / MANIFEST
-    # Without copies it is the manifest of something else. Beside rendered faces it may be theirs.
-    if not file.exists() or not any(map(COPY.fullmatch, layout.images)) or is_of_renderer(file):
-        return {}
+    file = Path(folder) / MANIFEST
+    fix = "Write the folder with `elfw augment`: without a manifest nothing keeps test faces out of training"
     try:
-        origins = read_origins(layout.root)
-    except DataError as error:
-        report(error)
-        return {}
-    return {name: origins[name].source for name in layout.images if name in origins}
-
-
-def read_splits(
-    root: Path, held_out: str, images: dict[str, Path], names: Names, report: Report
-) -> dict[str, list[str]]:
-    """Read the frozen split: train.txt, validation.txt and test.txt, or the official held-out list."""
-    files = {split: root / f"{split}.txt" for split in SPLIT_NAMES}
-    missing = [path for path in files.values() if not path.exists()]
-    if len(missing) == len(files):
-        files = {"test": root / held_out} if (root / held_out).exists() else {}
-    elif missing:
-        report(DataError(missing[0], "missing beside the other split lists", "Write all three or none"))
-        return {}
-    splits: dict[str, list[str]] = {split: [] for split in files}
-    seen: dict[str, Path] = {}
-    for split, path in files.items():
-        for line, text in read_lines(path, names, report):
-            name = find_name(path, line, text, names, report)
-            if name in seen:
-                found = f"{name!r} is listed already in {seen[name].name}"
-                report(DataError(path, found, "An image belongs to one split, once", line))
-            elif name is not None:
-                seen[name] = path
-                splits[split].append(name)
-    for split, path in files.items():
-        if not splits[split]:
-            report(DataError(path, "lists no image", "List at least one, or remove the split lists"))
-    report_unlisted(images, seen, splits, report)
-    return splits
-
-
-def report_unlisted(images: dict[str, Path], seen: dict[str, Path], splits: dict, report: Report) -> None:
-    """Report images that three frozen lists leave out: they would silently never be used."""
-    unlisted = [name for name in images if name not in seen]
-    if len(splits) == len(SPLIT_NAMES) and unlisted:
-        found = "image in none of train.txt, validation.txt, test.txt" + and_more(unlisted)
-        report(DataError(images[unlisted[0]], found, "List it in one of them, or take it out"))
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        if manifest["version"] != VERSION:
+            raise ValueError(f"version {manifest['version']!r}, not {VERSION}")
+        origins = {name: Origin(**entry) for name, entry in manifest["faces"].items()}
+        for name, origin in origins.items():
+            if name != origin.name:
+                raise ValueError(f"{name} is not what {origin.name} would be named")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(file, f"no manifest of augmented faces ({error!r})", fix) from error
+    return origins

@@ -20,8 +20,9 @@ from elfw_helpers.augmentation import (
 from elfw_helpers.augmentation import copies as copies_module
 from elfw_helpers.data.audit import check_folder
 from elfw_helpers.data.datasets import FaceFolder, FaceTensors
+from elfw_helpers.data.image_names import source_of
 from elfw_helpers.data.labels import EYEWEAR, attribute_from_mask
-from elfw_helpers.data.origins import Origin, read_origins, source_of
+from elfw_helpers.data.layout import Origin, read_origins
 from elfw_helpers.rendering import render_folder
 from elfw_helpers.utils.errors import DataError
 from tests.faces import write_face

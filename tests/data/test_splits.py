@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from elfw_helpers.data.datasets import FaceFolder
-from elfw_helpers.data.splits import SplitWarning, draw_split, persons_of
+from elfw_helpers.data.image_names import persons_of
+from elfw_helpers.data.splits import SplitWarning, draw_split
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.paths import project_folder
 from tests.faces import write_face

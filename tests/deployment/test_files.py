@@ -153,7 +153,7 @@ def test_one_bad_photo_never_stops_the_rest(tmp_path, capsys):
     assert len(lines) == 4 and lines[-1] == "elfw: 3 photos failed"
     assert "broken.jpg: cannot be read as an image" in lines[0]
     assert "thin.png: 1 x 5000 pixels. A face needs at least 16 x 16" in lines[1]
-    assert "nowhere.jpg: no such file" in lines[2]
+    assert "nowhere.jpg: No such file" in lines[2]
     assert {path.stem for path in out.glob("*.json")} == {"a", "z"}
 
 
@@ -386,7 +386,10 @@ def test_all_in_a_folder_is_answered_or_named(tmp_path, capsys):
         assert expected in lines
         lines.remove(expected)
     heic, svg, raw = sorted(lines)
-    assert heic.startswith("/b.HEIC: a photo in HEIC, as iPhones store photos") and "JPEG" in heic
+    assert (
+        heic.startswith("/b.HEIC: cannot be read as an image (it is a photo in HEIC, as iPhones store photos")
+        and "JPEG" in heic
+    )
     assert raw.startswith("/raw.dng: opens as a preview of 48 x 40 pixels")
     assert svg.startswith("/drawing.svg: cannot be read as an image (it is SVG")
 

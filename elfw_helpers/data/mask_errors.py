@@ -1,4 +1,4 @@
-"""Why a mask cannot be read as classes: the cause that its colours or ids show, and what to do about it."""
+"""Why a mask cannot be read: the cause that its colours or ids show, and what to do about it."""
 
 from __future__ import annotations
 
@@ -33,36 +33,38 @@ def explain_mode(mode: str) -> str:
 
 
 def explain_ids(ids: np.ndarray) -> tuple[str, str]:
-    """Return what was found in one channel that holds an id of no class, and what to do.
-
-    Args:
-        ids: uint8 [H, W].
-    """
-    row, column = np.argwhere(ids >= len(PIXEL_CLASSES))[0]
-    cause, fix = guess_ids(np.unique(ids).astype(int), is_flat(ids, ids >= len(PIXEL_CLASSES)))
-    found = f"class id {ids[row, column]} at row {row}, column {column}{cause}"
+    """Return what was found in one channel, uint8 [H, W], that holds an id of no class, and what to do."""
+    unknown = ids >= len(PIXEL_CLASSES)
+    row, column = np.argwhere(unknown)[0]
+    cause, fix = guess_ids(np.unique(ids).astype(int), is_flat(ids, unknown))
+    found = f"class id {ids[row, column]} at row {row}, column {column}: {cause}"
     return found, f"{fix}. A one-channel mask holds ids 0 to {len(PIXEL_CLASSES) - 1}"
 
 
 def guess_ids(levels: np.ndarray, flat: bool) -> tuple[str, str]:
-    """Return a remark on where the levels of a channel come from, and what to do."""
+    """Return where the levels of a channel probably come from, and what to do.
+
+    Args:
+        levels: ascending.
+        flat: those of no class form areas.
+    """
     step, highest = int(np.gcd.reduce(levels)), len(PIXEL_CLASSES) - 1
     if levels.tolist() in ([0, 255], [255]):
-        return ": black and white, which tells one class only", "Give every class its id"
+        return "black and white, which tells one class only", "Give every class its id"
     if step > 1 and levels[-1] <= highest * step:
-        return f": every level is a multiple of {step}, ids stretched to be seen", f"Divide by {step}"
+        return f"every level is a multiple of {step}, ids stretched to be seen", f"Divide by {step}"
     if levels[-1] == 255 and np.abs(levels - np.round(levels * highest / 255) * 255 / highest).max() < 1:
-        return ": the levels are ids spread over 0 to 255", f"Multiply by {highest} / 255 and round"
+        return "the levels are ids spread over 0 to 255", f"Multiply by {highest} / 255 and round"
     if np.isin(levels, LUMINANCES).all():
-        return ": the gray levels of ELFW's colours, a coloured mask turned gray", "Keep it in RGB"
+        return "the gray levels of ELFW's colours, a coloured mask turned gray", "Keep it in RGB"
     if levels[-1] == 255 and levels[-2] <= highest:
-        return ": 255 marks pixels to ignore, as in PASCAL VOC", "Give them a class, such as background, 0"
+        return "255 marks pixels to ignore, as in PASCAL VOC", "Give them a class, such as background, 0"
     if levels[0] == 1 and levels[-1] == highest + 1:
-        return ": the ids begin at 1", "Subtract 1"
-    if not flat or len(levels) > FEW or levels[-1] > MOST_IDS:
-        fix = "Resize by nearest neighbour and store as PNG, and make sure that it is no gray photo"
-        return f": {len(levels)} gray levels, as from smoothing, JPEG or a photo", fix
-    return ": ids of another set of classes (CelebAMask-HQ has 19)", "Map them to ELFW's classes"
+        return "the ids begin at 1", "Subtract 1"
+    if flat and len(levels) <= FEW and levels[-1] <= MOST_IDS:
+        return "ids of another set of classes (CelebAMask-HQ has 19)", "Map them to ELFW's classes"
+    fix = "Resize by nearest neighbour and store as PNG, and make sure that it is no gray photo"
+    return f"{len(levels)} gray levels, as from smoothing, JPEG or a photo", fix
 
 
 def explain_colours(image: Image.Image, colours: np.ndarray, unknown: np.ndarray) -> tuple[str, str]:
@@ -74,24 +76,30 @@ def explain_colours(image: Image.Image, colours: np.ndarray, unknown: np.ndarray
         unknown: boolean [H, W], true where a colour belongs to no class.
     """
     row, column = np.argwhere(unknown)[0]
-    colour = tuple(int(channel) for channel in colours[row, column])
+    colour = tuple(colours[row, column].tolist())
     cause, fix = guess_colours(image, colours, unknown)
     found = (
         f"{cause}colour {colour} at row {row}, column {column}, is no class "
         f"({unknown.mean():.1%} of the pixels are of unknown colours)"
     )
-    colours_of = zip(PIXEL_CLASSES, PALETTE.tolist(), strict=True)
-    known = ", ".join(f"{name} {tuple(rgb)}" for name, rgb in colours_of)
+    classes = zip(PIXEL_CLASSES, PALETTE.tolist(), strict=True)
+    known = ", ".join(f"{name} {tuple(rgb)}" for name, rgb in classes)
     return found, f"{fix}. ELFW's colours: {known}"
 
 
 def guess_colours(image: Image.Image, colours: np.ndarray, unknown: np.ndarray) -> tuple[str, str]:
-    """Return a remark on where the unknown colours come from, and what to do."""
-    odd = np.unique(take_sample(colours[unknown]), axis=0)
+    """Return where the unknown colours probably come from, and what to do; arguments as `explain_colours`."""
+    # About 10,000 of the pixels, evenly chosen: enough to tell a palette from noise.
+    sample = colours[unknown][:: unknown.sum() // 10_000 + 1]
+    odd = np.unique(sample, axis=0)
     # The first 21 colours of PASCAL VOC, and of what borrows them, and its frame around objects.
     voc = " of PASCAL VOC" if (np.isin(odd, (0, 64, 128, 192)) | (odd == (224, 224, 192))).all() else ""
     if image.mode == "P" and len(odd) <= FEW:
-        return f"indexed with another palette{voc}: ", advise_on_indices(np.asarray(image))
+        fix = "Map its indices to class ids, and save those as one 8-bit channel"
+        if np.asarray(image).max() < len(PIXEL_CLASSES):
+            keep = "`Image.fromarray(np.asarray(Image.open(FILE))).save(FILE)`"
+            fix = f"If its indices are ELFW's class ids, keep them alone: {keep}; otherwise map them first"
+        return f"indexed with another palette{voc}: ", fix
     if image.mode == "RGBA" and (np.asarray(image)[..., 3][unknown] < 255).all():
         fix = "Lay the mask over black, the background's colour, and save it without an alpha channel"
         return "under a transparent part of the alpha channel, ", fix
@@ -100,8 +108,26 @@ def guess_colours(image: Image.Image, colours: np.ndarray, unknown: np.ndarray) 
     if len(odd) <= FEW and is_flat(colours, unknown):
         return f"another palette{voc}: ", "Replace each of its colours by the class's own"
     if len(odd) > 1:
-        return guess_smoothing(image, colours, unknown)
+        distances = np.abs(sample[:, None].astype(int) - PALETTE.astype(int)).max(2).min(1)
+        return guess_smoothing(image.format, unknown.mean(), np.median(distances))
     return "", "Resize masks by nearest neighbour and store them as PNG: smoothing and JPEG make new colours"
+
+
+def guess_smoothing(image_format: str | None, share: float, distance: float) -> tuple[str, str]:
+    """Return whether many unknown colours come from lossy compression, from smoothing, or from no mask.
+
+    Args:
+        image_format: Pillow's name of the file's format.
+        share: of the mask's pixels that have unknown colours.
+        distance: median of how far these are from the nearest colour of a class, of 255.
+    """
+    if image_format in ("WEBP", "AVIF", "JPEG2000") or (share > TOUCHED and distance <= LITTLE):
+        fix = "Make the mask anew as PNG: lossy compression such as JPEG's changes colours"
+        return "colours close to ELFW's, as lossy compression leaves them: ", fix
+    if share <= TOUCHED:
+        fix = "Resize masks by nearest neighbour: smoothing makes new colours between two classes"
+        return "colours between two classes, as smoothing makes them: ", fix
+    return "a photo or an overlay rather than a mask: ", "Put the mask itself there"
 
 
 def is_flat(values: np.ndarray, odd: np.ndarray) -> bool:
@@ -116,30 +142,3 @@ def is_flat(values: np.ndarray, odd: np.ndarray) -> bool:
     neighbours = (values[:-2, 1:-1], values[2:, 1:-1], values[1:-1, :-2], values[1:-1, 2:])
     inside = np.logical_and.reduce([(centre == neighbour).all(-1) for neighbour in neighbours])
     return bool((inside & odd[1:-1, 1:-1]).sum() >= FLAT * odd.sum())
-
-
-def take_sample(pixels: np.ndarray, most: int = 10_000) -> np.ndarray:
-    """Return about `most` of the pixels, evenly chosen: enough to tell a palette from noise."""
-    return pixels[:: len(pixels) // most + 1]
-
-
-def advise_on_indices(indices: np.ndarray) -> str:
-    """Return what to do about an indexed image in another palette, by its indices."""
-    if indices.max() < len(PIXEL_CLASSES):
-        keep = "`Image.fromarray(np.asarray(Image.open(FILE))).save(FILE)`"
-        return f"If its indices are ELFW's class ids, keep them alone: {keep}; otherwise map them first"
-    return "Map its indices to class ids, and save those as one 8-bit channel"
-
-
-def guess_smoothing(image: Image.Image, colours: np.ndarray, unknown: np.ndarray) -> tuple[str, str]:
-    """Return whether many unknown colours come from lossy compression, from smoothing, or from no mask."""
-    sample = take_sample(colours[unknown]).astype(int)
-    distance = np.abs(sample[:, None] - PALETTE.astype(int)).max(2).min(1)
-    many = unknown.mean() > TOUCHED
-    if image.format in ("WEBP", "AVIF", "JPEG2000") or (many and np.median(distance) <= LITTLE):
-        fix = "Make the mask anew as PNG: lossy compression such as JPEG's changes colours"
-        return "colours close to ELFW's, as lossy compression leaves them: ", fix
-    if not many:
-        fix = "Resize masks by nearest neighbour: smoothing makes new colours between two classes"
-        return "colours between two classes, as smoothing makes them: ", fix
-    return "a photo or an overlay rather than a mask: ", "Put the mask itself there"
