@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from elfw_helpers.data.images import (
     IMAGE_SUFFIXES,
+    OTHER_PHOTO_SUFFIXES,
     encode_mask,
     is_picture,
     open_image,
@@ -46,9 +47,6 @@ from elfw_helpers.utils.files import explain_error, require_writable, write_atom
 OUTPUTS = {"segment": ("_mask.png", "_overlay.jpg", ".json"), "attribute": (".json",)}
 # Colours at full resolution: at JPEG's usual half, the masks' outlines would smear.
 OVERLAY = {"quality": 90, "subsampling": 0}
-# Surely meant as photos, but seldom or never opened by Pillow: it is said why, and what to do.
-OTHER_PHOTO_SUFFIXES = (".heic", ".heif", ".hif", ".avif", ".jxl", ".svg", ".psd", ".eps")
-OTHER_PHOTO_SUFFIXES += (".cr2", ".cr3", ".nef", ".arw", ".raf", ".dng", ".orf", ".rw2", ".pef", ".srw")
 # Of the files that a folder passes over, so many are named for each reason.
 MOST_NAMED = 20
 # Errors that will keep the outputs of all other photos from being written, too.

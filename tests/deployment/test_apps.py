@@ -435,6 +435,7 @@ def test_two_hundred_uploads_of_all_kinds(app, client, capfd):
     by_kind = {name: outcome for (name, _), outcome in zip(sent, outcomes, strict=True)}
     assert [name for name in ANSWERED if by_kind[name] != "answer"] == []
     assert [name for name in REFUSED if by_kind[name] == "answer"] == []
+    assert "a photo in HEIC, as iPhones store photos" in by_kind["heic"]
     refusals = {outcome for outcome in outcomes if outcome != "answer"}
     unfriendly = [text for text in refusals if "does not say why" in text or "/" in text or len(text) > 160]
     assert unfriendly == []

@@ -58,8 +58,8 @@ def format_problem(error: DataError) -> str:
 
 def describe_problem(error: DataError) -> str:
     """Return an error in words for a visitor, who knows no paths of the server."""
-    # What stands in brackets is Pillow's word, and may name the file's place.
-    found = error.found.partition(" (")[0]
+    # What stands in brackets may name the file's place, but not where it names a format of phones.
+    found = error.found if "(it is a photo in" in error.found else error.found.partition(" (")[0]
     return f"{found[0].upper()}{found[1:]}. {error.fix}."
 
 
