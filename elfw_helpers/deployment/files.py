@@ -266,7 +266,7 @@ def predict_photo(model: TrainedModel, unet: TrainedModel, path: Path, out: Path
     kind = "probabilities" if mask is None else "class_fractions"
     answer[kind] = {name: round(share, 6) for name, share in shares.items()}
     try:
-        write_outputs(image, mask, answer, out / path.stem)
+        write_outputs(image, mask, answer, out, path.stem)
     except (OSError, MemoryError) as error:
         if getattr(error, "errno", None) in FATAL:
             raise
@@ -294,7 +294,7 @@ def ask_networks(
     return ATTRIBUTES[attribute_from_mask(mask)], class_fractions(mask), mask
 
 
-def write_outputs(image: Image.Image, mask: np.ndarray | None, answer: dict, stem: Path) -> None:
+def write_outputs(image: Image.Image, mask: np.ndarray | None, answer: dict, out: Path, name: str) -> None:
     """Write all files of one photo, or none: a part of them would be taken for another photo's."""
     files = {".json": (json.dumps(answer, indent=1) + "\n").encode()}
     if mask is not None:
@@ -302,7 +302,7 @@ def write_outputs(image: Image.Image, mask: np.ndarray | None, answer: dict, ste
         files |= {"_mask.png": encode_mask(mask), "_overlay.jpg": overlay}
     with ExitStack() as undo:
         for suffix in OUTPUTS[answer["task"]]:
-            file = stem.with_name(stem.name + suffix)
+            file = out / f"{name}{suffix}"
             write_atomically(file, files[suffix])
             undo.callback(file.unlink, missing_ok=True)
         undo.pop_all()

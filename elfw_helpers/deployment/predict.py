@@ -127,10 +127,9 @@ def warn_of_size(image: Image.Image, size: int) -> None:
 
 
 def fit_square(image: Image.Image, size: int) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """Return an RGB image on a square, aspect kept, and the rows and columns of the square that it fills.
+    """Return an RGB image, aspect kept, on a square padded with its edges, and its rows and columns there.
 
-    Returns:
-        uint8 [size, size, 3], the rest padded with the image's edges, and two slices.
+    The square is uint8 [size, size, 3]; rows and columns are slices.
     """
     width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
     top, left = (size - height) // 2, (size - width) // 2

@@ -29,13 +29,9 @@ LAYERS = {"resnet18": "layer2", "mini_network": "relu2"}
 def answer_attributes(
     models: dict[str, TrainedModel], unet: TrainedModel, image: Image.Image, remarks: Sequence[str] = ()
 ) -> dict[str, dict]:
-    """Return the answers of classification networks for a photo, by their names.
+    """Return the answers of networks by name for a photo, RGB, with the remarks on reading it.
 
-    Args:
-        models: the networks by name.
-        unet: the U-Net that tells whether there is a face.
-        image: RGB.
-        remarks: on reading the photo.
+    The U-Net tells whether there is a face.
     """
     with collect_remarks() as on_face:
         look_for_face(unet, image)

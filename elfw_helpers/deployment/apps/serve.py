@@ -41,14 +41,10 @@ LAUNCH = {
 
 @dataclass
 class RunningApp:
-    """An app that answers until it is closed; also a context manager.
-
-    Attributes:
-        blocks: Gradio's object.
-        private: the folder for uploads.
-    """
+    """An app that answers until it is closed; also a context manager."""
 
     blocks: gradio.Blocks
+    # The folder for uploads.
     private: PrivateFolder
     display: object = field(default=None, repr=False)
 
@@ -141,13 +137,8 @@ def start_app(
 
 def make_theme() -> gradio.themes.Base:
     """Return the look of the page, in fonts that every system has."""
-    theme = gradio.themes.Base(
-        primary_hue="teal",
-        neutral_hue="slate",
-        radius_size="lg",
-        font=["system-ui", "sans-serif"],
-        font_mono=["ui-monospace", "monospace"],
-    )
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+    theme = gradio.themes.Base(primary_hue="teal", neutral_hue="slate", radius_size="lg", **fonts)
     return theme.set(body_background_fill="*neutral_50", block_background_fill="white")
 
 
@@ -175,11 +166,7 @@ def describe_exposure(host: str, share: bool, auth: bool) -> list[str]:
 
 
 def read_password() -> tuple[str, str]:
-    """Return the name and the password in the environment.
-
-    Raises:
-        ElfwError: there are none.
-    """
+    """Return the name and the password in the environment, or raise ElfwError if there are none."""
     user, colon, password = os.environ.get(PASSWORD, "").partition(":")
     if not (user and colon and password):
         raise ElfwError(f"--auth needs {PASSWORD}=user:password in the environment")

@@ -90,52 +90,44 @@ def build_app(apps: tuple[str, ...], models: dict[str, TrainedModel]) -> gradio.
 
 def add_attributes(models: dict[str, TrainedModel]) -> None:
     """Add the app of attributes to the page."""
-    unet, chosen = models["unet"], {name: models[name] for name in TITLES if name in models}
-
-    def add_choice() -> None:
-        choices = [(TITLES[name], name) for name in chosen]
-        radio = gradio.Radio(choices, value=next(iter(chosen)), label="Which network answers")
-        radio.change(None, radio, None, js=SHOW_MODEL)
-
-    cards = {TITLES[name]: model.card for name, model in chosen.items()}
-    answer, show = partial(answer_attributes, chosen, unet), partial(show_attributes, chosen)
-    add_panel("attributes", answer, show, add_choice, cards)
+    chosen = {name: models[name] for name in TITLES if name in models}
+    choices, cards = (
+        [(TITLES[name], name) for name in chosen],
+        {TITLES[name]: chosen[name].card for name in chosen},
+    )
+    radio = gradio.Radio(choices, value=next(iter(chosen)), label="Which network answers", render=False)
+    answer, show = partial(answer_attributes, chosen, models["unet"]), partial(show_attributes, chosen)
+    add_panel("attributes", answer, show, cards, radio, SHOW_MODEL)
 
 
 def add_segmentation(models: dict[str, TrainedModel]) -> None:
     """Add the app of masks to the page."""
-
-    def add_slider() -> None:
-        slider = gradio.Slider(0, 100, 50, step=5, label="Opacity of the colours, %")
-        slider.change(None, slider, None, js=SHOW_OPACITY)
-
     unet = models["unet"]
+    slider = gradio.Slider(0, 100, 50, step=5, label="Opacity of the colours, %", render=False)
     answer = partial(answer_segmentation, unet)
-    add_panel("segmentation", answer, show_segmentation, add_slider, {"U-Net": unet.card})
+    add_panel("segmentation", answer, show_segmentation, {"U-Net": unet.card}, slider, SHOW_OPACITY)
 
 
 def add_panel(
     name: str,
     answer: Callable[..., dict],
     show: Callable[[Image.Image, dict], str],
-    add_control: Callable[[], None],
     cards: dict[str, ModelCard],
+    control: gradio.components.Component,
+    js: str,
 ) -> None:
     """Add what both apps have in common: a photo on the left, its answer on the right, the card below.
 
-    Args:
-        name: of the app, and of its address for programs.
-        answer: gives the answer for a photo, RGB, and the remarks on reading it.
-        show: makes HTML of a photo and its answer.
-        add_control: adds what changes how an answer is shown.
-        cards: of the models, by the names that visitors know them by.
+    `answer` gives the answer for a photo and the remarks on reading it, and `show` makes HTML of both. The
+    control changes how the answer is shown, by JavaScript.
     """
     faces, plain = read_examples(), {"apply_default_css": False}
     with gradio.Row(equal_height=False):
         with gradio.Column(scale=2, min_width=300):
             photo = make_photo_input()
             examples = gradio.HTML(format_examples(faces), js_on_load=TELL_WHICH, **plain)
-            add_control()
+            control.render()
+            control.change(None, control, None, js=js)
         with gradio.Column(scale=3, min_width=300):
             shown = gradio.HTML(WAITING, elem_id=f"{name}-answer", **plain)
     gradio.HTML(format_results(cards), **plain)
