@@ -44,9 +44,9 @@ from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error, require_writable, write_atomically
 
 # What is written for each photo, after its name without extension; the JSON last, when all else is there.
-OUTPUTS = {"segment": ("_mask.png", "_overlay.jpg", ".json"), "attribute": (".json",)}
+OUTPUT_SUFFIXES = {"segment": ("_mask.png", "_overlay.jpg", ".json"), "attribute": (".json",)}
 # Colours at full resolution: at JPEG's usual half, the masks' outlines would smear.
-OVERLAY = {"quality": 90, "subsampling": 0}
+OVERLAY_OPTIONS = {"quality": 90, "subsampling": 0}
 # Of the files that a folder passes over, so many are named for each reason.
 MOST_NAMED = 20
 # Errors that will keep the outputs of all other photos from being written, too.
@@ -153,25 +153,25 @@ def predict_into(model: TrainedModel, paths: Iterable[str | Path], out: Path, re
     """
     listing = list_photos(paths)
     for line in listing.describe_passed_over():
-        say(line)
+        print_line(line)
     errors = listing.errors
     if not listing.photos:
         for error in errors[:-1]:
-            say(str(error))
+            print_line(str(error))
         raise errors[-1]
     prepare_folder(out, listing.photos)
-    chosen = choose_photos(listing.photos, out, OUTPUTS[model.card.task], replace, errors)
+    chosen = choose_photos(listing.photos, out, OUTPUT_SUFFIXES[model.card.task], replace, errors)
     for error in errors:
-        say(str(error))
+        print_line(str(error))
     done, failed, interrupted = predict_all(model, chosen, out)
     if interrupted:
         return 130
     passed_over = sum(map(len, listing.passed_over.values()))
     others = f", {passed_over} other{'s' * (passed_over > 1)} passed over" if passed_over else ""
-    print(f"{count(done)} predicted into {out}{others}")
+    print(f"{count_photos(done)} predicted into {out}{others}")
     failed += len(errors)
     if failed:
-        say(f"{count(failed)} failed")
+        print_line(f"{count_photos(failed)} failed")
     return 1 if failed else 0
 
 
@@ -212,7 +212,8 @@ def choose_photos(
             fix = "Move it away, name another folder with --out, or overwrite it with --replace"
             errors.append(DataError(out / f"{photo.stem}{there[0]}", found, fix))
     if kept:
-        say(f"{count(kept)} with outputs in {out} already: kept as they are; --replace makes them again")
+        found = f"{count_photos(kept)} with outputs in {out} already"
+        print_line(f"{found}: kept as they are; --replace makes them again")
     return chosen
 
 
@@ -226,18 +227,18 @@ def predict_all(model: TrainedModel, photos: list[Path], out: Path) -> tuple[int
         for photo in bar:
             try:
                 for text in predict_photo(model, unet, photo, out):
-                    say(f"{photo}: {text}", bar)
+                    print_line(f"{photo}: {text}", bar)
                 done += 1
             except DataError as error:
-                say(str(error), bar)
+                print_line(str(error), bar)
                 failed += 1
     except KeyboardInterrupt:
         remark = "Called again without --replace, it goes on from there"
-        say(f"interrupted: {done} of {count(len(photos))} done. {remark}", bar)
+        print_line(f"interrupted: {done} of {count_photos(len(photos))} done. {remark}", bar)
         return done, failed, True
     except OSError as error:
-        remark = f"{done} of {count(len(photos))} done; the same command goes on from there"
-        say(f"{explain_error(error, out)}. {remark}", bar)
+        remark = f"{done} of {count_photos(len(photos))} done; the same command goes on from there"
+        print_line(f"{explain_error(error, out)}. {remark}", bar)
         failed += 1
     finally:
         bar.close()
@@ -298,10 +299,10 @@ def write_outputs(image: Image.Image, mask: np.ndarray | None, answer: dict, out
     """Write all files of one photo, or none: a part of them would be taken for another photo's."""
     files = {".json": (json.dumps(answer, indent=1) + "\n").encode()}
     if mask is not None:
-        overlay = encode_picture(draw_overlay(image, mask), "JPEG", **OVERLAY)
+        overlay = encode_picture(draw_overlay(image, mask), "JPEG", **OVERLAY_OPTIONS)
         files |= {"_mask.png": encode_mask(mask), "_overlay.jpg": overlay}
     with ExitStack() as undo:
-        for suffix in OUTPUTS[answer["task"]]:
+        for suffix in OUTPUT_SUFFIXES[answer["task"]]:
             file = out / f"{name}{suffix}"
             write_atomically(file, files[suffix])
             undo.callback(file.unlink, missing_ok=True)
@@ -315,13 +316,13 @@ def encode_picture(picture: Image.Image, kind: str, **options: int) -> bytes:
     return file.getvalue()
 
 
-def say(text: str, bar: tqdm | None = None) -> None:
+def print_line(text: str, bar: tqdm | None = None) -> None:
     """Print a line to stderr, above the progress bar once that is shown."""
     # tqdm's own write would show a bar that is still waiting out its delay, and leave it there at 0 %.
     shown = bar is not None and bar.last_print_t > bar.start_t
     (tqdm.write if shown else print)(f"elfw: {text}", file=sys.stderr)
 
 
-def count(photos: int) -> str:
+def count_photos(photos: int) -> str:
     """Return a number of photos in words: 1 photo, 2 photos."""
     return f"{photos} photo" if photos == 1 else f"{photos} photos"

@@ -126,8 +126,8 @@ class OnnxNetwork(nn.Module):
         return torch.from_numpy(logits)
 
 
-def open_session(content: bytes | Path, threads: int = 1):
-    """Return onnxruntime's session of an ONNX file or of its content; raise WeightsError if it is none."""
+def open_session(content: bytes, threads: int = 1):
+    """Return onnxruntime's session of an ONNX file's content; raise WeightsError if it is none."""
     require_deployment("onnxruntime")
     import onnxruntime
 
@@ -135,35 +135,32 @@ def open_session(content: bytes | Path, threads: int = 1):
     options.intra_op_num_threads = threads
     # Errors only: it warns of graphics cards that it cannot find.
     options.log_severity_level = 3
-    in_memory = isinstance(content, bytes)
     try:
-        model = content if in_memory else str(content)
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     # onnxruntime's errors have nothing but this in common.
     except Exception as error:
         reason = str(error).partition("\n")[0]
-        place = "it" if in_memory else content
-        raise WeightsError(f"{place} is no ONNX file ({reason}). Export the model again") from None
+        raise WeightsError(f"This is no ONNX file ({reason}). Export the model again") from None
 
 
-def speed_up(model: TrainedModel) -> TrainedModel:
+def use_onnxruntime(model: TrainedModel) -> TrainedModel:
     """Return the same model, computed by onnxruntime if that is installed, else as it is.
 
     The export is kept in the build folder until the weights, the code or a package that exports change.
     """
     file = build_folder() / "onnx" / f"{model.name}.onnx"
     try:
-        if not is_export_of(model, file):
+        if not (file.exists() and is_export_of(model, file.read_bytes())):
             export_model(model, file, replace=True)
     except MissingPackage:
         return model
     return replace(model, network=OnnxNetwork(model.network, file.read_bytes()))
 
 
-def is_export_of(model: TrainedModel, file: Path) -> bool:
-    """Return whether a file is the ONNX of just this model."""
+def is_export_of(model: TrainedModel, content: bytes) -> bool:
+    """Return whether the content of an ONNX file was made from just this model."""
     try:
-        metadata = open_session(file).get_modelmeta().custom_metadata_map
+        metadata = open_session(content).get_modelmeta().custom_metadata_map
     except WeightsError:
         return False
     return make_metadata(model).items() <= metadata.items()

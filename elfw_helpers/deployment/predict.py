@@ -52,14 +52,7 @@ def collect_remarks() -> Iterator[list[str]]:
 
 
 def predict_mask(model: TrainedModel, image: Image.Image) -> np.ndarray:
-    """Return the class of every pixel of a photo.
-
-    Args:
-        model: a segmentation network.
-        image: RGB, of any size.
-
-    Returns:
-        class ids, uint8 [H, W], at the image's own size.
+    """Return the class ids of a photo, RGB of any size, at its own size: uint8 [H, W].
 
     Raises:
         WeightsError: the model is for another task.

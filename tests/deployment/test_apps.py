@@ -182,7 +182,7 @@ def test_pages_forbid_what_comes_from_elsewhere_and_offer_the_two_apps(client):
 
 
 def test_a_full_queue_says_busy(monkeypatch):
-    monkeypatch.setattr(serve, "QUEUE", 1)
+    monkeypatch.setattr(serve, "QUEUE_LENGTH", 1)
     models = make_models("unet")
     with (
         start_app(("segmentation",), models) as app,
@@ -207,7 +207,7 @@ def test_a_closed_app_leaves_nothing():
     app = start_app(("segmentation",), make_models("unet"))
     app.close()
     app.close()
-    assert not app.private.path.exists() and os.environ.get(uploads.PLACE) != str(app.private.path)
+    assert not app.private.path.exists() and os.environ.get(uploads.FOLDER_VARIABLE) != str(app.private.path)
     with pytest.raises(httpx.ConnectError):
         httpx.get(app.url)
 
@@ -215,7 +215,7 @@ def test_a_closed_app_leaves_nothing():
 def test_a_port_that_is_taken_is_said(app):
     with pytest.raises(ElfwError, match=f"port {app.blocks.server_port}.*Try --port"):
         start_app(("segmentation",), make_models("unet"), port=app.blocks.server_port)
-    assert os.environ[uploads.PLACE] == str(app.private.path)
+    assert os.environ[uploads.FOLDER_VARIABLE] == str(app.private.path)
 
 
 def test_visitors_without_the_password_are_kept_out():

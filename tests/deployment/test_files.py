@@ -467,7 +467,7 @@ def test_overlays_keep_their_colours_at_full_resolution(tmp_path):
     # Stripes a pixel wide: half the resolution would make one colour of two.
     stripes = np.zeros((32, 32, 3), np.uint8)
     stripes[:, ::2, 0], stripes[:, 1::2, 1] = 255, 255
-    content = photos.encode_picture(Image.fromarray(stripes), "JPEG", **photos.OVERLAY)
+    content = photos.encode_picture(Image.fromarray(stripes), "JPEG", **photos.OVERLAY_OPTIONS)
     with Image.open(io.BytesIO(content)) as picture:
         assert np.abs(np.asarray(picture).astype(int) - stripes).mean() < 20
 

@@ -16,7 +16,7 @@ from elfw_helpers.utils.errors import DataError
 # Longer side of a photo on the page, and that of an example's button, pixels.
 SHOWN_SIDE, THUMBNAIL_SIDE = 800, 128
 # What the classes are called on the page, where ELFW's own word would mislead.
-WORDS = {"beard-mustache": "beard, moustache", "sunglasses": "eyewear", "wearable": "cap, headwear"}
+SHOWN_AS = {"beard-mustache": "beard, moustache", "sunglasses": "eyewear", "wearable": "cap, headwear"}
 WAITING = '<div class="waiting"><p>The answer appears here.</p></div>'
 
 
@@ -84,7 +84,7 @@ def format_legend(fractions: dict[str, float]) -> str:
     """Return the classes with their colours and their share of the photo."""
     rows = "".join(
         f'<tr class="{"" if fractions[name] else "absent"}"><th scope="row">'
-        f'<span class="swatch" style="background:rgb{tuple(colour)}"></span>{WORDS.get(name, name)}</th>'
+        f'<span class="swatch" style="background:rgb{tuple(colour)}"></span>{SHOWN_AS.get(name, name)}</th>'
         f'<td class="number">{100 * fractions[name]:.1f} %</td></tr>'
         for name, colour in zip(PIXEL_CLASSES, PALETTE.tolist(), strict=True)
     )

@@ -13,16 +13,16 @@ from starlette.middleware import Middleware
 
 from elfw_helpers.deployment.apps.uploads import LARGEST_FILE, PrivateFolder, RequestGuard, say_busy
 from elfw_helpers.deployment.apps.web_page import build_app
-from elfw_helpers.deployment.onnx import speed_up
+from elfw_helpers.deployment.onnx import use_onnxruntime
 from elfw_helpers.models.hub import TrainedModel, load_model
 from elfw_helpers.utils.errors import ElfwError
 
 APPS = ("attributes", "segmentation")
 LOCAL_HOST = "127.0.0.1"
-PASSWORD = "ELFW_APP_AUTH"
+PASSWORD_VARIABLE = "ELFW_APP_AUTH"
 # One photo is answered at a time, and so many wait; the rest are told to try again.
-QUEUE = 64
-LAUNCH = {
+QUEUE_LENGTH = 64
+LAUNCH_OPTIONS = {
     "max_file_size": LARGEST_FILE,
     "css_paths": Path(__file__).with_name("style.css"),
     "footer_links": ["api"],
@@ -112,15 +112,15 @@ def start_app(
     if models is None:
         # The U-Net tells both apps whether there is a face.
         names = ["resnet18", "mini_network", "unet"] if "attributes" in apps else ["unet"]
-        models = {name: speed_up(load_model(name)) for name in names}
+        models = {name: use_onnxruntime(load_model(name)) for name in names}
     private = PrivateFolder()
-    blocks = build_app(apps, models).queue(max_size=QUEUE, default_concurrency_limit=1)
+    blocks = build_app(apps, models).queue(max_size=QUEUE_LENGTH, default_concurrency_limit=1)
     running = RunningApp(blocks, private)
     # A new dictionary for each start: Gradio changes it.
     server = {"middleware": [Middleware(RequestGuard)], "exception_handlers": {503: say_busy}}
     address = {"server_name": host, "server_port": port, "share": share, "auth": auth}
     try:
-        blocks.launch(**address, **LAUNCH, theme=make_theme(), app_kwargs=server)
+        blocks.launch(**address, **LAUNCH_OPTIONS, theme=make_theme(), app_kwargs=server)
         if share and not blocks.share_url:
             raise ElfwError(
                 "There is no public address to be had: check the connection, or leave --share out"
@@ -160,14 +160,14 @@ def describe_exposure(host: str, share: bool, auth: bool) -> list[str]:
             "They can use this machine's time and see its answers, but not each other's photos.",
             "They have to give the name and the password."
             if auth
-            else f"Nobody is asked for a password: --auth with ${PASSWORD} does that.",
+            else f"Nobody is asked for a password: --auth with ${PASSWORD_VARIABLE} does that.",
         ]
     return lines
 
 
 def read_password() -> tuple[str, str]:
     """Return the name and the password in the environment, or raise ElfwError if there are none."""
-    user, colon, password = os.environ.get(PASSWORD, "").partition(":")
+    user, colon, password = os.environ.get(PASSWORD_VARIABLE, "").partition(":")
     if not (user and colon and password):
-        raise ElfwError(f"--auth needs {PASSWORD}=user:password in the environment")
+        raise ElfwError(f"--auth needs {PASSWORD_VARIABLE}=user:password in the environment")
     return user, password

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse
 from elfw_helpers.data.images import IMAGE_SUFFIXES
 
 # The variable by which Gradio is told where to keep files.
-PLACE = "GRADIO_TEMP_DIR"
+FOLDER_VARIABLE = "GRADIO_TEMP_DIR"
 LARGEST_FILE = 20 * 2**20
 # An upload that nobody asks about, because its visitor left, is deleted after this long, seconds.
 LIFETIME = 120
@@ -39,18 +39,18 @@ class PrivateFolder:
     """A new folder, readable by this user only, that Gradio keeps all its files in: of one app at a time."""
 
     def __init__(self):
-        self.before = os.environ.get(PLACE)
+        self.before = os.environ.get(FOLDER_VARIABLE)
         self.path = Path(tempfile.mkdtemp(prefix="elfw_app_"))
-        os.environ[PLACE] = str(self.path)
+        os.environ[FOLDER_VARIABLE] = str(self.path)
         atexit.register(self.delete)
 
     def delete(self) -> None:
         """Delete the folder with all that is in it, and let Gradio forget it."""
         shutil.rmtree(self.path, ignore_errors=True)
-        if os.environ.get(PLACE) == str(self.path):
-            del os.environ[PLACE]
+        if os.environ.get(FOLDER_VARIABLE) == str(self.path):
+            del os.environ[FOLDER_VARIABLE]
             if self.before is not None:
-                os.environ[PLACE] = self.before
+                os.environ[FOLDER_VARIABLE] = self.before
 
 
 def make_photo_input() -> gradio.Image:
@@ -85,7 +85,7 @@ async def refuse_address(move: Callable, place: str | Path | None) -> str | None
 
 def delete_upload(path: Path) -> None:
     """Delete an uploaded photo; any other file stays."""
-    if path.resolve().is_relative_to(Path(os.environ[PLACE]).resolve()):
+    if path.resolve().is_relative_to(Path(os.environ[FOLDER_VARIABLE]).resolve()):
         path.unlink(missing_ok=True)
 
 

@@ -44,7 +44,7 @@ INTRODUCTION = """<header><h1>What is on this face?</h1>
 <strong>faces drawn by a computer, on no photo</strong>: on photos they do worse. What you send is deleted
 once it is answered.</p></header>"""
 # One thread for all photos: each thread keeps the memory that it took to decode a large one.
-ANSWERING = ThreadPoolExecutor(1)
+ANSWERING_THREAD = ThreadPoolExecutor(1)
 # In the browser: a button of the examples tells Gradio which face it shows.
 TELL_WHICH = """element.addEventListener("click", (event) => {
     const face = event.target.closest("button");
@@ -91,10 +91,8 @@ def build_app(apps: tuple[str, ...], models: dict[str, TrainedModel]) -> gradio.
 def add_attributes(models: dict[str, TrainedModel]) -> None:
     """Add the app of attributes to the page."""
     chosen = {name: models[name] for name in TITLES if name in models}
-    choices, cards = (
-        [(TITLES[name], name) for name in chosen],
-        {TITLES[name]: chosen[name].card for name in chosen},
-    )
+    cards = {TITLES[name]: model.card for name, model in chosen.items()}
+    choices = list(zip(cards, chosen, strict=True))
     radio = gradio.Radio(choices, value=next(iter(chosen)), label="Which network answers", render=False)
     answer, show = partial(answer_attributes, chosen, models["unet"]), partial(show_attributes, chosen)
     add_panel("attributes", answer, show, cards, radio, SHOW_MODEL)
@@ -192,7 +190,7 @@ def use_upload(path: Path, work: Callable[[Image.Image, list[str]], Any]) -> Any
         return work(image, remarks)
 
     try:
-        return ANSWERING.submit(read_and_work).result()
+        return ANSWERING_THREAD.submit(read_and_work).result()
     except MemoryError as error:
         raise DataError(path, "needs more memory than there is", "Scale it down") from error
     finally:
