@@ -85,7 +85,7 @@ async def refuse_address(move: Callable, place: str | Path | None) -> str | None
 
 def delete_upload(path: Path) -> None:
     """Delete an uploaded photo; any other file stays."""
-    if path.resolve().is_relative_to(Path(os.environ[FOLDER_VARIABLE]).resolve()):
+    if path.is_file() and path.resolve().is_relative_to(Path(os.environ[FOLDER_VARIABLE]).resolve()):
         path.unlink(missing_ok=True)
 
 
@@ -93,8 +93,8 @@ async def store_apart(store: Callable, request: Request, folder: str, *options, 
     """Store an upload in a new folder with a random name; wraps Gradio's own function, `store`.
 
     Gradio names folders after the content: of two visitors with the same photo, the one answered first would
-    take it away from the other. Its `delete_cache` knows neither uploads that break off nor folders, and
-    ends for good when an upload arrives while it works: it goes through a set that others add to.
+    take it away from the other. Gradio's `delete_cache` is no help: it leaves folders and uploads that broke
+    off, and stops for good when an upload arrives while it goes through the set of all uploads.
     """
     if not request.scope.get(STORE_APART):
         return await store(request, folder, *options, **more)
