@@ -28,7 +28,7 @@ def shrink(image: Image.Image) -> Image.Image:
 
 
 def data_address(picture: Image.Image, kind: str) -> str:
-    """Return a data: address with a picture inside, as "JPEG" or "PNG"."""
+    """Return a data URL with a picture inside, as "JPEG" or "PNG"."""
     content = base64.b64encode(encode_picture(picture, kind)).decode()
     return f"data:image/{kind.lower()};base64,{content}"
 
@@ -58,7 +58,7 @@ def format_problem(error: DataError) -> str:
 
 def describe_problem(error: DataError) -> str:
     """Return an error in words for a visitor, who knows no paths of the server."""
-    # What stands in brackets may name the file's place, but not where it names a format of phones.
+    # What stands in brackets may name the file's place on the server; a phone's format does not.
     found = error.found if "(it is a photo in" in error.found else error.found.partition(" (")[0]
     return f"{found[0].upper()}{found[1:]}. {error.fix}."
 

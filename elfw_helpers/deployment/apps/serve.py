@@ -122,9 +122,8 @@ def start_app(
     try:
         blocks.launch(**address, **LAUNCH_OPTIONS, theme=make_theme(), app_kwargs=server)
         if share and not blocks.share_url:
-            raise ElfwError(
-                "There is no public address to be had: check the connection, or leave --share out"
-            )
+            advice = "check the connection, or leave --share out"
+            raise ElfwError(f"There is no public address to be had: {advice}")
     except OSError as error:
         running.close()
         found = f"The app cannot listen at {host}, port {port or 7860} ({error})"

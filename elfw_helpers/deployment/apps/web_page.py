@@ -198,7 +198,7 @@ def use_upload(path: Path, work: Callable[[Image.Image, list[str]], Any]) -> Any
 
 
 def make_json(answer: Any) -> Any:
-    """Return an answer for JSON: numbers to six places, pictures as PNG in a data: address."""
+    """Return an answer for JSON: numbers to six places, pictures as PNG in a data URL."""
     if isinstance(answer, dict):
         return {name: make_json(value) for name, value in answer.items()}
     if isinstance(answer, Image.Image):
