@@ -27,7 +27,7 @@ import torch
 
 from elfw_helpers.data.batches import Batches
 from elfw_helpers.data.datasets import FaceFolder
-from elfw_helpers.deployment.apps.ask import ask_app
+from elfw_helpers.deployment.apps.client import ask_app
 from elfw_helpers.deployment.onnx import OnnxNetwork, encode_onnx
 from elfw_helpers.models.hub import NETWORKS, load_model
 from elfw_helpers.utils.errors import ElfwError

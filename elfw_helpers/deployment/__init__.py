@@ -5,8 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "apps.ask": ["ask_app"],
-        "apps.pieces": ["data_address", "shrink"],
+        "apps.client": ["ask_app"],
+        "apps.html": ["data_address", "shrink"],
         "apps.serve": ["describe_exposure", "start_app"],
         "onnx": ["OnnxNetwork", "export_model"],
         "predict": [

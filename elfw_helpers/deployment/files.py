@@ -1,7 +1,6 @@
-"""Photos, named one by one or by the folder, to files of predictions: what `elfw predict` does.
+"""Predict single photos and whole folders, and write the answers to files: the work of `elfw predict`.
 
-A photo that cannot be read or predicted is reported, and never stops the rest; what is no photo in a folder
-is named too.
+One bad photo never stops the rest. Whatever is passed over in a folder is named, with the reason.
 """
 
 from __future__ import annotations
@@ -13,94 +12,54 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from os.path import exists
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from elfw_helpers.data.images import IMAGE_SUFFIXES, is_picture, open_image, read_image
+from elfw_helpers.data.images import (
+    IMAGE_SUFFIXES,
+    OTHER_PHOTO_SUFFIXES,
+    encode_mask,
+    is_picture,
+    open_image,
+    read_image,
+)
 from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask
 from elfw_helpers.data.layout import find_fault, find_root
 from elfw_helpers.deployment.predict import (
     class_fractions,
     collect_remarks,
     draw_overlay,
+    enlarge_to_classes,
     look_for_face,
-    mask_picture,
     predict_attribute,
-    predict_mask,
+    predict_logits,
+    warn_if_no_face,
 )
 from elfw_helpers.models.hub import TrainedModel, load_model
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error, require_writable, write_atomically
 
 # What is written for each photo, after its name without extension; the JSON last, when all else is there.
-OUTPUTS = {"segment": ("_mask.png", "_overlay.jpg", ".json"), "attribute": (".json",)}
-# Colours at full resolution: at the half that JPEG is used to, the masks' outlines would smear.
-OVERLAY = {"quality": 90, "subsampling": 0}
-# Surely meant as photos, but seldom or never opened by Pillow: it is said why, and what to do.
-OTHER_PHOTOS = (".heic", ".heif", ".hif", ".avif", ".jxl", ".svg", ".psd", ".eps")
-OTHER_PHOTOS += (".cr2", ".cr3", ".nef", ".arw", ".raf", ".dng", ".orf", ".rw2", ".pef", ".srw")
+OUTPUT_SUFFIXES = {"segment": ("_mask.png", "_overlay.jpg", ".json"), "attribute": (".json",)}
+# Colours at full resolution: at JPEG's usual half, the masks' outlines would smear.
+OVERLAY_OPTIONS = {"quality": 90, "subsampling": 0}
 # Of the files that a folder passes over, so many are named for each reason.
 MOST_NAMED = 20
-# What keeps the next photo's outputs from being written too.
-HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT, errno.ENOTDIR)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one photo, or why it says nothing.
-
-    Attributes:
-        path: the photo.
-        image: as it was read, RGB and upright; None after an error.
-        mask: class ids, uint8 [H, W], from a model that segments.
-        probabilities: float64 [3], from a model that classifies.
-        warnings: what its reader should know of.
-        error: why there is no prediction.
-    """
-
-    path: Path
-    image: Image.Image | None = None
-    mask: np.ndarray | None = None
-    probabilities: np.ndarray | None = None
-    warnings: tuple[str, ...] = ()
-    error: DataError | None = None
-
-    @property
-    def attribute(self) -> str:
-        """Name of the attribute: the most probable one, or the mask's by the rule."""
-        by_rule = self.probabilities is None
-        return ATTRIBUTES[attribute_from_mask(self.mask) if by_rule else int(self.probabilities.argmax())]
-
-
-def predict_files(model: TrainedModel, paths: Iterable[str | Path]) -> Iterator[Prediction]:
-    """Predict photos one after another; each brings a prediction or its error.
-
-    Args:
-        model: from `load_model`; its task decides what is predicted.
-        paths: photos, and folders of photos, as for `list_photos`.
-    """
-    listing = list_photos(paths)
-    yield from (Prediction(error.file, error=error) for error in listing.errors)
-    # The thresholds for a face were measured with this network, whichever one predicts.
-    finder = model if model.name == "unet" else load_model("unet", model.device)
-    yield from (predict_photo(model, finder, photo) for photo in listing.photos)
+# Errors that will keep the outputs of all other photos from being written, too.
+FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT, errno.ENOTDIR)
 
 
 @dataclass
 class Listing:
-    """What lies behind the paths that somebody named.
-
-    Attributes:
-        photos: each once.
-        errors: what is wrong with folders and with single photos in them.
-        passed_over: files and folders that are no photos, by their folder and the reason.
-    """
+    """The photos behind the paths that somebody named, each once, and whatever else was found there."""
 
     photos: list[Path] = field(default_factory=list)
     errors: list[DataError] = field(default_factory=list)
+    # What is no photo, by its folder and the reason.
     passed_over: dict[tuple[Path, str], list[Path]] = field(default_factory=dict)
 
     def pass_over(self, path: Path, reason: str) -> None:
@@ -116,18 +75,11 @@ class Listing:
 
 
 def list_photos(paths: Iterable[str | Path]) -> Listing:
-    """Return the photos behind paths, and what else there is.
-
-    Args:
-        paths: files of any name, in their order, and folders, of which the images are taken, sorted by
-            name: those in faces/ if there is such a folder, as in ELFW's layout.
-    """
-    listing = Listing()
-    photos: dict[Path, Path] = {}
+    """Return the photos behind paths: files of any name, and folders, of which all photos are taken."""
+    listing, photos = Listing(), {}
     for path in map(Path, paths):
         try:
-            found = list_folder(path, listing) if path.is_dir() else [path]
-            for photo in found:
+            for photo in list_folder(path, listing) if path.is_dir() else [path]:
                 first = photos.setdefault(photo.resolve(), photo)
                 if photo.is_symlink() and photo != first:
                     listing.pass_over(photo, "links to photos that are answered")
@@ -143,30 +95,29 @@ def list_photos(paths: Iterable[str | Path]) -> Listing:
 
 
 def list_folder(folder: Path, listing: Listing) -> list[Path]:
-    """Return the photos of a folder, sorted by name; all else in it goes to `listing`, with the reason."""
+    """Return the photos of a folder, or of its faces/, by name; all else in it goes to `listing`."""
     root = find_root(folder)
     faces = root / "faces" if (root / "faces").is_dir() else root
     photos = []
     for path in sorted(faces.iterdir()):
-        reason = why_no_photo(path)
-        error = None if reason else find_error(path, faces)
-        if reason:
-            listing.pass_over(path, reason)
-        elif error:
+        try:
+            if reason := reason_to_pass_over(path):
+                listing.pass_over(path, reason)
+            else:
+                check_photo(path, faces)
+                photos.append(path)
+        except DataError as error:
             listing.errors.append(error)
-        else:
-            photos.append(path)
-    if faces != root:
-        for path in sorted(root.iterdir()):
-            if not why_no_photo(path):
-                listing.pass_over(path, "beside faces/")
+    for path in sorted(root.iterdir()) if faces != root else []:
+        if not reason_to_pass_over(path):
+            listing.pass_over(path, "beside faces/")
     if not photos:
         raise DataError(folder, "holds no images", "Photos are files such as JPEG, PNG, WebP, AVIF or TIFF")
-    # A link to another photo of the folder gives way to it.
+    # Links last: of a photo and a link to it, the photo is predicted.
     return sorted(photos, key=Path.is_symlink)
 
 
-def why_no_photo(path: Path) -> str | None:
+def reason_to_pass_over(path: Path) -> str | None:
     """Return why something in a folder is no photo, or None if it is one, or is meant to be."""
     if path.name.startswith("."):
         return "hidden"
@@ -174,55 +125,25 @@ def why_no_photo(path: Path) -> str | None:
         return "subfolders, to be named themselves"
     if not path.is_file() and not path.is_symlink():
         return "neither files nor folders"
-    if path.suffix.lower() in (*IMAGE_SUFFIXES, *OTHER_PHOTOS) or is_picture(path):
+    if path.suffix.lower() in (*IMAGE_SUFFIXES, *OTHER_PHOTO_SUFFIXES) or is_picture(path):
         return None
     return "of no kind that is opened here"
 
 
-def find_error(path: Path, folder: Path) -> DataError | None:
-    """Return why what is meant as a photo cannot be one, as far as that shows before it is decoded."""
-    fault = find_fault(path, folder)
-    if fault:
-        return DataError(path, *fault)
-    if path.suffix.lower() in OTHER_PHOTOS:
-        try:
-            with open_image(path):
-                pass
-        except DataError as error:
-            return error
-    return None
-
-
-def predict_photo(model: TrainedModel, finder: TrainedModel, path: Path) -> Prediction:
-    """Predict one photo; what is wrong with it is returned, not raised."""
-    try:
-        with collect_remarks() as remarks:
-            image = read_image(path)
-            mask = predict_mask(model, image) if model.card.task == "segment" else None
-            probabilities = predict_attribute(model, image) if mask is None else None
-            look_for_face(finder, image)
-    except DataError as error:
-        return Prediction(path, error=error)
-    # Whatever a broken file or one photo too large makes Pillow or torch raise, the next one may be fine.
-    except (MemoryError, RuntimeError) as error:
-        fix = "Save it anew as JPEG or PNG; if that does not help, scale it down"
-        return Prediction(
-            path, error=DataError(path, f"cannot be predicted ({str(error) or 'out of memory'})", fix)
-        )
-    # The photo is named beside its remarks already.
-    told = tuple(text.removeprefix(f"{path.name} ") for text in remarks)
-    return Prediction(path, image, mask, probabilities, told)
+def check_photo(path: Path, folder: Path) -> None:
+    """Raise DataError if a photo in a folder cannot be one, as far as that shows before it is decoded."""
+    if fault := find_fault(path, folder):
+        raise DataError(path, *fault)
+    if path.suffix.lower() in OTHER_PHOTO_SUFFIXES:
+        with open_image(path):
+            pass
 
 
 def predict_into(model: TrainedModel, paths: Iterable[str | Path], out: Path, replace: bool = False) -> int:
-    """Write the predictions of photos into a folder; say on stderr what failed, as it happens.
+    """Predict photos and folders of photos into the folder `out`; print to stderr what failed.
 
-    Args:
-        model: from `load_model`.
-        paths: photos, and folders of photos, as for `list_photos`.
-        out: where to; made if it is not there. NAME.json for each photo and, from a model that segments,
-            NAME_mask.png and NAME_overlay.jpg.
-        replace: overwrite outputs that are there; otherwise such photos are passed over.
+    For each photo, NAME.json is written and, by a segmentation network, NAME_mask.png and NAME_overlay.jpg.
+    Photos with outputs already are left out unless `replace` is set.
 
     Returns:
         exit code: 0 all fine, 1 some photos failed, 130 interrupted.
@@ -232,49 +153,30 @@ def predict_into(model: TrainedModel, paths: Iterable[str | Path], out: Path, re
     """
     listing = list_photos(paths)
     for line in listing.describe_passed_over():
-        say(line)
+        print_line(line)
     errors = listing.errors
     if not listing.photos:
         for error in errors[:-1]:
-            say(str(error))
+            print_line(str(error))
         raise errors[-1]
     prepare_folder(out, listing.photos)
-    waiting = choose_waiting(listing.photos, out, OUTPUTS[model.card.task], replace, errors)
+    chosen = choose_photos(listing.photos, out, OUTPUT_SUFFIXES[model.card.task], replace, errors)
     for error in errors:
-        say(str(error))
-    done, failed = 0, len(errors)
-    bar = tqdm(predict_files(model, waiting), "predicting", len(waiting), delay=2, unit="photo")
-    try:
-        for prediction in bar:
-            error = prediction.error or write_prediction(prediction, model, out)
-            done, failed = done + (error is None), failed + (error is not None)
-            remarks = [f"{prediction.path}: {text}" for text in prediction.warnings]
-            for line in [str(error)] if error else remarks:
-                say(line, bar)
-    except KeyboardInterrupt:
-        remark = "Called again without --replace, it goes on from there"
-        say(f"interrupted: {done} of {count(len(waiting))} done. {remark}", bar)
+        print_line(str(error))
+    done, failed, interrupted = predict_all(model, chosen, out)
+    if interrupted:
         return 130
-    except OSError as error:
-        failed += 1
-        remark = f"{done} of {count(len(waiting))} done; the same command goes on from there"
-        say(f"{explain_error(error, out)}. {remark}", bar)
-    finally:
-        bar.close()
     passed_over = sum(map(len, listing.passed_over.values()))
     others = f", {passed_over} other{'s' * (passed_over > 1)} passed over" if passed_over else ""
-    print(f"{count(done)} predicted into {out}{others}")
+    print(f"{count_photos(done)} predicted into {out}{others}")
+    failed += len(errors)
     if failed:
-        say(f"{count(failed)} failed")
+        print_line(f"{count_photos(failed)} failed")
     return 1 if failed else 0
 
 
 def prepare_folder(out: Path, photos: list[Path]) -> None:
-    """Make the folder for outputs.
-
-    Raises:
-        DataError: it cannot be made, or is one that the photos lie in.
-    """
+    """Make the folder for outputs, or raise DataError: it cannot be made, or photos lie in it."""
     target = out.resolve()
     inside = [photo for photo in photos if target in (photo.parent.resolve(), photo.resolve().parent)]
     if inside:
@@ -283,21 +185,16 @@ def prepare_folder(out: Path, photos: list[Path]) -> None:
     require_writable(out)
 
 
-def choose_waiting(
+def choose_photos(
     photos: list[Path], out: Path, suffixes: tuple[str, ...], replace: bool, errors: list[DataError]
 ) -> list[Path]:
-    """Return the photos to predict: those whose outputs are not there, and that no other one shares.
+    """Return the photos without outputs yet; `errors` gets those whose outputs would overwrite others.
 
-    Args:
-        photos: all of them.
-        out: the folder of outputs.
-        suffixes: what follows a photo's name in the names of its outputs.
-        replace: overwrite what is there.
-        errors: gets an error for each photo whose outputs would overwrite something else.
+    A photo's outputs are named as the photo, with each of `suffixes`.
     """
-    # Without regard to case: some file systems keep one file only of Ann.json and ann.json.
+    # Without regard to case: some file systems keep only one file of Ann.json and ann.json.
     owners: dict[str, Path] = {}
-    waiting: list[Path] = []
+    chosen: list[Path] = []
     kept = 0
     for photo in photos:
         first = owners.setdefault(photo.stem.casefold(), photo)
@@ -305,93 +202,127 @@ def choose_waiting(
             found = f"has the same name as {first}, and would get the same outputs"
             errors.append(DataError(photo, found, "Rename one of them, or predict it into another --out"))
             continue
-        there = [] if replace else [suffix for suffix in suffixes if is_there(out / f"{photo.stem}{suffix}")]
-        if there and len(there) < len(suffixes):
+        there = [] if replace else [suffix for suffix in suffixes if exists(out / f"{photo.stem}{suffix}")]
+        if not there:
+            chosen.append(photo)
+        elif len(there) == len(suffixes):
+            kept += 1
+        else:
             found = "is there already, but not all that belongs to it"
             fix = "Move it away, name another folder with --out, or overwrite it with --replace"
             errors.append(DataError(out / f"{photo.stem}{there[0]}", found, fix))
-        elif there:
-            kept += 1
-        else:
-            waiting.append(photo)
     if kept:
-        say(f"{count(kept)} with outputs in {out} already: kept as they are; --replace makes them again")
-    return waiting
+        found = f"{count_photos(kept)} with outputs in {out} already"
+        print_line(f"{found}: kept as they are; --replace makes them again")
+    return chosen
 
 
-def is_there(path: Path) -> bool:
-    """Say whether there is such a file; none has a name that is too long for one."""
+def predict_all(model: TrainedModel, photos: list[Path], out: Path) -> tuple[int, int, bool]:
+    """Predict photos one after another; return how many are done, how many failed, and if interrupted."""
+    # The thresholds for a face were measured with this network, whichever one predicts.
+    unet = model if model.name == "unet" else load_model("unet", model.device)
+    done, failed = 0, 0
+    bar = tqdm(photos, "predicting", delay=2, unit="photo")
     try:
-        return path.exists()
-    except OSError:
-        return False
+        for photo in bar:
+            try:
+                for text in predict_photo(model, unet, photo, out):
+                    print_line(f"{photo}: {text}", bar)
+                done += 1
+            except DataError as error:
+                print_line(str(error), bar)
+                failed += 1
+    except KeyboardInterrupt:
+        remark = "Called again without --replace, it goes on from there"
+        print_line(f"interrupted: {done} of {count_photos(len(photos))} done. {remark}", bar)
+        return done, failed, True
+    except OSError as error:
+        remark = f"{done} of {count_photos(len(photos))} done; the same command goes on from there"
+        print_line(f"{explain_error(error, out)}. {remark}", bar)
+        failed += 1
+    finally:
+        bar.close()
+    return done, failed, False
 
 
-def write_prediction(prediction: Prediction, model: TrainedModel, out: Path) -> DataError | None:
-    """Write all outputs of one photo, each of them whole; return what kept them from being written.
+def predict_photo(model: TrainedModel, unet: TrainedModel, path: Path, out: Path) -> list[str]:
+    """Predict one photo and write its outputs; return the remarks on it.
 
     Raises:
+        DataError: this photo cannot be predicted, or its outputs cannot be written.
         OSError: no other photo's outputs can be written either.
     """
     try:
-        with ExitStack() as undo:
-            for name, content in encode_outputs(prediction, model).items():
-                write_atomically(out / name, content)
-                # All or none: what is left of a photo's outputs would be taken for someone else's.
-                undo.callback((out / name).unlink, missing_ok=True)
-            undo.pop_all()
+        with collect_remarks() as remarks:
+            image = read_image(path)
+            attribute, shares, mask = ask_networks(model, unet, image)
+    # Whatever a broken file or a photo too large makes Pillow or torch raise, the next one may be fine.
+    except (MemoryError, RuntimeError) as error:
+        fix = "Save it anew as JPEG or PNG; if that does not help, scale it down"
+        raise DataError(path, f"cannot be predicted ({str(error) or 'out of memory'})", fix) from error
+    # The photo is named beside its remarks already.
+    remarks = [text.removeprefix(f"{path.name} ") for text in remarks]
+    answer = {"photo": path.name, "width": image.width, "height": image.height, "model": model.name}
+    answer |= {"task": model.card.task, "attribute": attribute, "remarks": remarks}
+    kind = "probabilities" if mask is None else "class_fractions"
+    answer[kind] = {name: round(share, 6) for name, share in shares.items()}
+    try:
+        write_outputs(image, mask, answer, out, path.stem)
     except (OSError, MemoryError) as error:
-        if getattr(error, "errno", None) in HOPELESS:
+        if getattr(error, "errno", None) in FATAL:
             raise
+        found = f"its outputs cannot be written ({str(error) or 'out of memory'})"
         fix = f"Check the space and the rights of {out}, or make the photo smaller and its name shorter"
-        return DataError(
-            prediction.path, f"its outputs cannot be written ({str(error) or 'out of memory'})", fix
-        )
-    return None
+        raise DataError(path, found, fix) from error
+    return remarks
 
 
-def encode_outputs(prediction: Prediction, model: TrainedModel) -> dict[str, bytes]:
-    """Return the content of a prediction's files by name, JSON last."""
-    name, image = prediction.path.stem, prediction.image
-    answer = {
-        "photo": prediction.path.name,
-        "width": image.width,
-        "height": image.height,
-        "model": model.name,
-        "task": model.card.task,
-        "attribute": prediction.attribute,
-        "remarks": list(prediction.warnings),
-    }
-    pictures = {}
-    if prediction.mask is None:
-        answer["probabilities"] = round_all(zip(ATTRIBUTES, prediction.probabilities.tolist(), strict=True))
+def ask_networks(
+    model: TrainedModel, unet: TrainedModel, image: Image.Image
+) -> tuple[str, dict[str, float], np.ndarray | None]:
+    """Return a photo's attribute, the probabilities or class fractions behind it, and the mask if any."""
+    if model.card.task == "attribute":
+        probabilities = predict_attribute(model, image).tolist()
+        look_for_face(unet, image)
+        attribute = ATTRIBUTES[probabilities.index(max(probabilities))]
+        return attribute, dict(zip(ATTRIBUTES, probabilities, strict=True)), None
+    logits = predict_logits(model, image)
+    mask = enlarge_to_classes(logits, image.height, image.width)
+    if model is unet:
+        warn_if_no_face(logits)
     else:
-        answer["class_fractions"] = round_all(class_fractions(prediction.mask).items())
-        overlay = draw_overlay(image, prediction.mask)
-        pictures[f"{name}_mask.png"] = encode_picture(mask_picture(prediction.mask), "PNG")
-        pictures[f"{name}_overlay.jpg"] = encode_picture(overlay, "JPEG", **OVERLAY)
-    return pictures | {f"{name}.json": (json.dumps(answer, indent=1) + "\n").encode()}
+        look_for_face(unet, image)
+    return ATTRIBUTES[attribute_from_mask(mask)], class_fractions(mask), mask
 
 
-def round_all(shares: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Return shares by name to six places, enough for anyone who reads them."""
-    return {name: round(share, 6) for name, share in shares}
+def write_outputs(image: Image.Image, mask: np.ndarray | None, answer: dict, out: Path, name: str) -> None:
+    """Write all files of one photo, or none: a part of them would be taken for another photo's."""
+    files = {".json": (json.dumps(answer, indent=1) + "\n").encode()}
+    if mask is not None:
+        overlay = encode_picture(draw_overlay(image, mask), "JPEG", **OVERLAY_OPTIONS)
+        files |= {"_mask.png": encode_mask(mask), "_overlay.jpg": overlay}
+    with ExitStack() as undo:
+        for suffix in OUTPUT_SUFFIXES[answer["task"]]:
+            file = out / f"{name}{suffix}"
+            write_atomically(file, files[suffix])
+            undo.callback(file.unlink, missing_ok=True)
+        undo.pop_all()
 
 
 def encode_picture(picture: Image.Image, kind: str, **options: int) -> bytes:
-    """Return a picture as a file of a kind, "PNG" or "JPEG"."""
+    """Return a picture as the content of a file, "PNG" or "JPEG"."""
     file = io.BytesIO()
     picture.save(file, kind, **options)
     return file.getvalue()
 
 
-def say(text: str, bar: tqdm | None = None) -> None:
-    """Write a line to stderr, above the progress bar once that is shown."""
+def print_line(text: str, bar: tqdm | None = None) -> None:
+    """Print a line to stderr, above the progress bar once that is shown."""
     # tqdm's own write would show a bar that is still waiting out its delay, and leave it there at 0 %.
     shown = bar is not None and bar.last_print_t > bar.start_t
     (tqdm.write if shown else print)(f"elfw: {text}", file=sys.stderr)
 
 
-def count(photos: int) -> str:
+def count_photos(photos: int) -> str:
     """Return a number of photos in words: 1 photo, 2 photos."""
     return f"{photos} photo" if photos == 1 else f"{photos} photos"

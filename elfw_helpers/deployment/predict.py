@@ -1,8 +1,7 @@
-"""From a photo to a mask at the photo's own size, or to an attribute, by a trained network.
+"""From one photo to its mask, at the photo's own size, or to its attribute, by a trained network.
 
-Faces are expected as ELFW has them: one, roughly centred and filling the picture. Nothing here looks for
-the place of a face, so a small one in a wide scene has to be cut out first; `look_for_face` warns where there
-seems to be none.
+Faces are expected as in ELFW: one, roughly centred and filling the picture. There is no face detector: a
+small face in a wide scene has to be cut out first.
 """
 
 from __future__ import annotations
@@ -18,31 +17,28 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from elfw_helpers.data.batches import Batches
+from elfw_helpers.data.images import mask_picture as mask_picture  # exported by the package
 from elfw_helpers.data.labels import BACKGROUND, PALETTE, PIXEL_CLASSES, SKIN
-from elfw_helpers.models.hub import TrainedModel
+from elfw_helpers.models.hub import ModelCard, TrainedModel
 from elfw_helpers.utils.device import exact_arithmetic
 from elfw_helpers.utils.errors import PhotoWarning
 
 # Beyond these, what the network sees has little in common with what the photo shows.
 MOST_ENLARGED, MOST_SHRUNK = 2, 8
-# Pixels of a mask that are decided at once: 7 logits each, in float32, take 7 MB.
+# Pixels of a mask that are computed at once: 7 logits each, in float32, take 7 MB.
 STRIP_PIXELS = 1 << 18
-# A pixel's class is sure when its probability is above this ...
-SURE = 0.9
-# ... and a face is missing where less of the photo is surely skin, or surely anything (`look_for_face`).
-LEAST_SKIN, LEAST_SURE = 0.04, 0.3
+# A pixel's class is certain when its probability is above this.
+CERTAIN = 0.9
+# No face is found where less of the photo is certainly skin, or certainly any class (`warn_if_no_face`).
+LEAST_SKIN, LEAST_CERTAIN = 0.04, 0.3
 NO_FACE = "no face was found, so the answer means little; if there is one, cut it out, upright and large"
-
-
-class PredictionWarning(PhotoWarning):
-    """A prediction was made, but in a way that its reader should know of."""
 
 
 @contextmanager
 def collect_remarks() -> Iterator[list[str]]:
-    """Collect what there is to say beside an answer: a list that fills once the block has ended.
+    """Collect the texts of all PhotoWarnings in a list, which is filled at the end of the block.
 
-    Not for several threads at once: Python keeps one list of filters for all.
+    Not for several threads at once: Python keeps one list of warning filters for all of them.
     """
     remarks: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -56,66 +52,48 @@ def collect_remarks() -> Iterator[list[str]]:
 
 
 def predict_mask(model: TrainedModel, image: Image.Image) -> np.ndarray:
-    """Return the class of every pixel of a photo.
-
-    The photo is shrunk as the training images were, its aspect kept, and laid on a square whose rest
-    repeats the photo's edge. Logits, not classes, are enlarged: that gives smooth outlines.
-
-    Args:
-        model: a network that segments.
-        image: RGB, of any size.
-
-    Returns:
-        class ids, uint8 [H, W], at the image's own size.
+    """Return the class ids of a photo, RGB of any size, at its own size: uint8 [H, W].
 
     Raises:
         WeightsError: the model is for another task.
         ValueError: the image is empty or not RGB.
 
     Warns:
-        PredictionWarning: the image is tiny or huge, or had to be predicted on the CPU.
+        PhotoWarning: the image is tiny or huge, or the GPU's memory is full.
     """
+    return enlarge_to_classes(predict_logits(model, image), image.height, image.width)
+
+
+def predict_logits(model: TrainedModel, image: Image.Image) -> Tensor:
+    """Return a segmentation network's logits of a photo, RGB, without the padding: float32 [C, h, w]."""
     logits, (rows, columns) = predict_square(model, image, "segment")
-    return enlarge_to_classes(logits[:, rows, columns], image.height, image.width)
+    return logits[:, rows, columns]
 
 
 def predict_attribute(model: TrainedModel, image: Image.Image) -> np.ndarray:
-    """Return the probability of each of the three attributes of a photo, float64 [3].
-
-    Args:
-        model: a network that classifies.
-        image: RGB, of any size; prepared as in `predict_mask`, which also has what is raised and warned.
-    """
+    """Return the probability of each of the three attributes, float64 [3]; errors as in `predict_mask`."""
     logits, _ = predict_square(model, image, "attribute")
     return logits.double().softmax(0).numpy()
 
 
-def look_for_face(finder: TrainedModel, image: Image.Image) -> None:
-    """Warn when a photo seems to show no face.
+def look_for_face(unet: TrainedModel, image: Image.Image) -> None:
+    """Warn if a photo, RGB, seems to show no face to the course's own U-Net."""
+    pixels, (rows, columns) = fit_square(image, unet.card.size)
+    warn_if_no_face(run_network(unet, pixels)[:, rows, columns])
 
-    A U-Net that learned faces alone finds something like skin nearly everywhere, but is seldom sure of it:
-    by how much of the mask is skin, one in three of the pictures below would pass for a face. Chosen on other
-    pictures of the same kinds, and on the photos, with the shipped network, the thresholds remark on
 
-    - with a face: 17 of the 2,280 embedded ones and 3 of 700 photos of CelebAMask-HQ, 4 of them in gray; 2 in
-      100 of these with a margin of a quarter on every side, two thirds of them with a margin of a half: so
-      small a face is to be cut out anyway;
-    - without one, in 100 made pictures of each kind: flat colours, gradients, text 100, white noise 100, 1/f
-      noise 97, textures and coloured shapes 95, landscapes 94, skies 92.
+def warn_if_no_face(logits: Tensor) -> None:
+    """Warn if a photo seems to show no face, by the logits of `load_model("unet")`, float32 [C, h, w].
 
-    Args:
-        finder: the network that segments which the course brings along, `load_model("unet")`: of another
-            one neither threshold is known to hold.
-        image: RGB, of any size.
-
-    Warns:
-        PredictionWarning: no face was found, or the GPU's memory is full.
+    A U-Net trained on faces alone finds something like skin nearly everywhere, but seldom with certainty. The
+    thresholds were chosen on other pictures of the same kinds. They give a warning for 17 of the 2,280
+    embedded faces, 3 of 700 photos of CelebAMask-HQ, and two thirds of these with a margin of half a photo;
+    and, of 100 generated pictures without a face, for 100 flat colours, gradients, texts or white noises, 97
+    of 1/f noise, 95 textures, 94 landscapes, 92 skies.
     """
-    finder.check_task("segment")
-    pixels, (rows, columns) = fit_square(image, finder.card.size)
-    sure = run_network(finder, pixels)[:, rows, columns].softmax(0) > SURE
-    if sure[SKIN].float().mean() < LEAST_SKIN or sure.any(0).float().mean() < LEAST_SURE:
-        warnings.warn(NO_FACE, PredictionWarning, stacklevel=2)
+    certain = logits.softmax(0) > CERTAIN
+    if certain[SKIN].float().mean() < LEAST_SKIN or certain.any(0).float().mean() < LEAST_CERTAIN:
+        warnings.warn(NO_FACE, PhotoWarning, stacklevel=2)
 
 
 def predict_square(model: TrainedModel, image: Image.Image, task: str) -> tuple[Tensor, tuple[slice, slice]]:
@@ -130,30 +108,25 @@ def predict_square(model: TrainedModel, image: Image.Image, task: str) -> tuple[
 
 
 def warn_of_size(image: Image.Image, size: int) -> None:
-    """Warn when an image is enlarged or shrunk so much that the network cannot see what it should."""
+    """Warn if a photo is so small or so large that the network, with inputs of `size` pixels, sees little."""
     factor = max(image.size) / size
     sizes = f"{image.width} x {image.height} pixels, for a network that sees {size} x {size}"
     if factor < 1 / MOST_ENLARGED:
         text = f"enlarged {1 / factor:.1f} times ({sizes}): the photo is too small to say much"
-        warnings.warn(text, PredictionWarning, stacklevel=4)
+        warnings.warn(text, PhotoWarning, stacklevel=4)
     elif factor > MOST_SHRUNK:
         text = f"shrunk {factor:.0f} times ({sizes}): fine detail is lost"
-        warnings.warn(text, PredictionWarning, stacklevel=4)
+        warnings.warn(text, PhotoWarning, stacklevel=4)
 
 
 def fit_square(image: Image.Image, size: int) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """Return an image on a square, aspect kept, and the rows and columns of the square that it fills.
+    """Return an RGB image, aspect kept, on a square padded with its edges, and its rows and columns there.
 
-    Args:
-        image: RGB.
-        size: side of the square, pixels.
-
-    Returns:
-        uint8 [size, size, 3], the image's edges repeated where it does not reach, and two slices.
+    The square is uint8 [size, size, 3]; rows and columns are slices.
     """
     width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
     top, left = (size - height) // 2, (size - width) // 2
-    # Shrunk first, padded then: the square around a long, thin photo might not fit into memory.
+    # Shrunk first and padded then: the square around a long, thin photo might not fit into memory.
     small = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     margins = ((top, size - height - top), (left, size - width - left), (0, 0))
     return np.pad(small, margins, mode="edge"), (slice(top, top + height), slice(left, left + width))
@@ -164,13 +137,11 @@ def run_network(model: TrainedModel, pixels: np.ndarray) -> Tensor:
     """Return the logits of one image, uint8 [S, S, 3], on the CPU: float32 [C, S, S] or [C].
 
     Warns:
-        PredictionWarning: the GPU's memory is full; the network is on the CPU from then on.
+        PhotoWarning: the GPU's memory is full; the network is on the CPU from then on.
     """
 
     def predict(device: str | torch.device) -> Tensor:
-        images, unused = torch.from_numpy(pixels)[None], torch.zeros(1)
-        batches = Batches(images, unused, mean=model.card.mean, std=model.card.std, device=device)
-        inputs, _ = next(iter(batches))
+        inputs = make_inputs(model.card, pixels, device)
         with exact_arithmetic():
             return model.network.to(device).eval()(inputs)[0].cpu()
 
@@ -178,22 +149,22 @@ def run_network(model: TrainedModel, pixels: np.ndarray) -> Tensor:
         return predict(model.device)
     except torch.cuda.OutOfMemoryError:
         text = "the GPU's memory is full: predicted on the CPU from here on, which takes longer"
-        warnings.warn(text, PredictionWarning, stacklevel=4)
+        warnings.warn(text, PhotoWarning, stacklevel=4)
         return predict("cpu")
 
 
+def make_inputs(card: ModelCard, pixels: np.ndarray, device: str | torch.device) -> Tensor:
+    """Return one image, uint8 [S, S, 3], as a network's input: normalised, float32 [1, 3, S, S]."""
+    images, no_targets = torch.from_numpy(pixels)[None], torch.zeros(1)
+    inputs, _ = next(iter(Batches(images, no_targets, mean=card.mean, std=card.std, device=device)))
+    return inputs
+
+
 def enlarge_to_classes(logits: Tensor, height: int, width: int) -> np.ndarray:
-    """Return the class of the greatest logit, after bilinear resizing, at every pixel.
+    """Return the class of the greatest logit, after bilinear resizing, at every pixel: uint8 [height, width].
 
-    The same as interpolating to full size and taking the argmax, but in strips of rows: the logits of a
-    photo of 50 million pixels would fill 1.4 GB.
-
-    Args:
-        logits: float32 [C, h, w].
-        height, width: of the mask, pixels.
-
-    Returns:
-        class ids, uint8 [height, width].
+    The same as interpolating logits, float32 [C, h, w], to full size and taking the argmax, but in strips of
+    rows: the logits of a photo of 50 million pixels would fill 1.4 GB.
     """
     rows = logits.shape[1]
     # Where the centre of each row of pixels falls among the rows of logits, as in torch's interpolate.
@@ -217,33 +188,12 @@ def class_fractions(mask: np.ndarray) -> dict[str, float]:
     return {name: counts[index] / mask.size for index, name in enumerate(PIXEL_CLASSES)}
 
 
-def draw_overlay(image: Image.Image, mask: np.ndarray, opacity: float = 0.5) -> Image.Image:
-    """Return a photo with its mask laid over it in ELFW's colours; the background stays as it is.
-
-    Args:
-        image: RGB.
-        mask: class ids, uint8 [H, W], of the image's size.
-        opacity: of the colours, 0..1.
-
-    Raises:
-        ValueError: image and mask differ in size, or the opacity is not in 0..1.
-    """
-    if mask.shape != (image.height, image.width):
-        found = f"mask of {mask.shape[1]} x {mask.shape[0]} on an image of {image.width} x {image.height}"
-        raise ValueError(f"{found} pixels: need the same size")
-    if not 0 <= opacity <= 1:
-        raise ValueError(f"opacity {opacity}: need 0 (the photo alone) to 1 (the colours alone)")
+def draw_overlay(image: Image.Image, mask: np.ndarray) -> Image.Image:
+    """Return a photo with its mask, uint8 [H, W], half transparent in ELFW's colours; no background."""
     overlay = image.copy()
     for index, colour in enumerate(PALETTE.tolist()):
         if index != BACKGROUND:
             # Class by class: a second picture in full colour would take as much memory as the photo.
-            cover = Image.fromarray((mask == index) * np.uint8(round(255 * opacity)))
-            overlay.paste(tuple(colour), mask=cover)
+            opacity = Image.fromarray((mask == index) * np.uint8(128))
+            overlay.paste(tuple(colour), mask=opacity)
     return overlay
-
-
-def mask_picture(mask: np.ndarray) -> Image.Image:
-    """Return a mask, uint8 [H, W], as an indexed picture in ELFW's colours; saved as PNG nothing is lost."""
-    picture = Image.fromarray(mask)
-    picture.putpalette(PALETTE.tobytes())
-    return picture

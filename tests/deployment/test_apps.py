@@ -1,9 +1,11 @@
 """The apps over HTTP: answers, refusals, what is left on the disk, and 200 uploads of all kinds."""
 
 import base64
+import inspect
 import io
 import os
 import random
+import socket
 import struct
 import time
 import zlib
@@ -13,18 +15,19 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from gradio import route_utils
 from PIL import EpsImagePlugin, Image
 
 from elfw_course.cli import main
-from elfw_helpers.data.images import read_mask
+from elfw_helpers.data.images import read_image, read_mask
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
 from elfw_helpers.deployment import predict
 from elfw_helpers.deployment.apps import serve, uploads
-from elfw_helpers.deployment.apps.ask import ask_app
-from elfw_helpers.deployment.apps.attributes import answer_attributes
-from elfw_helpers.deployment.apps.page import read_examples
-from elfw_helpers.deployment.apps.segmentation import answer_segmentation
+from elfw_helpers.deployment.apps.attributes import answer_attributes, show_attributes
+from elfw_helpers.deployment.apps.client import ask_app
+from elfw_helpers.deployment.apps.segmentation import answer_segmentation, show_segmentation
 from elfw_helpers.deployment.apps.serve import describe_exposure, read_password, start_app
+from elfw_helpers.deployment.apps.web_page import read_examples
 from elfw_helpers.utils.errors import DataError, ElfwError
 from tests.deployment.app_models import make_models
 from tests.faces import paint_face
@@ -54,6 +57,15 @@ def client(app):
 
 def files_in(app) -> list[Path]:
     return [path for path in app.private.path.rglob("*") if path.is_file()]
+
+
+def wait_until(condition) -> None:
+    """Wait for up to five seconds."""
+    for _ in range(50):
+        if condition():
+            return
+        time.sleep(0.1)
+    pytest.fail("it never came true")
 
 
 def test_attributes_of_a_photo_by_both_networks(client):
@@ -86,11 +98,7 @@ def test_nothing_of_a_photo_is_left_on_the_disk(app, client):
 def test_no_answer_is_kept_in_memory(app, client):
     ask_app(client, "segmentation", ("face.jpg", encode(FACE, "JPEG")))
     # Forgotten just after the answer has been sent.
-    for _ in range(50):
-        if not app.blocks.app.state_holder.session_data:
-            return
-        time.sleep(0.1)
-    pytest.fail("the session is still remembered")
+    wait_until(lambda: not app.blocks.app.state_holder.session_data)
 
 
 def test_an_upload_has_a_place_that_nobody_guesses_and_not_its_own_name(app, client):
@@ -106,11 +114,28 @@ def test_an_upload_has_a_place_that_nobody_guesses_and_not_its_own_name(app, cli
 def test_an_upload_that_nobody_asks_about_is_deleted(app, client, monkeypatch):
     monkeypatch.setattr(uploads, "LIFETIME", 0.2)
     client.post("gradio_api/upload", files={"files": ("face.jpg", encode(FACE, "JPEG"))})
-    for _ in range(50):
-        if not files_in(app):
-            return
-        time.sleep(0.1)
-    pytest.fail("it is still there")
+    wait_until(lambda: not files_in(app))
+
+
+def test_an_upload_that_breaks_off_is_deleted(app, monkeypatch):
+    monkeypatch.setattr(uploads, "LIFETIME", 0.2)
+    begun = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n' + bytes(1000)
+    head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: {app.url[7:-1]}\r\nContent-Length: 9000\r\n"
+    with socket.create_connection(("127.0.0.1", app.blocks.server_port)) as connection:
+        connection.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode() + begun)
+        # Gradio 6.24 begins uploads in the system's folder for temporary files.
+        if "upload_dir" in inspect.signature(route_utils.GradioMultiPartParser).parameters:
+            wait_until(lambda: files_in(app))
+    wait_until(lambda: not files_in(app))
+
+
+def test_two_uploads_in_one_request_are_kept_apart(app, client):
+    sent = [("files", ("a.jpg", encode(FACE, "JPEG"))), ("files", ("b.png", encode(FACE, "PNG")))]
+    first, second = map(Path, client.post("gradio_api/upload", files=sent).json())
+    assert (first.name, second.name) == ("photo.jpg", "photo.png")
+    uploads.delete_upload(first)
+    assert files_in(app) == [second]
+    uploads.delete_upload(second)
 
 
 def test_only_uploads_are_deleted(app, tmp_path):
@@ -160,10 +185,11 @@ def test_pages_forbid_what_comes_from_elsewhere_and_offer_the_two_apps(client):
     assert config["run_history"] is False
 
 
-def test_a_full_queue_says_busy():
+def test_a_full_queue_says_busy(monkeypatch):
+    monkeypatch.setattr(serve, "QUEUE_LENGTH", 1)
     models = make_models("unet")
     with (
-        start_app(("segmentation",), models, queue=1) as app,
+        start_app(("segmentation",), models) as app,
         httpx.Client(base_url=app.url, timeout=60) as client,
         ThreadPoolExecutor(12) as pool,
     ):
@@ -185,7 +211,7 @@ def test_a_closed_app_leaves_nothing():
     app = start_app(("segmentation",), make_models("unet"))
     app.close()
     app.close()
-    assert not app.private.path.exists() and os.environ.get(uploads.PLACE) != str(app.private.path)
+    assert not app.private.path.exists() and os.environ.get(uploads.FOLDER_VARIABLE) != str(app.private.path)
     with pytest.raises(httpx.ConnectError):
         httpx.get(app.url)
 
@@ -193,7 +219,7 @@ def test_a_closed_app_leaves_nothing():
 def test_a_port_that_is_taken_is_said(app):
     with pytest.raises(ElfwError, match=f"port {app.blocks.server_port}.*Try --port"):
         start_app(("segmentation",), make_models("unet"), port=app.blocks.server_port)
-    assert os.environ[uploads.PLACE] == str(app.private.path)
+    assert os.environ[uploads.FOLDER_VARIABLE] == str(app.private.path)
 
 
 def test_visitors_without_the_password_are_kept_out():
@@ -413,6 +439,7 @@ def test_two_hundred_uploads_of_all_kinds(app, client, capfd):
     by_kind = {name: outcome for (name, _), outcome in zip(sent, outcomes, strict=True)}
     assert [name for name in ANSWERED if by_kind[name] != "answer"] == []
     assert [name for name in REFUSED if by_kind[name] == "answer"] == []
+    assert "a photo in HEIC, as iPhones store photos" in by_kind["heic"]
     refusals = {outcome for outcome in outcomes if outcome != "answer"}
     unfriendly = [text for text in refusals if "does not say why" in text or "/" in text or len(text) > 160]
     assert unfriendly == []
@@ -428,26 +455,26 @@ def test_a_format_that_runs_other_programs_is_never_opened(tmp_path, monkeypatch
     (tmp_path / "face.jpg").write_bytes(content)
     monkeypatch.setattr(EpsImagePlugin.EpsImageFile, "_open", lambda _: pytest.fail("it is opened"))
     with pytest.raises(DataError, match="cannot be read as an image"):
-        uploads.read_upload(tmp_path / "face.jpg")
+        read_image(tmp_path / "face.jpg")
 
 
 def test_a_photo_without_a_face_says_so_in_both_apps(app, client, monkeypatch):
-    monkeypatch.setattr(predict, "LEAST_SURE", 2)
+    monkeypatch.setattr(predict, "LEAST_CERTAIN", 2)
     by_network = ask_app(client, "attributes", ("sky.png", encode(FACE, "PNG")))
     for answer in (*by_network.values(), ask_app(client, "segmentation", ("sky.gif", encode(FACE, "GIF")))):
         assert answer["remarks"] == [predict.NO_FACE]
     models = make_models("mini_network", "unet")
-    finder = models.pop("unet")
+    unet = models.pop("unet")
     pages = (
-        answer_attributes(models, finder, FACE, ["read so"]),
-        answer_segmentation(finder, FACE, ["read so"]),
+        show_attributes(models, FACE, answer_attributes(models, unet, FACE, ["read so"])),
+        show_segmentation(FACE, answer_segmentation(unet, FACE, ["read so"])),
     )
     for page in pages:
         assert page.count('class="remark"') == 2
         assert "No face was found" in page and "Read so." in page
-    monkeypatch.setattr(predict, "LEAST_SURE", 0)
+    monkeypatch.setattr(predict, "LEAST_CERTAIN", 0)
     monkeypatch.setattr(predict, "LEAST_SKIN", 0)
-    assert "No face" not in answer_segmentation(finder, FACE)
+    assert answer_segmentation(unet, FACE)["remarks"] == []
     moving = encode(FACE, "GIF", save_all=True, append_images=[FACE.rotate(90)])
     (remark,) = ask_app(client, "segmentation", ("moving.gif", moving))["remarks"]
     assert "holds several pictures" in remark

@@ -16,12 +16,11 @@ from elfw_helpers.data.images import read_mask
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES, attribute_from_mask
 from elfw_helpers.deployment import files as photos
 from elfw_helpers.deployment import predict
-from elfw_helpers.deployment.files import list_photos, predict_files
+from elfw_helpers.deployment.files import list_photos
 from elfw_helpers.deployment.predict import class_fractions, predict_mask
 from elfw_helpers.models import UNet, mini_network
 from elfw_helpers.models import hub as trained
 from elfw_helpers.models.hub import ModelCard, load_model, store_model
-from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.paths import project_folder
 from tests.faces import paint_face
 
@@ -32,7 +31,7 @@ SEGMENTED = ("_mask.png", "_overlay.jpg", ".json")
 def shipped(tmp_path_factory, monkeypatch) -> Path:
     """Tiny models in place of those that ship, untrained, which would find no face on anything."""
     monkeypatch.setattr(predict, "LEAST_SKIN", 0)
-    monkeypatch.setattr(predict, "LEAST_SURE", 0)
+    monkeypatch.setattr(predict, "LEAST_CERTAIN", 0)
     folder = tmp_path_factory.mktemp("weights")
     monkeypatch.setattr(
         trained, "rendered_weights", lambda network: folder / f"{network}_rendered.safetensors"
@@ -159,8 +158,8 @@ def test_one_bad_photo_never_stops_the_rest(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("Failed to decode image")])
-def test_whatever_a_photo_makes_a_library_raise_the_rest_goes_on(tmp_path, monkeypatch, error):
-    first, second = save_face(tmp_path / "a.png"), save_face(tmp_path / "b.png")
+def test_whatever_a_photo_makes_a_library_raise_the_rest_goes_on(tmp_path, monkeypatch, capsys, error):
+    first, second, out = save_face(tmp_path / "a.png"), save_face(tmp_path / "b.png"), tmp_path / "out"
 
     def read(path):
         if path == first:
@@ -168,9 +167,10 @@ def test_whatever_a_photo_makes_a_library_raise_the_rest_goes_on(tmp_path, monke
         return Image.open(path).convert("RGB")
 
     monkeypatch.setattr(photos, "read_image", read)
-    failed, fine = predict_files(load_model("unet"), [first, second])
-    assert failed.error.file == first and "cannot be predicted" in str(failed.error)
-    assert fine.error is None and fine.mask.shape == (40, 48)
+    assert run(first, second, "--out", out) == 1
+    failed, total = capsys.readouterr().err.splitlines()
+    assert failed.startswith(f"elfw: {first}: cannot be predicted (") and total == "elfw: 1 photo failed"
+    assert read_mask(out / "b_mask.png").shape == (40, 48) and len(names(out)) == 3
 
 
 def test_tiny_and_huge_photos_get_a_line_each(tmp_path, capsys):
@@ -438,12 +438,23 @@ def test_a_photo_without_a_face_is_answered_with_a_remark(tmp_path, monkeypatch,
     assert answers["person_0049_0001"]["remarks"] == []
 
 
-def test_an_empty_folder_beside_others_is_an_error_of_its_own(tmp_path):
+def test_an_empty_folder_beside_others_is_an_error_of_its_own(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
+    photo, out = save_face(tmp_path / "ann.png"), tmp_path / "out"
+    assert run(tmp_path / "empty", photo, "--out", out, "--task", "attribute") == 1
+    empty, total = capsys.readouterr().err.splitlines()
+    assert empty.startswith(f"elfw: {tmp_path / 'empty'}: holds no images") and "1 photo failed" in total
+    assert json.loads((out / "ann.json").read_text(encoding="utf-8"))["attribute"] in ATTRIBUTES
+
+
+@pytest.mark.parametrize(("task", "passes"), [("segment", 1), ("attribute", 1)])
+def test_the_unet_runs_once_per_photo(tmp_path, monkeypatch, task, passes):
+    counted, forward = [], UNet.forward
+    # While a model is built, it is run on torch's "meta" device.
+    monkeypatch.setattr(UNet, "forward", lambda self, x: counted.append(x.device.type) or forward(self, x))
     photo = save_face(tmp_path / "ann.png")
-    first, second = predict_files(load_model("mini_network"), [tmp_path / "empty", photo])
-    assert isinstance(first.error, DataError) and "holds no images" in str(first.error)
-    assert second.error is None and second.mask is None and second.attribute in ATTRIBUTES
+    assert run(photo, "--out", tmp_path / "out", "--task", task) == 0
+    assert counted.count("cpu") == passes
 
 
 def test_a_name_that_is_too_long_is_an_error_of_its_own(tmp_path):
@@ -456,7 +467,7 @@ def test_overlays_keep_their_colours_at_full_resolution(tmp_path):
     # Stripes a pixel wide: half the resolution would make one colour of two.
     stripes = np.zeros((32, 32, 3), np.uint8)
     stripes[:, ::2, 0], stripes[:, 1::2, 1] = 255, 255
-    content = photos.encode_picture(Image.fromarray(stripes), "JPEG", **photos.OVERLAY)
+    content = photos.encode_picture(Image.fromarray(stripes), "JPEG", **photos.OVERLAY_OPTIONS)
     with Image.open(io.BytesIO(content)) as picture:
         assert np.abs(np.asarray(picture).astype(int) - stripes).mean() < 20
 

@@ -18,11 +18,10 @@ from elfw_helpers.deployment.onnx import (
     OnnxNetwork,
     export_model,
     open_session,
-    read_card,
-    speed_up,
+    use_onnxruntime,
 )
 from elfw_helpers.deployment.predict import predict_attribute, predict_mask
-from elfw_helpers.models.hub import store_model
+from elfw_helpers.models.hub import parse_card, store_model
 from elfw_helpers.utils.errors import WeightsError
 from tests.deployment.app_models import make_models
 from tests.faces import paint_face
@@ -61,8 +60,8 @@ def test_logits_are_those_of_pytorch_for_any_batch(models, files, name, batch):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_file_says_itself_how_to_feed_it(models, files, name):
     card = models[name].card
-    assert read_card(files[name]) == card
-    metadata = open_session(files[name]).get_modelmeta().custom_metadata_map
+    metadata = open_session(files[name].read_bytes()).get_modelmeta().custom_metadata_map
+    assert parse_card(metadata, files[name]) == card
     assert metadata["classes"] == ",".join(card.classes)
     assert (
         f"{card.size} x {card.size}" in metadata["preprocessing"]
@@ -104,13 +103,10 @@ def test_an_export_that_differs_is_not_written(models, files, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not ONNX"])
-def test_what_is_no_onnx_is_refused(tmp_path, content):
-    file = tmp_path / "mine.onnx"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(WeightsError, match="mine.onnx"):
-        read_card(file)
+@pytest.mark.parametrize("content", [b"", b"not ONNX"])
+def test_what_is_no_onnx_is_refused(content):
+    with pytest.raises(WeightsError, match="This is no ONNX file"):
+        open_session(content)
 
 
 def test_the_export_is_kept_until_the_weights_or_the_code_change(models, files, tmp_path, monkeypatch):
@@ -121,22 +117,22 @@ def test_the_export_is_kept_until_the_weights_or_the_code_change(models, files, 
     exported = []
     monkeypatch.setattr(export, "export_model", lambda model, file, replace: exported.append(file))
     model = models["mini_network"]
-    fast = speed_up(model)
+    fast = use_onnxruntime(model)
     assert isinstance(fast.network, OnnxNetwork) and fast.network.source is model.network
     assert exported == []
     with torch.no_grad():
         model.network.linear.bias += 1
-    speed_up(model)
+    use_onnxruntime(model)
     assert exported == [kept]
     with torch.no_grad():
         model.network.linear.bias -= 1
     monkeypatch.setattr(type(model.network), "forward", lambda self, images: self.linear(images))
-    speed_up(model)
+    use_onnxruntime(model)
     assert exported == [kept, kept]
 
 
 def test_the_exporter_and_its_packages_are_part_of_an_export(models, monkeypatch):
-    codes, version = [export.describe(models["mini_network"])["code"]], importlib.metadata.version
+    codes, version = [export.make_metadata(models["mini_network"])["code"]], importlib.metadata.version
     for package in ("onnx", "onnxscript"):
         with monkeypatch.context() as changed:
             changed.setattr(
@@ -144,15 +140,15 @@ def test_the_exporter_and_its_packages_are_part_of_an_export(models, monkeypatch
                 "version",
                 lambda name, package=package: version(name) + (name == package) * "1",
             )
-            codes.append(export.describe(models["mini_network"])["code"])
+            codes.append(export.make_metadata(models["mini_network"])["code"])
     monkeypatch.setattr(export, "quiet_exporter", lambda: None)
-    codes.append(export.describe(models["mini_network"])["code"])
+    codes.append(export.make_metadata(models["mini_network"])["code"])
     assert len(set(codes)) == 4
 
 
 def test_without_onnxruntime_pytorch_answers(models, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert speed_up(models["mini_network"]) is models["mini_network"]
+    assert use_onnxruntime(models["mini_network"]) is models["mini_network"]
 
 
 def test_the_command_exports_a_model_and_says_how_close_it_is(models, files, tmp_path, capsys, monkeypatch):

@@ -1,4 +1,4 @@
-"""The two apps: attributes of a face, and its mask. `serve` starts them; `elfw app` is its command."""
+"""The two web apps, made with Gradio: attributes of a face, and its mask. `elfw app` starts them."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Starting the apps, from a terminal or a notebook: for this machine alone unless asked otherwise."""
+"""Start the apps, from a terminal or a notebook: for this machine alone unless asked otherwise."""
 
 from __future__ import annotations
 
@@ -6,38 +6,52 @@ import os
 import sys
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import gradio
 from starlette.middleware import Middleware
 
-from elfw_helpers.deployment.apps.page import build_app
-from elfw_helpers.deployment.apps.pieces import read_style
-from elfw_helpers.deployment.apps.uploads import LARGEST_FILE, PrivateFolder, UploadGuard
-from elfw_helpers.deployment.onnx import speed_up
+from elfw_helpers.deployment.apps.uploads import LARGEST_FILE, PrivateFolder, RequestGuard, say_busy
+from elfw_helpers.deployment.apps.web_page import build_app
+from elfw_helpers.deployment.onnx import use_onnxruntime
 from elfw_helpers.models.hub import TrainedModel, load_model
 from elfw_helpers.utils.errors import ElfwError
 
 APPS = ("attributes", "segmentation")
 LOCAL_HOST = "127.0.0.1"
-PASSWORD = "ELFW_APP_AUTH"
+PASSWORD_VARIABLE = "ELFW_APP_AUTH"
 # One photo is answered at a time, and so many wait; the rest are told to try again.
-QUEUE = 64
+QUEUE_LENGTH = 64
+LAUNCH_OPTIONS = {
+    "max_file_size": LARGEST_FILE,
+    "css_paths": Path(__file__).with_name("style.css"),
+    "footer_links": ["api"],
+    "prevent_thread_lock": True,
+    "inline": False,
+    "quiet": True,
+    "show_error": False,
+    # It would keep visitors' photos in their browser.
+    "run_history": False,
+    "enable_monitoring": False,
+    "ssr_mode": False,
+    "pwa": False,
+    "mcp_server": False,
+}
 
 
 @dataclass
 class RunningApp:
-    """An app that answers until it is closed; also a context manager.
+    """An app that answers until it is closed; also a context manager."""
 
-    Attributes:
-        url: its address on this machine.
-        blocks: Gradio's object.
-        private: the folder for uploads.
-    """
-
-    url: str
     blocks: gradio.Blocks
+    # The folder for uploads.
     private: PrivateFolder
     display: object = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        """Its address on this machine."""
+        return self.blocks.local_url
 
     def show(self, height: int = 700) -> None:
         """Show the app in a notebook, until it is closed."""
@@ -79,89 +93,51 @@ def start_app(
     port: int | None = None,
     share: bool = False,
     auth: tuple[str, str] | None = None,
-    queue: int = QUEUE,
 ) -> RunningApp:
     """Start the apps, and return once they answer.
 
     Args:
         apps: "attributes", "segmentation" or both.
-        models: by the names "resnet18", "mini_network" and "unet", which both apps need; the course's own by
-            default.
+        models: by the names "resnet18", "mini_network" and "unet", which both apps need; by default the
+            course's own, computed by onnxruntime where it is installed.
         host: address to listen at; anything but the default lets other machines in.
         port: to listen at; by default the first free one from 7860 on.
         share: ask Gradio for a public address.
         auth: the name and the password that visitors have to give.
-        queue: how many requests may wait.
 
     Raises:
         WeightsError: a model is missing or damaged.
         ElfwError: the port is taken, or there is no public address to be had.
     """
-    models = load_models(apps) if models is None else models
-    folder = PrivateFolder()
-    running = RunningApp("", build_app(apps, models), folder)
+    if models is None:
+        # The U-Net tells both apps whether there is a face.
+        names = ["resnet18", "mini_network", "unet"] if "attributes" in apps else ["unet"]
+        models = {name: use_onnxruntime(load_model(name)) for name in names}
+    private = PrivateFolder()
+    blocks = build_app(apps, models).queue(max_size=QUEUE_LENGTH, default_concurrency_limit=1)
+    running = RunningApp(blocks, private)
+    # A new dictionary for each start: Gradio changes it.
+    server = {"middleware": [Middleware(RequestGuard)], "exception_handlers": {503: say_busy}}
+    address = {"server_name": host, "server_port": port, "share": share, "auth": auth}
     try:
-        launch(running.blocks, host, port, share, auth, queue)
+        blocks.launch(**address, **LAUNCH_OPTIONS, theme=make_theme(), app_kwargs=server)
+        if share and not blocks.share_url:
+            advice = "check the connection, or leave --share out"
+            raise ElfwError(f"There is no public address to be had: {advice}")
+    except OSError as error:
+        running.close()
+        found = f"The app cannot listen at {host}, port {port or 7860} ({error})"
+        raise ElfwError(f"{found}. Try --port") from error
     except BaseException:
         running.close()
         raise
-    running.url = running.blocks.local_url
     return running
-
-
-def load_models(apps: tuple[str, ...]) -> dict[str, TrainedModel]:
-    """Return the trained networks that apps ask, answered by onnxruntime where it is installed.
-
-    The U-Net is one of them for both apps: it says whether there is a face at all.
-    """
-    names = ["resnet18", "mini_network", "unet"] if "attributes" in apps else ["unet"]
-    return {name: speed_up(load_model(name)) for name in names}
-
-
-def launch(
-    blocks: gradio.Blocks, host: str, port: int | None, share: bool, auth: tuple[str, str] | None, queue: int
-) -> None:
-    """Open the app to its visitors."""
-    blocks.queue(max_size=queue, default_concurrency_limit=1)
-    try:
-        blocks.launch(
-            server_name=host,
-            server_port=port,
-            share=share,
-            auth=auth,
-            max_file_size=LARGEST_FILE,
-            app_kwargs={"middleware": [Middleware(UploadGuard)]},
-            prevent_thread_lock=True,
-            inline=False,
-            quiet=True,
-            show_error=False,
-            footer_links=["api"],
-            # It would keep visitors' photos in their browser.
-            run_history=False,
-            enable_monitoring=False,
-            ssr_mode=False,
-            pwa=False,
-            mcp_server=False,
-            theme=make_theme(),
-            css=read_style(),
-        )
-    except OSError as error:
-        raise ElfwError(
-            f"The app cannot listen at {host}, port {port or 7860} ({error}). Try --port"
-        ) from error
-    if share and not blocks.share_url:
-        raise ElfwError("There is no public address to be had: check the connection, or leave --share out")
 
 
 def make_theme() -> gradio.themes.Base:
     """Return the look of the page, in fonts that every system has."""
-    theme = gradio.themes.Base(
-        primary_hue="teal",
-        neutral_hue="slate",
-        radius_size="lg",
-        font=["system-ui", "sans-serif"],
-        font_mono=["ui-monospace", "monospace"],
-    )
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+    theme = gradio.themes.Base(primary_hue="teal", neutral_hue="slate", radius_size="lg", **fonts)
     return theme.set(body_background_fill="*neutral_50", block_background_fill="white")
 
 
@@ -183,18 +159,14 @@ def describe_exposure(host: str, share: bool, auth: bool) -> list[str]:
             "They can use this machine's time and see its answers, but not each other's photos.",
             "They have to give the name and the password."
             if auth
-            else f"Nobody is asked for a password: --auth with ${PASSWORD} does that.",
+            else f"Nobody is asked for a password: --auth with ${PASSWORD_VARIABLE} does that.",
         ]
     return lines
 
 
 def read_password() -> tuple[str, str]:
-    """Return the name and the password in the environment.
-
-    Raises:
-        ElfwError: there are none.
-    """
-    user, colon, password = os.environ.get(PASSWORD, "").partition(":")
+    """Return the name and the password in the environment, or raise ElfwError if there are none."""
+    user, colon, password = os.environ.get(PASSWORD_VARIABLE, "").partition(":")
     if not (user and colon and password):
-        raise ElfwError(f"--auth needs {PASSWORD}=user:password in the environment")
+        raise ElfwError(f"--auth needs {PASSWORD_VARIABLE}=user:password in the environment")
     return user, password

@@ -1,16 +1,14 @@
-"""The pieces of HTML that the apps answer with: pictures inside, so that none lies on the server's disk."""
+"""The HTML that the apps answer with, photos and masks inside it: none lies on the server's disk."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
 from html import escape
-from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageOps
 
-from elfw_helpers.data.labels import ATTRIBUTES, CAP_PER_MILLE, PALETTE, PIXEL_CLASSES, SPECTACLES_PER_MILLE
+from elfw_helpers.data.labels import CAP_PER_MILLE, PALETTE, PIXEL_CLASSES, SPECTACLES_PER_MILLE
 from elfw_helpers.deployment.files import encode_picture
 from elfw_helpers.models.hub import ModelCard
 from elfw_helpers.utils.errors import DataError
@@ -18,8 +16,8 @@ from elfw_helpers.utils.errors import DataError
 # Longer side of a photo on the page, and that of an example's button, pixels.
 SHOWN_SIDE, THUMBNAIL_SIDE = 800, 128
 # What the classes are called on the page, where ELFW's own word would mislead.
-WORDS = {"beard-mustache": "beard, moustache", "sunglasses": "eyewear", "wearable": "cap, headwear"}
-EVIDENCE_HELP = "Warm colours: where it found evidence for its answer (Grad-CAM)"
+SHOWN_AS = {"beard-mustache": "beard, moustache", "sunglasses": "eyewear", "wearable": "cap, headwear"}
+WAITING = '<div class="waiting"><p>The answer appears here.</p></div>'
 
 
 def shrink(image: Image.Image) -> Image.Image:
@@ -29,46 +27,30 @@ def shrink(image: Image.Image) -> Image.Image:
     return small
 
 
-def embed(picture: Image.Image, kind: str, alt: str, name: str = "") -> str:
-    """Return an <img> with the picture inside.
-
-    Args:
-        picture: in a mode that the kind can store.
-        kind: "JPEG" or "PNG".
-        alt: what it shows, in words.
-        name: its CSS class.
-    """
-    return f'<img class="{name}" alt="{escape(alt)}" src="{data_address(picture, kind)}">'
-
-
 def data_address(picture: Image.Image, kind: str) -> str:
-    """Return a data: address with the picture inside."""
+    """Return a data URL with a picture inside, as "JPEG" or "PNG"."""
     content = base64.b64encode(encode_picture(picture, kind)).decode()
     return f"data:image/{kind.lower()};base64,{content}"
 
 
-def draw_examples(faces: dict[str, Image.Image]) -> str:
+def embed_picture(picture: Image.Image, kind: str, alt: str, css_class: str = "") -> str:
+    """Return an <img> with a picture inside, as "JPEG" or "PNG"; `alt` says in words what it shows."""
+    return f'<img class="{css_class}" alt="{escape(alt)}" src="{data_address(picture, kind)}">'
+
+
+def format_examples(faces: dict[str, Image.Image]) -> str:
     """Return a button for each example face, by its caption."""
+    size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     buttons = "".join(
-        f'<button type="button" data-caption="{escape(caption)}">{embed(make_thumbnail(face), "JPEG", "")}'
-        f"<span>{escape(caption)}</span></button>"
+        f'<button type="button" data-caption="{escape(caption)}">'
+        f"{embed_picture(ImageOps.fit(face, size), 'JPEG', '')}<span>{escape(caption)}</span></button>"
         for caption, face in faces.items()
     )
     note = '<p class="camera" role="status"></p>'
     return f'{note}<div class="examples"><p>or take one of these</p><div>{buttons}</div></div>'
 
 
-def make_thumbnail(face: Image.Image) -> Image.Image:
-    """Return a face small and square."""
-    return ImageOps.fit(face, (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-
-
-def say_waiting(text: str) -> str:
-    """Return the answer's place while there is none."""
-    return f'<div class="waiting"><p>{escape(text)}</p></div>'
-
-
-def say_problem(error: DataError) -> str:
+def format_problem(error: DataError) -> str:
     """Return what is wrong with a photo, and what to do."""
     text = escape(describe_problem(error))
     return f'<div class="problem" role="alert"><h2>This photo gives no answer</h2><p>{text}</p></div>'
@@ -76,33 +58,33 @@ def say_problem(error: DataError) -> str:
 
 def describe_problem(error: DataError) -> str:
     """Return an error in words for a visitor, who knows no paths of the server."""
-    # What stands in brackets is Pillow's word, and may name the file's place.
-    found = error.found.partition(" (")[0]
+    # What stands in brackets may name the file's place on the server; a phone's format does not.
+    found = error.found if "(it is a photo in" in error.found else error.found.partition(" (")[0]
     return f"{found[0].upper()}{found[1:]}. {error.fix}."
 
 
-def list_remarks(remarks: Iterable[str]) -> str:
-    """Return what the reader of a prediction should know of."""
+def format_remarks(remarks: Iterable[str]) -> str:
+    """Return a paragraph for each remark on a photo."""
     return "".join(f'<p class="remark">{escape(remark[0].upper() + remark[1:])}.</p>' for remark in remarks)
 
 
-def draw_bars(probabilities: np.ndarray) -> str:
-    """Return the probabilities of the attributes, float [3], as bars, the most probable one marked."""
-    best = int(probabilities.argmax())
+def format_probabilities(probabilities: dict[str, float]) -> str:
+    """Return the probabilities of the attributes as bars, the most probable one marked."""
+    best = max(probabilities, key=probabilities.get)
     rows = "".join(
-        f'<tr class="{"best" if index == best else ""}"><th scope="row">{name}</th>'
+        f'<tr class="{"best" if name == best else ""}"><th scope="row">{name}</th>'
         f'<td class="bar"><span style="width:{100 * value:.1f}%"></span></td>'
         f'<td class="number">{100 * value:.1f} %</td></tr>'
-        for index, (name, value) in enumerate(zip(ATTRIBUTES, probabilities.tolist(), strict=True))
+        for name, value in probabilities.items()
     )
     return f'<table class="bars"><caption>Probabilities</caption><tbody>{rows}</tbody></table>'
 
 
-def draw_legend(fractions: dict[str, float]) -> str:
+def format_legend(fractions: dict[str, float]) -> str:
     """Return the classes with their colours and their share of the photo."""
     rows = "".join(
         f'<tr class="{"" if fractions[name] else "absent"}"><th scope="row">'
-        f'<span class="swatch" style="background:rgb{tuple(colour)}"></span>{WORDS.get(name, name)}</th>'
+        f'<span class="swatch" style="background:rgb{tuple(colour)}"></span>{SHOWN_AS.get(name, name)}</th>'
         f'<td class="number">{100 * fractions[name]:.1f} %</td></tr>'
         for name, colour in zip(PIXEL_CLASSES, PALETTE.tolist(), strict=True)
     )
@@ -110,7 +92,7 @@ def draw_legend(fractions: dict[str, float]) -> str:
 
 
 def explain_rule(fractions: dict[str, float]) -> str:
-    """Return why the rule of the course gives the attribute that it gives."""
+    """Return why the rule of the course gives the attribute that it gives, by the shares of the classes."""
     cap, glasses = (1000 * fractions[name] for name in ("wearable", "sunglasses"))
     least_cap, least_glasses = f"{CAP_PER_MILLE / 10} %", f"{SPECTACLES_PER_MILLE / 10} %"
     covers = f"headwear covers {cap / 10:.1f} % of the photo, eyewear {glasses / 10:.1f} %"
@@ -122,28 +104,22 @@ def explain_rule(fractions: dict[str, float]) -> str:
     return f"{covers}: too little for a cap ({least_cap}) or spectacles ({least_glasses})."
 
 
-def describe_card(title: str, card: ModelCard) -> str:
+def format_card(title: str, card: ModelCard) -> str:
     """Return a model card as Markdown."""
     kind = "the class of every pixel" if card.task == "segment" else "one of three attributes"
-    lines = [
-        f"### {title}",
-        f"- **Answers with** {kind}: {', '.join(card.classes)}",
-        f"- **Sees** the photo shrunk to {card.size} x {card.size} pixels",
-        f"- **Trained on** {card.trained_on}",
-        "- **Not for** telling who somebody is, nor for guessing age, sex, origin or character",
-    ]
-    return "\n".join([*lines, "", card.notes])
+    return f"""### {title}
+- **Answers with** {kind}: {", ".join(card.classes)}
+- **Sees** the photo shrunk to {card.size} x {card.size} pixels
+- **Trained on** {card.trained_on}
+- **Not for** telling who somebody is, nor for guessing age, sex, origin or character
+
+{card.notes}"""
 
 
-def say_results(cards: dict[str, ModelCard]) -> str:
+def format_results(cards: dict[str, ModelCard]) -> str:
     """Return how well models do, by their names, as their cards say it."""
     lines = "".join(
         f"<p><strong>{name}</strong>: trained on {escape(card.trained_on)}. {escape(card.notes)}</p>"
         for name, card in cards.items()
     )
     return f'<div class="results">{lines}</div>'
-
-
-def read_style() -> str:
-    """Return the apps' style sheet."""
-    return Path(__file__).with_name("style.css").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Asking a running app as a program does, over HTTP: send the photo, ask about it, wait for the answer."""
+"""Ask a running app from a program, over HTTP: send a photo, ask about it, wait for the answer."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def ask_app(client: httpx.Client, app: str, photo: str | Path | tuple[str, bytes
         httpx.HTTPError: the app cannot be reached, or does not answer in time.
     """
     name, content = photo if isinstance(photo, tuple) else (Path(photo).name, Path(photo).read_bytes())
-    (path,) = read(client.post("gradio_api/upload", files={"files": (name, content)}))
+    (path,) = read_json(client.post("gradio_api/upload", files={"files": (name, content)}))
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    event = read(client.post(f"gradio_api/call/{app}", json={"data": [file]}))["event_id"]
-    return wait_for(client, f"gradio_api/call/{app}/{event}")
+    event = read_json(client.post(f"gradio_api/call/{app}", json={"data": [file]}))["event_id"]
+    return wait_for_answer(client, f"gradio_api/call/{app}/{event}")
 
 
-def read(response: httpx.Response) -> dict | list:
-    """Return an answer's JSON, or raise ElfwError with what the app says instead."""
+def read_json(response: httpx.Response) -> dict | list:
+    """Return a response's JSON, or raise ElfwError with what the app says instead."""
     if response.is_success:
         return response.json()
     is_json = response.headers.get("content-type", "").startswith("application/json")
@@ -38,8 +38,8 @@ def read(response: httpx.Response) -> dict | list:
     raise ElfwError(f"The app answers {response.status_code}: {said}")
 
 
-def wait_for(client: httpx.Client, address: str) -> dict:
-    """Return the answer that an address streams, once it is there."""
+def wait_for_answer(client: httpx.Client, address: str) -> dict:
+    """Return the answer that an address streams, once it is there, or raise ElfwError with the refusal."""
     with client.stream("GET", address) as response:
         event = ""
         for line in response.iter_lines():
@@ -49,11 +49,7 @@ def wait_for(client: httpx.Client, address: str) -> dict:
             elif kind == "data" and event == "complete":
                 return json.loads(value)[0]
             elif kind == "data" and event == "error":
-                raise ElfwError(describe_refusal(json.loads(value)))
+                said = json.loads(value)
+                text = said.get("error") if isinstance(said, dict) else said
+                raise ElfwError(text or "The app failed, and does not say why")
     raise ElfwError(f"The app answers {response.status_code}, and nothing more")
-
-
-def describe_refusal(said: dict | str | None) -> str:
-    """Return what an app says when it gives no answer."""
-    text = said.get("error") if isinstance(said, dict) else said
-    return text or "The app failed, and does not say why"
