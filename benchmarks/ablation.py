@@ -57,7 +57,7 @@ class Variant:
     Attributes:
         name: for the table.
         parameters: set for every face, as `render_face` takes them.
-        shake: train on faces augmented by `shake_faces`.
+        shake: train on faces augmented by `augment_batch`.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Variant:
 
 VARIANTS = (
     Variant("full"),
-    Variant("without shake_faces", shake=False),
+    Variant("without augment_batch", shake=False),
     Variant("smooth hairline", {"hair": {"wisps": 0.0, "curtain": 0.0, "quiff": 0.0, "fringe": None}}),
     Variant("plain backgrounds", {"background": {"kind": "plain"}}),
     Variant(

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from elfw_helpers.augmentation import shake_faces
+from elfw_helpers.augmentation import augment_batch
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, channel_statistics
 from elfw_helpers.data.datasets import FaceFolder, FaceTensors
 from elfw_helpers.data.labels import BEARD, PIXEL_CLASSES, SKIN, attribute_from_mask
@@ -42,7 +42,7 @@ class Recipe:
         epochs: passes over the training set;
         samples: if epochs is None, about how many samples to train on in all.
         cosine: let the learning rate fall to nearly 0 along half a cosine.
-        shake: augment the faces with `shake_faces`.
+        shake: augment the faces with `augment_batch`.
     """
 
     lr: float
@@ -130,7 +130,7 @@ def train_network(
         drawn = torch.randperm(len(faces), generator=torch.Generator().manual_seed(seed))
         faces = take_faces(faces, drawn[: recipe.samples])
     epochs = recipe.epochs or round(recipe.samples / len(faces))
-    augment = shake_faces if recipe.shake else None
+    augment = augment_batch if recipe.shake else None
     batches = make_batches(kind, faces, statistics, shuffle_seed=seed, augment=augment)
     rates = cosine_schedule(recipe.lr, epochs) if recipe.cosine else recipe.lr
     fit(model, batches, None, epochs, lr=rates, weight_decay=recipe.weight_decay, seed=seed)

@@ -35,7 +35,7 @@ from safetensors.torch import load_file, save
 from stored_runs import format_spread, format_table, read_result
 from torch import Tensor
 
-from elfw_course.weights.release import measure_shift
+from elfw_course.weights.release import measure_prior_shift
 from elfw_helpers.data.labels import ATTRIBUTES, BEARD, PIXEL_CLASSES
 from elfw_helpers.evaluation.classification import Scores, score
 from elfw_helpers.evaluation.segmentation import iou_by_class
@@ -149,7 +149,7 @@ def train_on_rendered(bench: Bench, run: Run) -> None:
     model = real_photos.seeded_network(kind, run.seed, "rendered")
     train_network(model, kind, faces, statistics, real_photos.RENDERED_RECIPES[kind], run.seed)
     photos = load_faces(bench.real, size)
-    shift = measure_shift(faces.masks if kind == UNET else faces.attributes).tolist()
+    shift = measure_prior_shift(faces.masks if kind == UNET else faces.attributes).tolist()
     result = classify_photos(model, kind, photos, statistics)
     result[CORRECTED] = classify_photos(model, kind, photos, statistics, shift)
     file.parent.mkdir(parents=True, exist_ok=True)

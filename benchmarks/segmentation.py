@@ -72,7 +72,7 @@ HELD_OUT = "held-out split"
 FOLDS, TRIALS = (tuple(f"{kind} {number}" for number in range(1, 6)) for kind in ("fold", "trial"))
 # The classes that the photos' masks have, and the others.
 LABELLED, UNLABELLED = (0, SKIN, HAIR, EYEWEAR, WEARABLE), (BEARD, MOUTH_MASK)
-PLAIN = replace(recipes.TWO_CORES, lr=0.05, balance_classes=False)
+PLAIN = replace(recipes.QUICK_RECIPE, lr=0.05, balance_classes=False)
 RECIPES = {
     "96 px, 20 epochs": replace(PLAIN, size=96, epochs=20),
     "128 px, 40 epochs": replace(PLAIN, size=128, epochs=40),

@@ -106,7 +106,7 @@ def check(
     sheet: Annotated[Path | None, typer.Option(help="Draw thirty of the faces into this file.")] = None,
 ) -> int:
     """Audit a folder of faces in ELFW's layout."""
-    from elfw_helpers.data.audit import check_folder, describe
+    from elfw_helpers.data.audit import check_folder, describe_audit
     from elfw_helpers.data.datasets import FaceFolder
 
     if sheet:
@@ -114,7 +114,7 @@ def check(
 
         require_sheet(sheet)
     audit = check_folder(folder)
-    print(describe(audit))
+    print(describe_audit(audit))
     if audit.problems:
         if sheet:
             print(f"{sheet} was not drawn: mend the problems first", file=sys.stderr)
@@ -192,14 +192,14 @@ def predict(
     Expected are faces as in ELFW: one face, roughly centred and filling the picture. There is no face
     detector: cut small faces out first. The exit code is 1 when some photos failed.
     """
-    from elfw_helpers.deployment.files import predict_into
+    from elfw_helpers.deployment.files import predict_to_files
     from elfw_helpers.models.hub import load_model
     from elfw_helpers.utils.device import best_device
 
     try:
         loaded = load_model(model or DEFAULT_MODELS[task], best_device())
         loaded.check_task(task)
-        return predict_into(loaded, photos, out, replace)
+        return predict_to_files(loaded, photos, out, replace)
     except ElfwError as error:
         print(f"elfw predict: {error}", file=sys.stderr)
         return 2

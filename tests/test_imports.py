@@ -22,7 +22,7 @@ LEARN = {"sklearn", "scipy", "pandas"}
 MAY_LOAD = {
     "elfw_helpers.utils": {"torch"},
     "elfw_helpers.utils.files": set(),
-    "elfw_helpers.data": {"torch"},
+    "elfw_helpers.data": {"torch", "scipy"},
     "elfw_helpers.data.FaceFolder": {"torch"},
     "elfw_helpers.data.read_image": set(),
     "elfw_helpers.notebook": set(),

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from elfw_course.weights.pretraining import PRETRAINING_SEED, prepare_faces
-from elfw_helpers.augmentation import shake_faces
+from elfw_helpers.augmentation import augment_batch
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, channel_statistics
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.labels import ATTRIBUTES, EYEWEAR, PIXEL_CLASSES, WEARABLE
@@ -92,7 +92,7 @@ def make_resnet18_attributes(faces: int, out: Path, work: Path, replace: bool = 
     with torch.no_grad():
         network.fc.weight.copy_(torch.from_numpy(solution.coef_))
         network.fc.bias.copy_(torch.from_numpy(solution.intercept_))
-    subtract_from_logits(network, measure_shift(attributes))
+    subtract_from_logits(network, measure_prior_shift(attributes))
     card = ModelCard(
         architecture="resnet18",
         classes=ATTRIBUTES,
@@ -123,17 +123,17 @@ def train_stages(
             mean=statistics[0],
             std=statistics[1],
             shuffle_seed=PRETRAINING_SEED + number,
-            augment=shake_faces,
+            augment=augment_batch,
             device=best_device(),
         )
         epochs = max(1, round(stage.samples / batches.count))
         options = {"lr": cosine_schedule(stage.lr, epochs), "weight_decay": 1e-4}
         fit(network, batches, None, epochs, seed=PRETRAINING_SEED + number, checkpoint=checkpoint, **options)
-    subtract_from_logits(network, measure_shift(targets))
+    subtract_from_logits(network, measure_prior_shift(targets))
     return network, *statistics
 
 
-def measure_shift(targets: Tensor) -> Tensor:
+def measure_prior_shift(targets: Tensor) -> Tensor:
     """Return the prior shift from rendered faces to photos, per class: what to subtract from its logit.
 
     Glasses and caps are made common in rendered faces, so that they can be learned; a network trained on them

@@ -15,6 +15,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "face_geometry": ["FaceGeometry", "PlacingError", "locate_face"],
         "folder": ["augment_folder", "read_augmented", "select_for_training"],
         "objects": ["OBJECTS", "OBJECT_SEEDS", "FaceObject", "is_held_out", "render_object"],
-        "transforms": ["change_colours", "draw_movements", "move_faces", "shake_faces"],
+        "transforms": ["jitter_colours", "draw_affine_maps", "warp_batch", "augment_batch"],
     },
 )

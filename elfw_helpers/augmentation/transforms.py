@@ -19,10 +19,10 @@ SATURATION, MOST_SATURATED = 1.6, 1.4
 DARKEST = 1e-4
 
 
-def shake_faces(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment_batch(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Mirror, shift, scale and turn each face a little, then change brightness, contrast and colours.
 
-    For `Batches(augment=shake_faces)`.
+    For `Batches(augment=augment_batch)`.
 
     Args:
         inputs: float32 [B, 3, S, S] in 0..1, on any device.
@@ -30,8 +30,8 @@ def shake_faces(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> 
             with their images and get no new class.
         generator: on the CPU; the same state draws the same changes, whatever the device.
     """
-    inputs, targets = move_faces(inputs, targets, draw_movements(len(inputs), generator))
-    return change_colours(inputs, generator), targets
+    inputs, targets = warp_batch(inputs, targets, draw_affine_maps(len(inputs), generator))
+    return jitter_colours(inputs, generator), targets
 
 
 def draw_uniform(generator: torch.Generator, *shape: int) -> Tensor:
@@ -39,7 +39,7 @@ def draw_uniform(generator: torch.Generator, *shape: int) -> Tensor:
     return 2 * torch.rand(*shape, generator=generator) - 1
 
 
-def draw_movements(count: int, generator: torch.Generator) -> Tensor:
+def draw_affine_maps(count: int, generator: torch.Generator) -> Tensor:
     """Draw affine maps from places in the new picture to the old, in -1..1; float32 [count, 2, 3]."""
     scale = (SCALE * draw_uniform(generator, count)).exp()
     angle = ANGLE * draw_uniform(generator, count)
@@ -51,11 +51,11 @@ def draw_movements(count: int, generator: torch.Generator) -> Tensor:
     return maps
 
 
-def move_faces(inputs: Tensor, targets: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+def warp_batch(inputs: Tensor, targets: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
     """Move images, and masks if the targets are masks, by affine maps; the border is repeated outside.
 
     Images are interpolated. Masks take the nearest pixel: anything smoother would invent classes between
-    two others. Arguments as in `shake_faces`; `maps` as `draw_movements` returns them.
+    two others. Arguments as in `augment_batch`; `maps` as `draw_affine_maps` returns them.
     """
     grid = affine_grid(maps.to(inputs.device), list(inputs.shape), align_corners=False)
     moved = grid_sample(inputs, grid, mode="bilinear", padding_mode="border", align_corners=False)
@@ -68,7 +68,7 @@ def move_faces(inputs: Tensor, targets: Tensor, maps: Tensor) -> tuple[Tensor, T
     return moved, targets
 
 
-def change_colours(inputs: Tensor, generator: torch.Generator) -> Tensor:
+def jitter_colours(inputs: Tensor, generator: torch.Generator) -> Tensor:
     """Change brightness (by a gamma), colour balance, contrast and saturation of each image, all in 0..1."""
     count = len(inputs)
     drawn = [draw_uniform(generator, count, channels, 1, 1) for channels in (1, 3, 1, 1)]

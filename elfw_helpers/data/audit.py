@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from elfw_helpers.data.datasets import in_parallel
-from elfw_helpers.data.image_names import COPY, source_of
+from elfw_helpers.data.image_names import COPY, find_source
 from elfw_helpers.data.images import is_coloured, read_pair
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES, attribute_from_mask
-from elfw_helpers.data.layout import MANIFEST, PERSONS_FILE, Layout, and_more, scan_folder
+from elfw_helpers.data.layout import MANIFEST, PERSONS_FILE, Layout, describe_others, scan_folder
 from elfw_helpers.data.suspicious_masks import MaskMeasures, find_suspicious_masks, measure_mask
 from elfw_helpers.utils.errors import DataError
 
@@ -116,7 +116,7 @@ def find_repeated_photos(layout: Layout, faces: dict[str, FaceRecord]) -> Iterat
     """Yield an error for every photo that is stored twice, even at another size or quality."""
     split_of = {name: split for split, names in layout.splits.items() for name in names}
     names, thumbnails = list(faces), np.array([face.thumbnail for face in faces.values()])
-    sources = np.array([source_of(name) for name in names])
+    sources = np.array([find_source(name) for name in names])
     for index, name in enumerate(names[1:], 1):
         distance = np.sqrt(((thumbnails[:index] - thumbnails[index]) ** 2).mean(1))
         # Augmented copies of one face look alike, and are meant to.
@@ -133,19 +133,21 @@ def find_suspects(layout: Layout, faces: dict[str, FaceRecord]) -> Iterator[Data
     """Yield what a person should look at: suspicious masks, labels that contradict them, stray copies."""
     masks = {name: face.mask for name, face in faces.items() if face.mask}
     for (found, fix), names in find_suspicious_masks(masks).items():
-        yield DataError(layout.masks[names[0]], found + and_more(names), fix)
+        yield DataError(layout.masks[names[0]], found + describe_others(names), fix)
     relabelled = [name for name, face in faces.items() if face.relabelled]
     if relabelled:
-        found = f"{relabelled[0]} has another label than the rule gives its mask{and_more(relabelled)}"
+        found = f"{relabelled[0]} has another label than the rule gives its mask{describe_others(relabelled)}"
         yield DataError(layout.root / "labels.txt", found, "Look at both, unless it is on purpose")
     copies = [name for name in layout.images if COPY.fullmatch(name) and name not in layout.origins]
     if copies:
-        found = f"is named like an augmented copy, and no {MANIFEST} says of which face{and_more(copies)}"
+        found = (
+            f"is named like an augmented copy, and no {MANIFEST} says of which face{describe_others(copies)}"
+        )
         fix = f"Copy the {MANIFEST} that `elfw augment` wrote into the folder"
         yield DataError(layout.images[copies[0]], found, fix)
 
 
-def describe(audit: Audit) -> str:
+def describe_audit(audit: Audit) -> str:
     """Return the audit as text: counts, then files passed over, problems and suspects."""
     layout = audit.layout
     lines = [f"{layout.root}: {count_images(len(layout.images))}, {len(audit.faces)} of them readable"]

@@ -161,7 +161,7 @@ def is_parsed(text: str, parse: Callable[[str], Any]) -> bool:
     return True
 
 
-def source_of(name: str) -> str:
+def find_source(name: str) -> str:
     """Return the face that a copy was made of, going by its name; of any other face, its own name."""
     while copy := COPY.fullmatch(name) or ELFW_COPY.fullmatch(name):
         name = copy["source"]

@@ -25,9 +25,9 @@ from elfw_helpers.data.image_names import (
     COPY,
     Names,
     compose_unicode,
+    find_source,
     infer_persons,
     read_lines,
-    source_of,
     split_line,
     strip_folder,
 )
@@ -107,7 +107,7 @@ class Layout:
         unmatched = [name for name in files if name not in known]
         if unmatched:
             nearest = Names(others).describe_nearest(unmatched[0])
-            self.report(files[unmatched[0]], found + and_more(unmatched) + nearest, fix)
+            self.report(files[unmatched[0]], found + describe_others(unmatched) + nearest, fix)
 
     def find_images(self) -> None:
         """List the images of faces/, or of the folder itself where there is no faces/."""
@@ -131,7 +131,7 @@ class Layout:
         for path in sorted(folder.iterdir()):
             if folder == self.root and is_of_layout(path):
                 continue
-            reason, fault = explain_not_used(path), find_fault(path, folder)
+            reason, fault = explain_not_used(path), find_link_fault(path, folder)
             if reason:
                 self.passed_over.append(DataError(path, *reason))
             elif fault:
@@ -225,7 +225,7 @@ class Layout:
         """Find out who is on each image: by persons.txt, or by the names of images and of copies' sources."""
         file = self.root / PERSONS_FILE
         self.origins = self.find_origins()
-        sources = {name: source_of(self.origins.get(name, name)) for name in self.images}
+        sources = {name: find_source(self.origins.get(name, name)) for name in self.images}
         if file.exists():
             listed = self.read_column(file, "person", compose_unicode)
             listed |= {name: listed[source] for name, source in sources.items() if source in listed}
@@ -340,7 +340,7 @@ def explain_not_used(path: Path) -> tuple[str, str] | None:
     return None
 
 
-def find_fault(path: Path, folder: Path) -> tuple[str, str] | None:
+def find_link_fault(path: Path, folder: Path) -> tuple[str, str] | None:
     """Return what is wrong with an image that is a link, and what to do; None if nothing is."""
     if not path.is_symlink():
         return None
@@ -367,7 +367,7 @@ def warn_of_passed_over(layout: Layout) -> None:
         warnings.warn(f"{found}. `elfw check` names all", PassedOverWarning, stacklevel=3)
 
 
-def and_more(names: list[str]) -> str:
+def describe_others(names: list[str]) -> str:
     """Return a remark that counts the names after the first, or nothing: they have the same fault."""
     return f" (and {len(names) - 1} more, such as {names[1]})" if len(names) > 1 else ""
 

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "apps.client": ["ask_app"],
-        "apps.html": ["data_address", "shrink"],
+        "apps.html": ["encode_data_url", "shrink_to_page"],
         "apps.serve": ["describe_exposure", "start_app"],
         "onnx": ["OnnxNetwork", "export_model"],
         "predict": [

@@ -22,17 +22,17 @@ from tqdm import tqdm
 from elfw_helpers.data.images import (
     IMAGE_SUFFIXES,
     OTHER_PHOTO_SUFFIXES,
+    draw_overlay,
     encode_mask,
     is_picture,
     open_image,
     read_image,
 )
 from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask
-from elfw_helpers.data.layout import find_fault, find_root
+from elfw_helpers.data.layout import find_link_fault, find_root
 from elfw_helpers.deployment.predict import (
     class_fractions,
     collect_remarks,
-    draw_overlay,
     enlarge_to_classes,
     look_for_face,
     predict_attribute,
@@ -132,14 +132,16 @@ def reason_to_pass_over(path: Path) -> str | None:
 
 def check_photo(path: Path, folder: Path) -> None:
     """Raise DataError if a photo in a folder cannot be one, as far as that shows before it is decoded."""
-    if fault := find_fault(path, folder):
+    if fault := find_link_fault(path, folder):
         raise DataError(path, *fault)
     if path.suffix.lower() in OTHER_PHOTO_SUFFIXES:
         with open_image(path):
             pass
 
 
-def predict_into(model: TrainedModel, paths: Iterable[str | Path], out: Path, replace: bool = False) -> int:
+def predict_to_files(
+    model: TrainedModel, paths: Iterable[str | Path], out: Path, replace: bool = False
+) -> int:
     """Predict photos and folders of photos into the folder `out`; print to stderr what failed.
 
     For each photo, NAME.json is written and, by a segmentation network, NAME_mask.png and NAME_overlay.jpg.

@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 
 from elfw_helpers.data.batches import Batches
 from elfw_helpers.data.images import mask_picture as mask_picture  # exported by the package
-from elfw_helpers.data.labels import BACKGROUND, PALETTE, PIXEL_CLASSES, SKIN
+from elfw_helpers.data.labels import PIXEL_CLASSES, SKIN
 from elfw_helpers.models.hub import ModelCard, TrainedModel
 from elfw_helpers.utils.device import exact_arithmetic
 from elfw_helpers.utils.errors import PhotoWarning
@@ -186,14 +186,3 @@ def class_fractions(mask: np.ndarray) -> dict[str, float]:
     """Return the share of the pixels, 0..1, that each pixel class has in a mask, uint8 [H, W]."""
     counts = Image.fromarray(mask).histogram()
     return {name: counts[index] / mask.size for index, name in enumerate(PIXEL_CLASSES)}
-
-
-def draw_overlay(image: Image.Image, mask: np.ndarray) -> Image.Image:
-    """Return a photo with its mask, uint8 [H, W], half transparent in ELFW's colours; no background."""
-    overlay = image.copy()
-    for index, colour in enumerate(PALETTE.tolist()):
-        if index != BACKGROUND:
-            # Class by class: a second picture in full colour would take as much memory as the photo.
-            opacity = Image.fromarray((mask == index) * np.uint8(128))
-            overlay.paste(tuple(colour), mask=opacity)
-    return overlay

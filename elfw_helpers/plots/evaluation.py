@@ -197,7 +197,7 @@ def draw_class_iou(scores: Mapping[str, SegmentationScores], title: str) -> Figu
 
 
 @message_if_empty("no class to compare")
-def draw_gains(gains: Mapping[str, tuple[float, float, float]], title: str) -> Figure:
+def draw_iou_changes(gains: Mapping[str, tuple[float, float, float]], title: str) -> Figure:
     """Draw by how much each class's IoU changed, with its interval; the line is no change.
 
     Args:

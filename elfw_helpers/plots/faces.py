@@ -20,12 +20,14 @@ from torch import Tensor
 
 from elfw_helpers.augmentation.face_geometry import FaceGeometry
 from elfw_helpers.data.datasets import FaceFolder
+from elfw_helpers.data.images import draw_overlay
 from elfw_helpers.data.labels import PALETTE, PIXEL_CLASSES, decode_colours, encode_colours
 from elfw_helpers.plots.style import COLOURS, message_if_empty, show_pictures
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import require_writable_file, write_atomically
 
-FACES_PER_ROW, OPACITY = 10, 0.55
+FACES_PER_ROW = 10
+OPACITY = 140  # of a mask over its face, 0..255
 # How far beyond the eyes the line through them is drawn, and how far down the nose, in eye distances.
 REACH, NOSE = 1.0, 1.1
 # Of the sheet of a folder: number of faces, their side in pixels, what it can be saved as.
@@ -66,8 +68,10 @@ def draw_overlays(images: Tensor, masks: Mapping[str, Tensor], titles: Sequence[
     size = (1.45 * columns + 0.4, 1.5 * rows + 0.5)
     figure, panels = plt.subplots(rows, columns, figsize=size, squeeze=False)
     show_pictures(panels[0], images.numpy(), titles, size=9.5)
-    for row, mask in zip(panels[1:], masks.values(), strict=True):
-        show_pictures(row, map(blend_mask, images.numpy(), mask.numpy()))
+    faces = list(map(Image.fromarray, images.numpy()))
+    for row, found in zip(panels[1:], masks.values(), strict=True):
+        pairs = zip(faces, found.numpy(), strict=True)
+        show_pictures(row, [draw_overlay(face, mask, OPACITY) for face, mask in pairs])
     for row, name in zip(panels, ("image", *masks), strict=True):
         row[0].set_ylabel(name, fontsize=10)
     figure.tight_layout(pad=0.3)
@@ -77,7 +81,9 @@ def draw_overlays(images: Tensor, masks: Mapping[str, Tensor], titles: Sequence[
 
 
 @message_if_empty("no face to show")
-def draw_geometry(faces: Sequence[tuple[Image.Image, np.ndarray]], found: Sequence[FaceGeometry]) -> Figure:
+def draw_face_geometry(
+    faces: Sequence[tuple[Image.Image, np.ndarray]], found: Sequence[FaceGeometry]
+) -> Figure:
     """Draw where the labels say that eyes and nose are, on the masks above and on the faces below.
 
     Args:
@@ -85,7 +91,7 @@ def draw_geometry(faces: Sequence[tuple[Image.Image, np.ndarray]], found: Sequen
         found: as `locate_face` returns it for each mask.
     """
     figure, panels = plt.subplots(2, len(faces), figsize=(1.7 * len(faces), 3.6), squeeze=False)
-    white = [blend_mask(np.full((*mask.shape, 3), 255, np.uint8), mask) for _, mask in faces]
+    white = [draw_overlay(Image.new("RGB", mask.shape[::-1], "white"), mask, OPACITY) for _, mask in faces]
     show_pictures(panels, [*white, *(image for image, _ in faces)])
     for column, face in zip(panels.T, found, strict=True):
         across = face.eye_distance * np.array([np.cos(face.roll), np.sin(face.roll)])
@@ -100,12 +106,6 @@ def draw_geometry(faces: Sequence[tuple[Image.Image, np.ndarray]], found: Sequen
             axes.scatter(*eyes.T, color="white", edgecolor="black", s=36, zorder=3)
     figure.tight_layout(pad=0.3)
     return figure
-
-
-def blend_mask(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the image, uint8 [H, W, 3], tinted in ELFW's colours except in the background."""
-    tinted = (1 - OPACITY) * image + OPACITY * PALETTE[mask]
-    return np.where((mask > 0)[..., None], tinted, image).astype(np.uint8)
 
 
 def _add_class_legend(figure: Figure, classes: Sequence[int]) -> None:

@@ -99,7 +99,7 @@ def draw_overfit_curves(panels: Mapping[str, Mapping[str, Sequence[float]]], tar
 
 
 @message_if_empty("nothing was trained")
-def draw_grid(table: pd.DataFrame) -> Figure:
+def draw_grid_search(table: pd.DataFrame) -> Figure:
     """Draw a grid search as heat maps of the lowest validation loss, one panel per weight decay.
 
     Args:

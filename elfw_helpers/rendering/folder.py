@@ -12,10 +12,11 @@ from tqdm import tqdm
 
 from elfw_helpers.data.images import encode_mask
 from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask
+from elfw_helpers.data.layout import SPLIT_NAMES
 from elfw_helpers.rendering.face import RENDERER_VERSION, RenderedFace, check_whole, render_face
 from elfw_helpers.rendering.manifest import MANIFEST, encode_json, encode_manifest, read_settings
 from elfw_helpers.rendering.photo import encode_jpeg
-from elfw_helpers.rendering.plan import SPLITS, PlannedFace, photo_seed, plan_faces
+from elfw_helpers.rendering.plan import PlannedFace, photo_seed, plan_faces
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error, write_atomically
 from elfw_helpers.utils.parallel import run_parallel
@@ -81,7 +82,7 @@ def render_set(out: Path, settings: dict, workers: int, progress: bool) -> None:
             bar.update()
     labels = "".join(f"{face.name} {ATTRIBUTES[face.label]}\n" for face in faces)
     write_atomically(out / "labels.txt", labels.encode())
-    for split in SPLITS:
+    for split in SPLIT_NAMES:
         names = "".join(f"{face.name}\n" for face in faces if face.split == split)
         write_atomically(out / f"{split}.txt", names.encode())
     write_atomically(out / MANIFEST, encode_manifest(out, faces, settings))
@@ -111,7 +112,7 @@ def prepare_folder(out: Path, settings: dict, faces: list[PlannedFace]) -> None:
 
 def refuse_foreign_files(out: Path, present: list[str], faces: list[PlannedFace]) -> None:
     """Raise DataError if the folder holds a file that does not belong to the set."""
-    known = {"faces", "labels", "labels.txt", MANIFEST, *(f"{split}.txt" for split in SPLITS)}
+    known = {"faces", "labels", "labels.txt", MANIFEST, *(f"{split}.txt" for split in SPLIT_NAMES)}
     foreign = [name for name in present if PARTIAL.sub(r"\1", name) not in known]
     for folder, ending in (("faces", ".jpg"), ("labels", ".png")):
         (out / folder).mkdir(exist_ok=True)

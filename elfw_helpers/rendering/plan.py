@@ -9,7 +9,6 @@ from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.rendering.random_streams import PLAN, Sampler
 
 ATTRIBUTE_SHARES = (0.6, 0.2, 0.2)
-SPLITS = ("train", "validation", "test")
 HELD_OUT_SHARE = 0.1  # of validation, and again of test
 WRONG_SHARE = 0.03  # of the labels, on purpose: annotators make mistakes
 # How many people have 1, 2, 3 ... photos: most have few, as in LFW.
@@ -25,7 +24,7 @@ class PlannedFace:
     identity_seed: int  # decides who it is
     attribute: int  # index into ATTRIBUTES, which the mask has to show in the end
     label: int  # index into ATTRIBUTES for labels.txt; for a few it is not the attribute, on purpose
-    split: str  # one of SPLITS
+    split: str  # one of SPLIT_NAMES
 
     @property
     def person(self) -> str:

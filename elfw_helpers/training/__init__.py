@@ -15,6 +15,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "sample_settings",
             "search_settings",
         ],
-        "segmentation": ["TWO_CORES", "segmentation_batches", "train_segmentation"],
+        "segmentation": ["PAPER_RECIPE", "QUICK_RECIPE", "segmentation_batches", "train_segmentation"],
     },
 )

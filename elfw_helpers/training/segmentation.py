@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from elfw_helpers.augmentation.transforms import draw_movements, move_faces, shake_faces
+from elfw_helpers.augmentation.transforms import augment_batch, draw_affine_maps, warp_batch
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, SplitBatches
 from elfw_helpers.data.datasets import FaceTensors
 from elfw_helpers.data.splits import Split
@@ -59,17 +59,17 @@ def cosine_schedule(lr: float, epochs: int) -> list[float]:
 
 
 def mirror_shift_scale(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mirror, shift and scale each face as `shake_faces` does, without its rotation and its colours."""
-    maps = draw_movements(len(inputs), generator)
+    """Mirror, shift and scale each face as `augment_batch` does, without its rotation and its colours."""
+    maps = draw_affine_maps(len(inputs), generator)
     scale = maps[:, 1, :2].norm(dim=1)
     maps[:, :, :2] = torch.diag_embed(torch.stack([maps[:, 0, 0].sign() * scale, scale], 1))
-    return move_faces(inputs, targets, maps)
+    return warp_batch(inputs, targets, maps)
 
 
 # Source: Redondo and Gilbert (2020), https://arxiv.org/abs/2006.13980. They validate on the faces of the
 # release's `elfw_set_NN.txt`, the test split of `FaceFolder(held_out=...)`, and score on the same, which is a
 # little too good. They stop 30 epochs after the lowest loss; we train on and keep that epoch's weights.
-PAPER = SegmentationRecipe(
+PAPER_RECIPE = SegmentationRecipe(
     size=256,
     batch_size=16,
     lr=1e-3,
@@ -84,7 +84,7 @@ PAPER = SegmentationRecipe(
 
 # For the U-Net from random weights, in ten short epochs: without the high learning rate and the class weights
 # it does not learn beards and mouth-masks.
-TWO_CORES = SegmentationRecipe(
+QUICK_RECIPE = SegmentationRecipe(
     size=64,
     batch_size=32,
     lr=0.2,
@@ -92,7 +92,7 @@ TWO_CORES = SegmentationRecipe(
     weight_decay=5e-4,
     epochs=10,
     schedule=cosine_schedule,
-    augment=shake_faces,
+    augment=augment_batch,
     balance_classes=True,
 )
 

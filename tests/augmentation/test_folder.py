@@ -20,7 +20,7 @@ from elfw_helpers.augmentation import (
 from elfw_helpers.augmentation import copies as copies_module
 from elfw_helpers.data.audit import check_folder
 from elfw_helpers.data.datasets import FaceFolder, FaceTensors
-from elfw_helpers.data.image_names import source_of
+from elfw_helpers.data.image_names import find_source
 from elfw_helpers.data.labels import EYEWEAR, attribute_from_mask
 from elfw_helpers.data.layout import Origin, read_origins
 from elfw_helpers.rendering import render_folder
@@ -126,7 +126,7 @@ def test_elfw_own_filter_leaks_on_this_folder_and_ours_does_not(source, augmente
 def shared_sources(faces, split):
     """Return the source faces with copies on both sides of a drawn split, and the persons on both sides."""
     parts = [split.train.tolist() + split.validation.tolist(), split.test.tolist()]
-    sources = [{source_of(faces.names[index]) for index in part} for part in parts]
+    sources = [{find_source(faces.names[index]) for index in part} for part in parts]
     persons = [{faces.persons[index] for index in part} for part in parts]
     return sources[0] & sources[1], persons[0] & persons[1]
 
@@ -152,7 +152,7 @@ def test_copies_of_photos_with_unknown_persons_stay_with_their_photo(folder, tmp
         for number, path in enumerate(sorted((folder / kind).iterdir())):
             path.rename(path.with_name(f"IMG_{number:04d}.png"))
     faces = FaceFolder(augment_folder(folder, tmp_path / "out", ("hand",), count=90).folder)
-    assert faces.persons == [source_of(name) for name in faces.names]
+    assert faces.persons == [find_source(name) for name in faces.names]
     assert shared_sources(faces, faces.split())[0] == set()
 
 
@@ -163,7 +163,7 @@ def test_persons_that_a_list_names_go_with_the_copies(folder, tmp_path):
     )
     faces = FaceFolder(augment_folder(folder, tmp_path / "out", ("hand",), count=30).folder)
     place = {name: f"twin {i // 4}" for i, name in enumerate(names)}
-    assert faces.persons == [place[source_of(name)] for name in faces.names]
+    assert faces.persons == [place[find_source(name)] for name in faces.names]
 
 
 @pytest.mark.parametrize("copy_in", ["train", "test"])
@@ -217,9 +217,9 @@ def test_the_copies_of_the_official_release_keep_to_their_source(tmp_path):
 
 
 def test_names_of_copies_follow_the_kinds_of_objects():
-    assert all(source_of(Origin("Ann_Lee_0001", kind, 7).name) == "Ann_Lee_0001" for kind in OBJECTS)
-    assert source_of(Origin(Origin("a", "hand", 1).name, "eyewear", 2).name) == "a"
-    assert source_of("anna-smith-001") == "anna-smith-001"
+    assert all(find_source(Origin("Ann_Lee_0001", kind, 7).name) == "Ann_Lee_0001" for kind in OBJECTS)
+    assert find_source(Origin(Origin("a", "hand", 1).name, "eyewear", 2).name) == "a"
+    assert find_source("anna-smith-001") == "anna-smith-001"
 
 
 def test_a_face_that_the_manifest_does_not_know_is_an_error(source, augmented):

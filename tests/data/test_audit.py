@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from elfw_course.cli import main
-from elfw_helpers.data.audit import check_folder, describe
+from elfw_helpers.data.audit import check_folder, describe_audit
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.layout import PassedOverWarning
 from elfw_helpers.deployment.files import list_photos
@@ -63,7 +63,7 @@ def test_labels_that_contradict_their_masks_are_suspects_not_problems(folder):
     audit = check_folder(folder)
     assert not audit.problems
     assert any("another label than the rule gives its mask" in str(suspect) for suspect in audit.suspects)
-    assert "(and 23 more" in describe(audit)
+    assert "(and 23 more" in describe_audit(audit)
 
 
 def test_missing_folder_is_told_without_a_traceback(tmp_path, capsys):
@@ -101,7 +101,7 @@ def test_loading_warns_of_what_is_passed_over_but_not_of_hidden_files(folder, re
 @pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux only")
 def test_names_that_are_no_unicode_can_be_printed(folder):
     (folder / "faces" / os.fsdecode(b"Jos\xe9.txt")).touch()
-    assert r"Jos\udce9.txt" in describe(check_folder(folder)).encode().decode()
+    assert r"Jos\udce9.txt" in describe_audit(check_folder(folder)).encode().decode()
 
 
 def test_loading_names_what_was_passed_over_where_nothing_is_left(tmp_path):

@@ -11,13 +11,12 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from elfw_helpers.data.batches import Batches
-from elfw_helpers.data.images import read_image, read_mask
+from elfw_helpers.data.images import draw_overlay, read_image, read_mask
 from elfw_helpers.data.labels import ATTRIBUTES, PALETTE, PIXEL_CLASSES
 from elfw_helpers.deployment import predict
 from elfw_helpers.deployment.predict import (
     class_fractions,
     collect_remarks,
-    draw_overlay,
     enlarge_to_classes,
     fit_square,
     look_for_face,

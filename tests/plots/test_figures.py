@@ -53,7 +53,7 @@ def test_grid_frames_the_lowest_value_only():
     rows = [(lr, m, wd) for lr in (1e-4, 1e-3) for m in (0.9, 0.95) for wd in (1e-5, 1e-4)]
     table = pd.DataFrame(rows, columns=["lr", "momentum", "weight_decay"])
     table["best_validation_loss"] = np.arange(8, 0, -1) / 10
-    figure = plots.draw_grid(table)
+    figure = plots.draw_grid_search(table)
     framed = [axes for axes in figure.axes if axes.patches]
     assert [axes.get_title() for axes in framed] == ["weight decay 0.0001"]
 
@@ -61,7 +61,7 @@ def test_grid_frames_the_lowest_value_only():
 def test_grid_says_which_run_failed():
     table = pd.DataFrame({"lr": [1e-3, 1e-2], "momentum": 0.9, "weight_decay": 1e-4})
     table["best_validation_loss"] = [0.4, np.nan]
-    (axes,) = plots.draw_grid(table).axes
+    (axes,) = plots.draw_grid_search(table).axes
     assert sorted(text.get_text() for text in axes.texts) == ["0.400", "failed"]
     (frame,) = axes.patches
     assert frame.get_xy() == (0, 0)
@@ -204,7 +204,7 @@ def test_overlays_tint_all_but_the_background():
 
 def test_geometry_marks_the_eyes_an_eye_distance_apart():
     face = FaceGeometry(8.0, 6.0, 4.0, 0.3)
-    axes = plots.draw_geometry([(Image.fromarray(IMAGES[0].numpy()), MASKS[0].numpy())], [face]).axes[0]
+    axes = plots.draw_face_geometry([(Image.fromarray(IMAGES[0].numpy()), MASKS[0].numpy())], [face]).axes[0]
     (left, right) = axes.collections[0].get_offsets()
     assert np.hypot(*(right - left)) == pytest.approx(4)
     np.testing.assert_allclose((left + right) / 2, (8, 6))
@@ -212,7 +212,7 @@ def test_geometry_marks_the_eyes_an_eye_distance_apart():
 
 def test_gains_are_grey_where_no_change_is_inside_the_interval():
     gains = {"sure": (0.1, 0.05, 0.15), "unsure": (0.02, -0.03, 0.07), "lost": (-0.04, -0.06, -0.02)}
-    axes = plots.draw_gains(gains, "noise").axes[0]
+    axes = plots.draw_iou_changes(gains, "noise").axes[0]
     blue = plots.style.COLOURS[0]
     assert [line.get_color() for line in axes.lines[:3]] == [blue, "0.6", blue]
     assert [text.get_text() for text in axes.texts] == ["+0.100", "+0.020", "\N{MINUS SIGN}0.040"]
@@ -252,8 +252,8 @@ DEGENERATE = {
     "a loss that is lost": lambda: plots.draw_overfit_curves(
         {"one": {"a": [NAN, NAN], "b": [1, np.inf]}}, 0.1
     ),
-    "all runs failed": lambda: plots.draw_grid(grid_of([NAN, NAN])),
-    "all runs alike": lambda: plots.draw_grid(grid_of([0.5, 0.5])),
+    "all runs failed": lambda: plots.draw_grid_search(grid_of([NAN, NAN])),
+    "all runs alike": lambda: plots.draw_grid_search(grid_of([0.5, 0.5])),
     "seeds failed": lambda: plots.draw_seed_spread(
         pd.DataFrame({"setting": ["a"], "best_validation_loss": [NAN]})
     ),
@@ -273,7 +273,7 @@ DEGENERATE = {
         {str(i): score_masks(MASKS, MASKS) for i in range(6)}, "many"
     ),
     "masks without a class": lambda: plots.draw_overlays(IMAGES, {"truth": BLANK}),
-    "no gain": lambda: plots.draw_gains({"a": (0.0, 0.0, 0.0), "b": (NAN, NAN, NAN)}, "none"),
+    "no gain": lambda: plots.draw_iou_changes({"a": (0.0, 0.0, 0.0), "b": (NAN, NAN, NAN)}, "none"),
     "a class that is nowhere": lambda: plots.draw_ratio_study(
         pd.DataFrame({"ratio": [0, 1], "seed": 0, "cap": NAN}), ["cap"], "none"
     ),
@@ -293,12 +293,12 @@ EMPTY = {
     "show_faces": lambda: plots.show_faces(IMAGES[:0], None, []),
     "draw_overlays": lambda: plots.draw_overlays(IMAGES[:0], {"truth": MASKS[:0]}),
     "draw_grad_cam": lambda: plots.draw_grad_cam(IMAGES[:0], torch.zeros(0, 16, 16), []),
-    "draw_geometry": lambda: plots.draw_geometry([], []),
-    "draw_gains": lambda: plots.draw_gains({}, "none"),
+    "draw_face_geometry": lambda: plots.draw_face_geometry([], []),
+    "draw_iou_changes": lambda: plots.draw_iou_changes({}, "none"),
     "draw_intervals": lambda: plots.draw_intervals(pd.DataFrame(columns=["accuracy", "low", "high"])),
     "draw_calibration": lambda: plots.draw_calibration({}),
     "compare_losses": lambda: plots.compare_losses({}),
-    "draw_grid": lambda: plots.draw_grid(grid_of([0.5, 0.5])[:0]),
+    "draw_grid_search": lambda: plots.draw_grid_search(grid_of([0.5, 0.5])[:0]),
 }
 
 

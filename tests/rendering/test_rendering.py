@@ -22,13 +22,14 @@ from elfw_helpers.data.labels import (
     WEARABLE,
     attribute_from_mask,
 )
+from elfw_helpers.data.layout import SPLIT_NAMES
 from elfw_helpers.rendering import folder as folder_module
 from elfw_helpers.rendering import render_face, render_folder
 from elfw_helpers.rendering.face import render_parameters
 from elfw_helpers.rendering.folder import render_planned
 from elfw_helpers.rendering.manifest import read_manifest, read_parameters
 from elfw_helpers.rendering.parameters import HEADWEAR_KINDS
-from elfw_helpers.rendering.plan import SPLITS, WRONG_SHARE, plan_faces
+from elfw_helpers.rendering.plan import WRONG_SHARE, plan_faces
 from elfw_helpers.rendering.random_parameters import sample_parameters
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.paths import project_folder
@@ -301,7 +302,7 @@ def test_another_set_or_a_foreign_face_is_refused(small_set):
 @pytest.mark.parametrize("count", [100, 600, 2280])
 def test_split_is_80_10_10_and_keeps_people_together(count):
     faces = plan_faces(count, seed=0)
-    sizes = {split: sum(face.split == split for face in faces) for split in SPLITS}
+    sizes = {split: sum(face.split == split for face in faces) for split in SPLIT_NAMES}
     assert sizes == {"train": count - 2 * (count // 10), "validation": count // 10, "test": count // 10}
     assert len({(face.person, face.split) for face in faces}) == len({face.person for face in faces})
     for kind in range(len(ATTRIBUTES)):

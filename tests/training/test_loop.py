@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from elfw_helpers.augmentation import shake_faces
+from elfw_helpers.augmentation import augment_batch
 from elfw_helpers.data.batches import Batches
 from elfw_helpers.models import MiniNetwork, UNet
 from elfw_helpers.training.loop import evaluate, fit, predict_logits, predict_masks
@@ -436,7 +436,7 @@ def test_masks_are_learned_alike_on_gpu_and_cpu():
     network, results = UNet(), []
     for device in ("cpu", "cuda"):
         batches = Batches(images, masks, mean=[0.4] * 3, std=[0.2] * 3, batch_size=8, shuffle_seed=0,
-                          augment=shake_faces, device=device)  # fmt: skip
+                          augment=augment_batch, device=device)  # fmt: skip
         twin = copy.deepcopy(network)
         history = fit(twin, batches, batches, 2, lr=0.01)
         results.append((history.train_loss, predict_masks(twin, batches)))

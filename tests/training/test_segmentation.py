@@ -4,22 +4,22 @@ import pytest
 import torch
 from torch import nn
 
-from elfw_helpers.augmentation import draw_movements, shake_faces
+from elfw_helpers.augmentation import augment_batch, draw_affine_maps
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.splits import Split
 from elfw_helpers.evaluation.segmentation import MissingClassWarning, score_masks
 from elfw_helpers.models import UNet
 from elfw_helpers.training.loop import predict_masks
 from elfw_helpers.training.segmentation import (
-    PAPER,
-    TWO_CORES,
+    PAPER_RECIPE,
+    QUICK_RECIPE,
     mirror_shift_scale,
     segmentation_batches,
     train_segmentation,
 )
 from elfw_helpers.utils.errors import TrainingError
 
-SMALL = replace(TWO_CORES, size=32, batch_size=4, epochs=12, balance_classes=False)
+SMALL = replace(QUICK_RECIPE, size=32, batch_size=4, epochs=12, balance_classes=False)
 
 
 @pytest.fixture
@@ -33,16 +33,21 @@ def split() -> Split:
 
 
 def test_the_paper_s_rate_falls_to_a_fifth_three_times():
-    rates = PAPER.schedule(PAPER.lr, PAPER.epochs)
-    chosen = [rates[epoch] for epoch in (0, 34, 35, 89, 90, 179, 180, PAPER.epochs - 1)]
+    rates = PAPER_RECIPE.schedule(PAPER_RECIPE.lr, PAPER_RECIPE.epochs)
+    chosen = [rates[epoch] for epoch in (0, 34, 35, 89, 90, 179, 180, PAPER_RECIPE.epochs - 1)]
     assert chosen == pytest.approx([1e-3, 1e-3, 2e-4, 2e-4, 4e-5, 4e-5, 8e-6, 8e-6])
-    assert (PAPER.size, PAPER.batch_size, PAPER.momentum, PAPER.weight_decay) == (256, 16, 0.99, 5e-4)
-    assert PAPER.balance_classes and PAPER.augment is mirror_shift_scale
+    assert (PAPER_RECIPE.size, PAPER_RECIPE.batch_size, PAPER_RECIPE.momentum, PAPER_RECIPE.weight_decay) == (
+        256,
+        16,
+        0.99,
+        5e-4,
+    )
+    assert PAPER_RECIPE.balance_classes and PAPER_RECIPE.augment is mirror_shift_scale
 
 
 def test_the_cosine_follows_the_number_of_epochs():
     for epochs in (4, 10):
-        factors = TWO_CORES.schedule(1.0, epochs)
+        factors = QUICK_RECIPE.schedule(1.0, epochs)
         assert factors == sorted(factors, reverse=True)
         assert 1 > factors[0] > 0.95 and 0 < factors[-1] < 0.05
         assert sum(factors) == pytest.approx(epochs / 2)
@@ -58,7 +63,7 @@ def test_faces_are_moved_but_neither_turned_nor_recoloured():
     assert moved.min() >= 0.1 and moved.max() <= 0.9
     assert set(labels.unique().tolist()) <= set(range(6))
     assert len({tuple(image.flatten().tolist()) for image in moved}) == 24
-    turned, _ = shake_faces(rows, masks, torch.Generator().manual_seed(0))
+    turned, _ = augment_batch(rows, masks, torch.Generator().manual_seed(0))
     assert not torch.allclose(turned, turned[..., :1].expand_as(turned), atol=1e-2)
 
 
@@ -67,7 +72,7 @@ def test_faces_are_mirrored_shifted_and_scaled_as_far_as_when_shaken():
     moved, _ = mirror_shift_scale(
         columns, torch.zeros(40, dtype=torch.long), torch.Generator().manual_seed(0)
     )
-    maps = draw_movements(40, torch.Generator().manual_seed(0))
+    maps = draw_affine_maps(40, torch.Generator().manual_seed(0))
     slopes = moved[:, 0, 0, 33] - moved[:, 0, 0, 31]
     assert torch.equal(slopes.sign(), maps[:, 0, 0].sign())
     scales = maps[:, 1, :2].norm(dim=1)
@@ -78,7 +83,7 @@ def test_faces_are_mirrored_shifted_and_scaled_as_far_as_when_shaken():
 def test_only_training_faces_are_shuffled_and_changed(faces, split):
     batches = segmentation_batches(faces, split, SMALL, seed=3)
     assert [part.count for part in batches] == [40, 10, 10]
-    assert [part.augment for part in batches] == [shake_faces, None, None]
+    assert [part.augment for part in batches] == [augment_batch, None, None]
     assert [part.shuffle_seed for part in batches] == [3, None, None]
     inputs, masks = next(iter(batches.test))
     assert inputs.shape == (4, 3, 32, 32) and masks.dtype == torch.int64
@@ -86,7 +91,7 @@ def test_only_training_faces_are_shuffled_and_changed(faces, split):
 
 
 def test_the_paper_validates_on_the_held_out_faces_and_trains_on_all_others(faces, split):
-    batches = segmentation_batches(faces, split, replace(PAPER, size=32))
+    batches = segmentation_batches(faces, split, replace(PAPER_RECIPE, size=32))
     assert torch.equal(batches.train.images, faces.images[:50])
     assert torch.equal(batches.validation.images, batches.test.images)
 
@@ -118,6 +123,6 @@ def test_classes_are_balanced_where_the_recipe_says_so(faces, split):
 
 def test_faces_without_masks_or_of_another_size_are_refused(faces, split):
     with pytest.raises(TrainingError, match="faces have 32 x 32 pixels and the recipe 64 x 64"):
-        segmentation_batches(faces, split, TWO_CORES)
+        segmentation_batches(faces, split, QUICK_RECIPE)
     with pytest.raises(TrainingError, match="no masks to learn from"):
         segmentation_batches(replace(faces, masks=None), split, SMALL)

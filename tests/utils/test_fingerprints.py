@@ -15,7 +15,7 @@ from IPython.core import interactiveshell
 from IPython.core.interactiveshell import InteractiveShell
 from torch import nn
 
-from elfw_helpers.augmentation import shake_faces, transforms
+from elfw_helpers.augmentation import augment_batch, transforms
 from elfw_helpers.data.batches import Batches
 from elfw_helpers.models import MiniNetwork
 from elfw_helpers.training import fit, losses
@@ -133,7 +133,7 @@ def test_code_keeps_its_name_while_it_runs():
 
 @pytest.mark.parametrize(
     ("name", "value", "function"),
-    [("SCALE", 0.3, shake_faces), ("BALANCE", 0.1, shake_faces), ("ANGLE", 0.3, mirror_shift_scale)],
+    [("SCALE", 0.3, augment_batch), ("BALANCE", 0.1, augment_batch), ("ANGLE", 0.3, mirror_shift_scale)],
 )
 def test_a_constant_of_the_augmentation_is_part_of_it(monkeypatch, name, value, function):
     def name_it():
@@ -223,7 +223,13 @@ def test_what_holds_itself_or_a_state_can_be_named():
     loop = [1]
     loop.append(loop)
     generator = torch.Generator().manual_seed(3)
-    values = [loop, generator, np.random.default_rng(0), functools.partial(shake_faces), SimpleNamespace(a=1)]
+    values = [
+        loop,
+        generator,
+        np.random.default_rng(0),
+        functools.partial(augment_batch),
+        SimpleNamespace(a=1),
+    ]
     values += [nn.LSTM(2, 2), nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Dropout(0.5))]
     values += [torch.zeros(2), torch.zeros(2).half(), torch.zeros(2, 1), np.zeros(2), 0, 0.0, False, None, ""]
     names = [fingerprint(value) for value in values]

@@ -10,7 +10,12 @@ import numpy as np
 from PIL import Image
 
 from elfw_helpers.data.labels import ATTRIBUTES
-from elfw_helpers.deployment.apps.html import embed_picture, format_probabilities, format_remarks, shrink
+from elfw_helpers.deployment.apps.html import (
+    embed_picture,
+    format_probabilities,
+    format_remarks,
+    shrink_to_page,
+)
 from elfw_helpers.deployment.predict import (
     collect_remarks,
     fit_square,
@@ -52,7 +57,7 @@ def answer_attributes(
 
 def show_attributes(models: dict[str, TrainedModel], image: Image.Image, answers: dict[str, dict]) -> str:
     """Return the answers for a photo as HTML; the style sheet shows one of them at a time."""
-    shown = shrink(image)
+    shown = shrink_to_page(image)
     return "".join(show_answer(models[name], shown, answer) for name, answer in answers.items())
 
 

@@ -20,14 +20,14 @@ SHOWN_AS = {"beard-mustache": "beard, moustache", "sunglasses": "eyewear", "wear
 WAITING = '<div class="waiting"><p>The answer appears here.</p></div>'
 
 
-def shrink(image: Image.Image) -> Image.Image:
+def shrink_to_page(image: Image.Image) -> Image.Image:
     """Return a photo no larger than the page needs."""
     small = image.copy()
     small.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     return small
 
 
-def data_address(picture: Image.Image, kind: str) -> str:
+def encode_data_url(picture: Image.Image, kind: str) -> str:
     """Return a data URL with a picture inside, as "JPEG" or "PNG"."""
     content = base64.b64encode(encode_picture(picture, kind)).decode()
     return f"data:image/{kind.lower()};base64,{content}"
@@ -35,7 +35,7 @@ def data_address(picture: Image.Image, kind: str) -> str:
 
 def embed_picture(picture: Image.Image, kind: str, alt: str, css_class: str = "") -> str:
     """Return an <img> with a picture inside, as "JPEG" or "PNG"; `alt` says in words what it shows."""
-    return f'<img class="{css_class}" alt="{escape(alt)}" src="{data_address(picture, kind)}">'
+    return f'<img class="{css_class}" alt="{escape(alt)}" src="{encode_data_url(picture, kind)}">'
 
 
 def format_examples(faces: dict[str, Image.Image]) -> str:

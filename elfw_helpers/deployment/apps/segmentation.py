@@ -10,12 +10,12 @@ from PIL import Image
 from elfw_helpers.data.images import mask_picture
 from elfw_helpers.data.labels import ATTRIBUTES, BACKGROUND, attribute_from_mask
 from elfw_helpers.deployment.apps.html import (
-    data_address,
     embed_picture,
+    encode_data_url,
     explain_rule,
     format_legend,
     format_remarks,
-    shrink,
+    shrink_to_page,
 )
 from elfw_helpers.deployment.predict import (
     class_fractions,
@@ -46,7 +46,7 @@ def answer_segmentation(unet: TrainedModel, image: Image.Image, remarks: Sequenc
 
 def show_segmentation(image: Image.Image, answer: dict) -> str:
     """Return the answer for a photo as HTML; the slider above it changes the opacity in the browser."""
-    picture, shown, fractions = answer["mask"], shrink(image), answer["class_fractions"]
+    picture, shown, fractions = answer["mask"], shrink_to_page(image), answer["class_fractions"]
     cover = picture.resize(shown.size, Image.Resampling.NEAREST)
     # The background stays clear.
     cover.info["transparency"] = BACKGROUND
@@ -56,7 +56,7 @@ def show_segmentation(image: Image.Image, answer: dict) -> str:
         f'<div class="side"><div class="overlay">{embed_picture(shown, "JPEG", "your photo")}'
         f"{embed_picture(cover, 'PNG', 'its mask in the colours of the legend', 'mask')}</div>"
         f"<div>{format_legend(fractions)}"
-        f'<a class="download" download="mask.png" href="{data_address(picture, "PNG")}">Download the mask</a>'
+        f'<a class="download" download="mask.png" href="{encode_data_url(picture, "PNG")}">Download the mask</a>'
         f'<p class="by">PNG, {image.width} x {image.height} pixels, made in {answer["milliseconds"]:.0f} ms'
         f"</p></div></div></section>"
     )

@@ -16,8 +16,8 @@ from elfw_helpers.data.images import read_image
 from elfw_helpers.deployment.apps.attributes import TITLES, answer_attributes, show_attributes
 from elfw_helpers.deployment.apps.html import (
     WAITING,
-    data_address,
     describe_problem,
+    encode_data_url,
     format_card,
     format_examples,
     format_problem,
@@ -202,5 +202,5 @@ def make_json(answer: Any) -> Any:
     if isinstance(answer, dict):
         return {name: make_json(value) for name, value in answer.items()}
     if isinstance(answer, Image.Image):
-        return data_address(answer, "PNG")
+        return encode_data_url(answer, "PNG")
     return round(answer, 6) if isinstance(answer, float) else answer

@@ -11,7 +11,7 @@ from elfw_course.weights.release import (
     Stage,
     make_resnet18_attributes,
     make_small_network,
-    measure_shift,
+    measure_prior_shift,
     subtract_from_logits,
 )
 from elfw_helpers.data.batches import Batches
@@ -60,7 +60,7 @@ def test_a_network_is_trained_and_stored_with_a_card_that_builds_it_again(
 
 
 def test_a_last_layer_on_the_shared_backbone_learns_the_training_faces(rendered, tmp_path, monkeypatch):
-    monkeypatch.setattr(release, "measure_shift", lambda words: torch.zeros(3))
+    monkeypatch.setattr(release, "measure_prior_shift", lambda words: torch.zeros(3))
     make_resnet18_attributes(COUNT, tmp_path / "head.safetensors", rendered)
     model = load_model(tmp_path / "head.safetensors")
     assert (model.card.architecture, model.card.classes, model.card.size) == ("resnet18", ATTRIBUTES, 64)
@@ -92,11 +92,11 @@ def test_the_command_makes_the_network_that_it_names(monkeypatch, tmp_path):
 def test_the_shift_is_how_much_commoner_a_class_is_than_in_photos():
     masks = torch.zeros(20, 4, 4, dtype=torch.uint8)
     masks[:10, 0, 0], masks[:5, 1, 1] = EYEWEAR, WEARABLE
-    shift = measure_shift(masks)
+    shift = measure_prior_shift(masks)
     assert shift[EYEWEAR].exp().item() == pytest.approx(0.5 / EYEWEAR_IN_PHOTOS, rel=1e-5)
     assert shift[WEARABLE].exp().item() == pytest.approx(0.25 / HEADWEAR_IN_PHOTOS, rel=1e-5)
     assert shift.count_nonzero() == 2
-    shift = measure_shift(torch.tensor([0, 0, 1, 2]))
+    shift = measure_prior_shift(torch.tensor([0, 0, 1, 2]))
     hair = 1 - EYEWEAR_IN_PHOTOS - HEADWEAR_IN_PHOTOS
     expected = [0.5 / hair, 0.25 / EYEWEAR_IN_PHOTOS, 0.25 / HEADWEAR_IN_PHOTOS]
     assert shift.exp().tolist() == pytest.approx(expected, rel=1e-5)
