@@ -140,9 +140,8 @@ def find_suspects(layout: Layout, faces: dict[str, FaceRecord]) -> Iterator[Data
         yield DataError(layout.root / "labels.txt", found, "Look at both, unless it is on purpose")
     copies = [name for name in layout.images if COPY.fullmatch(name) and name not in layout.origins]
     if copies:
-        found = (
-            f"is named like an augmented copy, and no {MANIFEST} says of which face{describe_others(copies)}"
-        )
+        found = f"is named like an augmented copy, and no {MANIFEST} says of which face"
+        found += describe_others(copies)
         fix = f"Copy the {MANIFEST} that `elfw augment` wrote into the folder"
         yield DataError(layout.images[copies[0]], found, fix)
 

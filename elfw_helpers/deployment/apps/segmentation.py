@@ -56,7 +56,8 @@ def show_segmentation(image: Image.Image, answer: dict) -> str:
         f'<div class="side"><div class="overlay">{embed_picture(shown, "JPEG", "your photo")}'
         f"{embed_picture(cover, 'PNG', 'its mask in the colours of the legend', 'mask')}</div>"
         f"<div>{format_legend(fractions)}"
-        f'<a class="download" download="mask.png" href="{encode_data_url(picture, "PNG")}">Download the mask</a>'
+        f'<a class="download" download="mask.png" href="{encode_data_url(picture, "PNG")}">'
+        "Download the mask</a>"
         f'<p class="by">PNG, {image.width} x {image.height} pixels, made in {answer["milliseconds"]:.0f} ms'
         f"</p></div></div></section>"
     )
