@@ -13,10 +13,23 @@ from elfw_course.grading.inside.magics import FUNCTIONS, WORD, parse_cell
 from elfw_course.grading.submission import Cell, parse_notebook, take
 from elfw_course.student import CHECK, EXERCISE, EXERCISE_LINE
 
+# An import from the course's package. Not [^)]: over many brackets that stay open, that would take for ever.
+COURSE_IMPORT = re.compile(r"^from elfw_helpers(?:\.[\w.]*)? import (\([^()]*\)|.*)$", re.MULTILINE)
+
 
 def strip_blanks(source: str) -> str:
     """Return code without blank lines and trailing blanks, which editors change unasked."""
     return "\n".join(line.rstrip() for line in source.splitlines() if line.strip())
+
+
+def read_given(source: str) -> tuple[frozenset[str], str]:
+    """Return the names that some code imports from the course's package, and the rest of it without blanks.
+
+    Which of its modules they come from is left out. They have moved, and a submission that was begun before
+    the move has the lecture's cells as they were given then: to run these would take minutes.
+    """
+    names = {name.strip() for found in COURSE_IMPORT.findall(source) for name in found.strip("()").split(",")}
+    return frozenset(names - {""}), strip_blanks(COURSE_IMPORT.sub("", source))
 
 
 class Released:
@@ -34,6 +47,7 @@ class Released:
         cells = parse_notebook(path.read_bytes()).cells
         code = [cell for cell in cells if cell.kind == "code"]
         self.sources = {strip_blanks(cell.source) for cell in code}
+        self._given = {read_given(cell.source) for cell in code}
         self.markdown = {strip_blanks(cell.source) for cell in cells if cell.kind == "markdown"}
         marked = [(cell.id, found[1]) for cell in code if (found := EXERCISE.match(cell.source))]
         self.exercises = {name for _, name in marked}
@@ -45,8 +59,8 @@ class Released:
         self.names = frozenset(self._statements)
 
     def contains(self, cell: Cell) -> bool:
-        """Say whether a code cell is as students were given it."""
-        return strip_blanks(cell.source) in self.sources
+        """Say whether a code cell is as students were given it, whatever modules its imports name."""
+        return read_given(cell.source) in self._given
 
     def code_for(self, mentioned: Iterable[str]) -> str:
         """Return the lecture's imports, functions and classes of some names, and those that these mention."""

@@ -23,6 +23,10 @@ COURSE = Path(__file__).resolve().parents[1]
 INSIDE = COURSE / "grading" / "inside"
 RUNNER = "elfw_course.grading.inside.runner"
 SYSTEM = Path("/usr")  # can be read in every sandbox
+# Where Pythons keep their packages: a virtual environment's base is visible, and not in `sys.path`.
+PACKAGES = ("lib*/python3*/*-packages", "local/lib/python3*/*-packages")
+# Releases before `elfw_course` kept the judge there; a checkout still has its compiled files.
+FORMER_GRADING = Path("elfw_helpers", "grading")
 DISK = 64 << 20  # bytes of each folder that can be written to
 WRITABLE = ("/dev/shm", "/tmp")
 MOST_PROCESSES = 64
@@ -149,13 +153,16 @@ def refuse_exposed(sandbox: Sandbox, hidden: Path) -> None:
 
 
 def find_exposed_copies(visible: Sequence[Path]) -> list[Path]:
-    """Return the copies of `elfw_course` in folders that submissions can read, such as site-packages.
+    """Return the copies of the judge in folders that submissions can read, such as site-packages.
 
-    They hold the judge. So each is covered by an empty folder, and `inside/` is put back into our own.
+    So each is covered by an empty folder, and `inside/` is put back into our own `elfw_course`.
     """
-    copies = {COURSE, *(Path(folder, COURSE.name).resolve() for folder in sys.path)}
+    places = (*visible, SYSTEM)
+    folders = [COURSE.parent, *map(Path, sys.path)]
+    folders += [folder for place in places for pattern in PACKAGES for folder in place.glob(pattern)]
+    copies = {Path(folder, name).resolve() for folder in folders for name in (COURSE.name, FORMER_GRADING)}
     found = set()
-    for place in (*visible, SYSTEM):
+    for place in places:
         inner = (copy for copy in copies if copy.is_dir() and copy.is_relative_to(place.resolve()))
         # By the name that it has inside: a folder may be visible by a link.
         found |= {place / copy.relative_to(place.resolve()) for copy in inner}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from elfw_course.grading.exercises import Names, Released, list_own_cells, plan_submission
 from elfw_course.grading.inside.runner import read_names
 from elfw_course.grading.key import find_key, read_key
-from elfw_course.grading.submission import Unreadable, parse_notebook, read_bytes
+from elfw_course.grading.submission import Cell, Unreadable, parse_notebook, read_bytes
 from elfw_helpers.utils.errors import DataError, ElfwError
 from tests.course.grading.hostile.submissions import (
     BROKEN_FILES,
@@ -212,6 +213,32 @@ def test_code_in_a_text_cell_is_flagged_and_not_run(course):
     plan = plan_of([text_cell(SIZE)], course)
     assert plan.steps == ()
     assert "conv_output_size: code in a text cell" in plan.flags
+
+
+def test_cells_given_before_the_course_s_modules_moved_are_not_the_student_s_own(tmp_path):
+    given = "from elfw_helpers.data import FaceFolder, data_folder\n\nfaces = FaceFolder(data_folder())"
+    (tmp_path / "given.ipynb").write_text(json.dumps(notebook([code_cell(given)])), encoding="utf-8")
+    release = Released(tmp_path / "given.ipynb")
+    rest = "faces = FaceFolder(data_folder())"
+    former = (
+        f"from elfw_helpers.datasets import FaceFolder\nfrom elfw_helpers.paths import data_folder\n{rest}"
+    )
+    more = (
+        f"from elfw_helpers.data import (\n    FaceFolder,\n    data_folder,\n    split_batches,\n)\n{rest}"
+    )
+    other = f"from faces import FaceFolder\nfrom elfw_helpers.data import data_folder\n{rest}"
+    own = "from elfw_helpers.data import FaceFolder, data_folder"
+    sources = (given, former, more.replace("    split_batches,\n", ""), more, other, own, f"{former}[:9]")
+    read = parse_notebook(json.dumps(notebook([code_cell(one) for one in sources])).encode()).cells
+    assert [cell.source for cell in list_own_cells(read, release)] == [more, other, own, f"{former}[:9]"]
+
+
+@pytest.mark.parametrize("line", ["from elfw_helpers import (\n", "from elfw_helpers.a import (", "elfw_a."])
+def test_a_megabyte_of_broken_imports_is_read_at_once(course, line):
+    text = (line * (1 << 20))[: 1 << 20]
+    start = time.process_time()
+    assert not course.contains(Cell("code", text))
+    assert time.process_time() - start < 2
 
 
 def test_the_lecture_s_imports_and_functions_come_along_when_they_are_mentioned(tmp_path):

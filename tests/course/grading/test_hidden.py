@@ -54,15 +54,17 @@ def look(modules, paths):
 """
 
 
-def look_inside(python: str, folder: Path) -> tuple[list[str], list[str]]:
+def look_inside(python: str, folder: Path, *more: str) -> tuple[list[str], list[str]]:
     """Return what of the hidden things a submission finds, and what of the things that it may use.
 
     Args:
         python: the interpreter that grades.
         folder: that the two packages lie in.
+        more: patterns of further files that must not be found.
     """
     modules = [f"elfw_course.{name}" for name in HIDDEN]
     paths = [str(project_folder() / place / "*") for place in ("grading", "notebooks", "tests")]
+    paths += more
     environment = {"PYTHONPATH": str(folder), "PATH": os.environ["PATH"]}
     answers = []
     for call in (f"look({modules}, {paths})", f"look(['elfw_helpers', '{runner.__name__}'], [])"):
@@ -118,6 +120,27 @@ def test_a_copy_that_is_visible_by_a_link_is_covered_under_that_name(tmp_path, m
     assert find_exposed_copies([tmp_path / "other"]) == []
 
 
+def test_copies_in_another_pythons_packages_are_covered(tmp_path):
+    """A virtual environment's base Python is visible inside, and its packages are not in `sys.path`."""
+    copies = [
+        tmp_path / "lib" / "python3.11" / "site-packages" / "elfw_course",
+        tmp_path / "local" / "lib" / "python3.11" / "dist-packages" / "elfw_helpers" / "grading",
+    ]
+    for copy in copies:
+        copy.mkdir(parents=True)
+    assert find_exposed_copies([tmp_path]) == copies
+
+
+@needs_sandbox
+def test_the_compiled_judge_of_an_earlier_release_is_covered(installed):
+    former = installed / "elfw_helpers" / "grading" / "__pycache__"
+    former.mkdir(parents=True)
+    (former / "compare.cpython-311.pyc").write_bytes(b"the judge")
+    python = str(installed.parents[2] / "bin" / "python")
+    hidden, _ = look_inside(python, installed, str(former / "*"))
+    assert hidden == []
+
+
 def test_containers_cover_the_course_where_it_lies_in_what_is_visible(programs_of_nobody):
     command = container_command("docker", "name", (project_folder(),), 1 << 30)
     covered = project_folder() / "elfw_course"
@@ -150,7 +173,7 @@ def test_what_runs_inside_imports_nothing_of_the_course_from_outside():
 
 def test_stored_grades_are_old_once_what_runs_inside_has_changed(monkeypatch):
     before, read = digest_grader(), Path.read_bytes
-    for name in ("runner.py", "encode.py", "magics.py", "judge.py"):
+    for name in ("runner.py", "encode.py", "magics.py", "judge.py", "student.py"):
         changed = lambda path, name=name: read(path) + b"#" * (path.name == name)  # noqa: E731
         monkeypatch.setattr(Path, "read_bytes", changed)
         assert digest_grader() != before, name
