@@ -57,17 +57,17 @@ class Variant:
     Attributes:
         name: for the table.
         parameters: set for every face, as `render_face` takes them.
-        shake: train on faces augmented by `augment_batch`.
+        augment: train on faces augmented by `augment_batch`.
     """
 
     name: str
     parameters: dict = field(default_factory=dict)
-    shake: bool = True
+    augment: bool = True
 
 
 VARIANTS = (
     Variant("full"),
-    Variant("without augment_batch", shake=False),
+    Variant("without augmentation", augment=False),
     Variant("smooth hairline", {"hair": {"wisps": 0.0, "curtain": 0.0, "quiff": 0.0, "fringe": None}}),
     Variant("plain backgrounds", {"background": {"kind": "plain"}}),
     Variant(
@@ -123,7 +123,7 @@ def prepare_bench(real: Path, count: int, out: Path) -> Bench:
 
 def choose_recipe(run: Run) -> Recipe:
     """Return how a run trains."""
-    return replace(RECIPES[run.kind], shake=run.variant.shake)
+    return replace(RECIPES[run.kind], augment=run.variant.augment)
 
 
 def find_file(bench: Bench, run: Run) -> Path:

@@ -42,7 +42,7 @@ class Recipe:
         epochs: passes over the training set;
         samples: if epochs is None, about how many samples to train on in all.
         cosine: let the learning rate fall to nearly 0 along half a cosine.
-        shake: augment the faces with `augment_batch`.
+        augment: augment the faces with `augment_batch`.
     """
 
     lr: float
@@ -50,20 +50,20 @@ class Recipe:
     samples: int | None = None
     weight_decay: float = 0.0
     cosine: bool = False
-    shake: bool = False
+    augment: bool = False
 
 
 # On photos: the report's recipes for its two classifiers.
 PHOTO_RECIPES = {
     MINI: Recipe(lr=1e-3, epochs=50),
     RESNET: Recipe(lr=1e-3, epochs=10),
-    UNET: Recipe(lr=0.05, epochs=12, cosine=True, shake=True),
+    UNET: Recipe(lr=0.05, epochs=12, cosine=True, augment=True),
 }
 # ResNet-18 starts from rendered weights: here mostly its new last layer has to learn.
 RENDERED_RECIPES = {
-    MINI: Recipe(lr=3e-3, samples=100_000, weight_decay=1e-4, cosine=True, shake=True),
-    RESNET: Recipe(lr=1e-3, samples=10_000, shake=True),
-    UNET: Recipe(lr=0.1, samples=60_000, weight_decay=1e-4, cosine=True, shake=True),
+    MINI: Recipe(lr=3e-3, samples=100_000, weight_decay=1e-4, cosine=True, augment=True),
+    RESNET: Recipe(lr=1e-3, samples=10_000, augment=True),
+    UNET: Recipe(lr=0.1, samples=60_000, weight_decay=1e-4, cosine=True, augment=True),
 }
 
 
@@ -130,7 +130,7 @@ def train_network(
         drawn = torch.randperm(len(faces), generator=torch.Generator().manual_seed(seed))
         faces = take_faces(faces, drawn[: recipe.samples])
     epochs = recipe.epochs or round(recipe.samples / len(faces))
-    augment = augment_batch if recipe.shake else None
+    augment = augment_batch if recipe.augment else None
     batches = make_batches(kind, faces, statistics, shuffle_seed=seed, augment=augment)
     rates = cosine_schedule(recipe.lr, epochs) if recipe.cosine else recipe.lr
     fit(model, batches, None, epochs, lr=rates, weight_decay=recipe.weight_decay, seed=seed)

@@ -57,9 +57,9 @@ from elfw_helpers.evaluation.segmentation import (
 )
 from elfw_helpers.models import UNet
 from elfw_helpers.models.hub import TrainedModel, load_model
-from elfw_helpers.training import segmentation as recipes
 from elfw_helpers.training.loop import fit, predict_masks
 from elfw_helpers.training.losses import Loss
+from elfw_helpers.training.segmentation import QUICK_RECIPE
 from elfw_helpers.utils.device import best_device
 from elfw_helpers.utils.files import write_atomically
 from elfw_helpers.utils.paths import rendered_weights
@@ -72,7 +72,7 @@ HELD_OUT = "held-out split"
 FOLDS, TRIALS = (tuple(f"{kind} {number}" for number in range(1, 6)) for kind in ("fold", "trial"))
 # The classes that the photos' masks have, and the others.
 LABELLED, UNLABELLED = (0, SKIN, HAIR, EYEWEAR, WEARABLE), (BEARD, MOUTH_MASK)
-PLAIN = replace(recipes.QUICK_RECIPE, lr=0.05, balance_classes=False)
+PLAIN = replace(QUICK_RECIPE, lr=0.05, balance_classes=False)
 RECIPES = {
     "96 px, 20 epochs": replace(PLAIN, size=96, epochs=20),
     "128 px, 40 epochs": replace(PLAIN, size=128, epochs=40),

@@ -143,7 +143,9 @@ def augment(
     source: Annotated[Path, typer.Argument(help="A folder of faces with masks, in ELFW's layout.")],
     out: Annotated[Path, typer.Argument(help="A new folder, for the copies and their manifest.")],
     count: Annotated[int, typer.Option(help="Number of copies.")],
-    objects: Annotated[str, typer.Option(help="Kinds of objects.")] = "eyewear,mouth-mask,hand",
+    objects: Annotated[
+        str, typer.Option(help="Kinds of objects, with commas between them.")
+    ] = "eyewear,mouth-mask,hand",
     seed: Seed = 0,
     replace: Replace = False,
 ) -> None:
@@ -211,7 +213,9 @@ def serve(
         Literal["attributes", "segmentation"] | None,
         typer.Argument(metavar="APP", help="attributes or segmentation (default: both, in tabs)."),
     ] = None,
-    port: Annotated[int | None, typer.Option(help="(default: the first free one from 7860 on)")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="(default: the first free one from 7860 on)")
+    ] = None,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
     share: Annotated[bool, typer.Option("--share", help="A public address, by Gradio's servers.")] = False,
     auth: Annotated[bool, typer.Option("--auth", help=PASSWORD)] = False,

@@ -27,8 +27,7 @@ from elfw_helpers.augmentation import augment_folder
 from elfw_helpers.data.images import read_mask
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.training import loop as training
-from elfw_helpers.training import search
-from elfw_helpers.training import segmentation as recipes
+from elfw_helpers.training import search, segmentation
 from elfw_helpers.utils.paths import project_folder
 
 NOTEBOOKS = list_notebooks(project_folder() / "notebooks")
@@ -109,7 +108,7 @@ def short_cuts(monkeypatch):
         rates = np.ravel(lr)[:1]
         return fit(model, train, validation, min(epochs, 1), lr=rates, **{**options, "checkpoint": None})
 
-    for module in (training, search, recipes):
+    for module in (training, search, segmentation):
         monkeypatch.setattr(module, "fit", fit_briefly)
     monkeypatch.setattr(search, "run_parallel", run_here)
     monkeypatch.setattr(notebook, "save_figure", lambda figure, name: figure.canvas.draw())

@@ -66,6 +66,14 @@ def test_numbers_that_make_no_sense_are_refused_before_anything_is_written(tmp_p
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.parametrize("port", ["0", "65536"])
+def test_a_port_that_there_cannot_be_is_refused(capsys, port):
+    with pytest.raises(SystemExit) as ended:
+        main(["app", "--port", port])
+    assert ended.value.code == 2
+    assert "'--port'" in capsys.readouterr().err
+
+
 def test_folder_with_other_content_is_left_alone(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
     assert main(["render", "--count", "4", "--out", str(tmp_path)]) == 1

@@ -18,8 +18,7 @@ from elfw_helpers.deployment import files as photos
 from elfw_helpers.deployment import predict
 from elfw_helpers.deployment.files import list_photos
 from elfw_helpers.deployment.predict import class_fractions, predict_mask
-from elfw_helpers.models import UNet, mini_network
-from elfw_helpers.models import hub as trained
+from elfw_helpers.models import UNet, hub, mini_network
 from elfw_helpers.models.hub import ModelCard, load_model, store_model
 from elfw_helpers.utils.paths import project_folder
 from tests.faces import paint_face
@@ -33,9 +32,7 @@ def shipped(tmp_path_factory, monkeypatch) -> Path:
     monkeypatch.setattr(predict, "LEAST_SKIN", 0)
     monkeypatch.setattr(predict, "LEAST_CERTAIN", 0)
     folder = tmp_path_factory.mktemp("weights")
-    monkeypatch.setattr(
-        trained, "rendered_weights", lambda network: folder / f"{network}_rendered.safetensors"
-    )
+    monkeypatch.setattr(hub, "rendered_weights", lambda network: folder / f"{network}_rendered.safetensors")
     torch.manual_seed(0)
     network = UNet(width=2)
     network.train()(torch.randn(4, 3, 32, 32))

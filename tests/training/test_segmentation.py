@@ -67,7 +67,7 @@ def test_faces_are_moved_but_neither_turned_nor_recoloured():
     assert not torch.allclose(turned, turned[..., :1].expand_as(turned), atol=1e-2)
 
 
-def test_faces_are_mirrored_shifted_and_scaled_as_far_as_when_shaken():
+def test_faces_are_mirrored_shifted_and_scaled_as_far_as_augment_batch_does():
     columns = torch.linspace(0, 1, 64).view(1, 1, 1, 64).expand(40, 3, 64, 64).contiguous()
     moved, _ = mirror_shift_scale(
         columns, torch.zeros(40, dtype=torch.long), torch.Generator().manual_seed(0)
