@@ -25,7 +25,7 @@ from elfw_course.grading.exercises import Released, strip_blanks
 from elfw_course.grading.key import Key, find_key, read_key
 from elfw_course.grading.report import (
     Grade,
-    disarm,
+    escape_cell,
     flag_findings,
     format_page,
     format_table,
@@ -121,7 +121,7 @@ class Batch:
     @contextmanager
     def _announced(self, student: str, bar: tqdm) -> Iterator[None]:
         """Name a submission while it runs: in the log, and beside the bar."""
-        shown = disarm(student)[-LONGEST_SHOWN:]
+        shown = escape_cell(student)[-LONGEST_SHOWN:]
         self._log(student, started=time.strftime("%Y-%m-%d %H:%M:%S"))
         with self._lock:
             self._running.append(shown)
@@ -190,20 +190,20 @@ class Batch:
 
         The seconds are those that it took, without those of waiting for others.
         """
-        with self._hold(1) as number:
+        with self._borrow_numbers(1) as number:
             run = SubmissionRun(submitted, self.key, self.released, self.sandbox, number, self._stop)
             start = time.monotonic()
             run.run()
             seconds = time.monotonic() - start
         if run.needs_second_try:
-            with self._hold(self.jobs) as number:
+            with self._borrow_numbers(self.jobs) as number:
                 start = time.monotonic()
                 run.run_alone(number)
                 seconds += time.monotonic() - start
         return run, seconds
 
     @contextmanager
-    def _hold(self, count: int) -> Iterator[int]:
+    def _borrow_numbers(self, count: int) -> Iterator[int]:
         """Wait for `count` of the jobs' numbers, and lend one; a job that holds all of them runs alone."""
         numbers: list[int] = []
         try:

@@ -129,10 +129,10 @@ def table_row(grade: Grade, key: Key) -> list[str]:
     # Rounded up to what two runs of the same code agree on.
     measured = [f"{grade.seconds:.1f}", str(math.ceil(grade.peak / 2**20 / 50) * 50)]
     cells = [grade.student, grade.status, total, f"{key.points:g}", *scores, *measured]
-    return [disarm(cell) for cell in (*cells, "; ".join(grade.flags))]
+    return [escape_cell(cell) for cell in (*cells, "; ".join(grade.flags))]
 
 
-def disarm(text: str) -> str:
+def escape_cell(text: str) -> str:
     """Return text in which no spreadsheet finds a formula, and that fills one line."""
     safe = FORMULA.sub(r"\1'", text)
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in safe)
@@ -167,12 +167,12 @@ def format_page(grade: Grade, key: Key, cells: Mapping[str, Cell], written: Sequ
     if key.written and cells:
         body += _format_written(key.written, written)
     if grade.flags:
-        notes = "".join(f"<p>{_escape(_address(flag))}</p>" for flag in grade.flags)
+        notes = "".join(f"<p>{_escape(_flag_for_student(flag))}</p>" for flag in grade.flags)
         body.append(f'<h2>Notes</h2><div class="quiet">{notes}</div>')
     return PAGE.format(title=_escape(title), body="\n".join(body))
 
 
-def _address(flag: str) -> str:
+def _flag_for_student(flag: str) -> str:
     """Return a flag as it is said to the student."""
     for word, yours in YOURS.items():
         flag = flag.replace(word, yours)

@@ -16,7 +16,7 @@ from elfw_course.grading.sandbox import MOST_PROCESSES, Sandbox
 from elfw_course.grading.watchdog import (
     Clock,
     proportional_memory,
-    resident_and_most,
+    resident_and_peak,
     shared_memory,
     unmapped_memory,
 )
@@ -179,7 +179,7 @@ class Session:
 
     def _check_memory(self, processes: Sequence[int]) -> None:
         """Note what memory the processes hold, and raise when it is too much."""
-        sizes = [resident_and_most(process) for process in processes]
+        sizes = [resident_and_peak(process) for process in processes]
         beside = unmapped_memory(processes[1], self._sandbox.in_memory) if len(processes) > 1 else 0
         resident, most, addresses = map(sum, zip(*sizes, strict=True))
         resident, most = resident + beside, most + beside

@@ -96,10 +96,10 @@ def descendants(process: int) -> list[int]:
 
 def resident_memory(process: int) -> int:
     """Return the bytes a process has in memory or swapped out, shared ones in full: never too little."""
-    return resident_and_most(process)[0]
+    return resident_and_peak(process)[0]
 
 
-def resident_and_most(process: int) -> tuple[int, int, int]:
+def resident_and_peak(process: int) -> tuple[int, int, int]:
     """Return the bytes a process has in memory or swapped out, the most it ever had, and all its addresses.
 
     The kernel's tables of its memory count: of memory that is only read, there may be nothing but them.

@@ -14,7 +14,7 @@ import numpy as np
 from elfw_helpers.data.labels import BEARD, EYEWEAR, HAIR, MOUTH_MASK, SKIN, WEARABLE
 from elfw_helpers.utils.errors import ElfwError
 
-FACE, HEADDRESS = (SKIN, BEARD, EYEWEAR, MOUTH_MASK), (HAIR, WEARABLE)
+FACE, HAIR_OR_HEADWEAR = (SKIN, BEARD, EYEWEAR, MOUTH_MASK), (HAIR, WEARABLE)
 # The oval is searched for in a mask with so many pixels on its larger side.
 GRID = 48
 LEAST_FACE = 0.02  # of the picture
@@ -144,15 +144,15 @@ def find_eyes(mask: np.ndarray, face: np.ndarray, x: float, y: float, size: floa
     across, along = FaceGeometry(x, y, size, roll).to_face(columns, rows)
     # Below the oval are neck and shoulders, on which hair may hang.
     around = (np.abs(across) < 2) & (along > -2.2) & (along < 0.9)
-    hairy = np.isin(mask, HEADDRESS) & around
+    hairy = np.isin(mask, HAIR_OR_HEADWEAR) & around
     within = face & (across**2 + (along / HEIGHT) ** 2 < 1.25**2)
-    head, low, hair = centre(along, (face & around) | hairy), centre(along, within), centre(across, hairy)
+    head, low, hair = mean_of(along, (face & around) | hairy), mean_of(along, within), mean_of(across, hairy)
     # Fitted by least squares, on rendered faces (whose eyes are known) and photos (aligned by their eyes).
     turn = roll + 0.28 * hair
     turn = float(np.sign(turn) * max(abs(turn) - SURE_ROLL, 0))
     return -0.24 * hair, -0.03 + 0.8 * head + 1.2 * low, 0.78 - 0.30 * head, turn
 
 
-def centre(values: np.ndarray, chosen: np.ndarray) -> float:
+def mean_of(values: np.ndarray, chosen: np.ndarray) -> float:
     """Return the mean of the chosen values, or 0 where none is chosen."""
     return float(values[chosen].mean()) if chosen.any() else 0.0

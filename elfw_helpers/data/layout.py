@@ -244,7 +244,7 @@ class Layout:
         """Return the source of each augmented copy among the images, by the manifest."""
         file = self.root / MANIFEST
         # Without copies it is the manifest of something else. Beside rendered faces it may be theirs.
-        if not file.exists() or not any(map(COPY.fullmatch, self.images)) or is_of_renderer(file):
+        if not file.exists() or not any(map(COPY.fullmatch, self.images)) or is_rendered_manifest(file):
             return {}
         try:
             origins = read_origins(self.root)
@@ -372,7 +372,7 @@ def describe_others(names: list[str]) -> str:
     return f" (and {len(names) - 1} more, such as {names[1]})" if len(names) > 1 else ""
 
 
-def is_of_renderer(manifest: Path) -> bool:
+def is_rendered_manifest(manifest: Path) -> bool:
     """Return whether a manifest is that of a rendered set, which knows no copies."""
     try:
         return "renderer" in json.loads(manifest.read_text(encoding="utf-8"))

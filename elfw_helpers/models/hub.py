@@ -19,7 +19,7 @@ from elfw_helpers.models.segmentation import UNet
 from elfw_helpers.models.weights import (
     advise_restoring,
     check_tensors,
-    load_rendered,
+    load_weights,
     read_weights,
     store_tensors,
     without_head,
@@ -157,7 +157,7 @@ def load_model(name_or_file: str | Path, device: str = "cpu") -> TrainedModel:
     check_tensors(tensors, select_stored(network, card), file, if_damaged)
     network.to_empty(device="cpu")
     if card.architecture == "resnet18":
-        load_rendered(network, rendered_weights("resnet18"))
+        load_weights(network, rendered_weights("resnet18"))
     # Not strict, for ResNet-18's backbone alone: check_tensors has compared everything else.
     network.load_state_dict(tensors, strict=False)
     return TrainedModel(network.to(device), card, name if shipped else file.name)

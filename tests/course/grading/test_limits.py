@@ -32,7 +32,7 @@ from elfw_course.grading.run import (
 from elfw_course.grading.sandbox import MOST_JOBS, Sandbox, choose_sandbox, claim_jobs
 from elfw_course.grading.session import TOO_LONG, UNREADABLE, RunEnded, Session, _read_answer
 from elfw_course.grading.submission import Cell
-from elfw_course.grading.watchdog import Clock, descendants, resident_and_most
+from elfw_course.grading.watchdog import Clock, descendants, resident_and_peak
 from elfw_helpers.utils.errors import ElfwError
 from tests.course.grading.hostile.starving import CASES, write_starving
 from tests.course.grading.hostile.submissions import HONEST, honest_cells, marked, notebook, write_key
@@ -197,9 +197,9 @@ def test_memory_between_two_looks_is_seen():
         process.stdin.write(b"\n")
         process.stdin.flush()
         deadline = time.monotonic() + 30
-        while resident_and_most(process.pid)[1] < 200 << 20 and time.monotonic() < deadline:
+        while resident_and_peak(process.pid)[1] < 200 << 20 and time.monotonic() < deadline:
             time.sleep(0.01)
-        resident, most, _ = resident_and_most(process.pid)
+        resident, most, _ = resident_and_peak(process.pid)
         assert most > 200 << 20 and resident <= most
     finally:
         process.kill()
