@@ -218,7 +218,7 @@ def serve(
 ) -> None:
     """Serve the apps in the browser.
 
-    Only this machine can open them unless told otherwise. What visitors send is deleted once it is answered.
+    Only this machine can open them unless told otherwise. What visitors send is deleted after the answer.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The notebooks executed as a course: `elfw run` into the build folder, `elfw refresh` in place."""
+"""Runs all notebooks of the course: `elfw run` into the build folder, `elfw refresh` in place."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def table_row(grade: Grade, key: Key) -> list[str]:
 
 
 def escape_cell(text: str) -> str:
-    """Return text in which no spreadsheet finds a formula, and that fills one line."""
+    """Return text as one line in which no spreadsheet finds a formula."""
     safe = FORMULA.sub(r"\1'", text)
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in safe)
 
@@ -173,7 +173,7 @@ def format_page(grade: Grade, key: Key, cells: Mapping[str, Cell], written: Sequ
 
 
 def _flag_for_student(flag: str) -> str:
-    """Return a flag as it is said to the student."""
+    """Return a flag in the words of a student's page."""
     for word, yours in YOURS.items():
         flag = flag.replace(word, yours)
     return flag

@@ -114,7 +114,7 @@ def choose_sandbox(unsandboxed: bool) -> Sandbox:
 
 @contextlib.contextmanager
 def claim_jobs(count: int) -> Iterator[list[int]]:
-    """Lend numbers of jobs that no other grader on this machine has: users and containers are named by them.
+    """Yield numbers of jobs that no other grader on this machine has: users and containers are named by them.
 
     Each number is claimed by a socket of that name, which is gone with its process, however that ends.
     """
@@ -142,7 +142,7 @@ def visible_paths() -> tuple[Path, ...]:
 
 
 def refuse_exposed(sandbox: Sandbox, hidden: Path) -> None:
-    """Raise ElfwError when a file or folder that submissions must not read lies where they can."""
+    """Raise ElfwError when a file or folder that submissions must not read is where they can."""
     for place in (*sandbox.visible, SYSTEM):
         if hidden.resolve().is_relative_to(place):
             raise ElfwError(f"{hidden} lies in {place}, which submissions can read. Move it out of there.")

@@ -18,7 +18,7 @@ MOST_CODE = 4 << 20  # characters of all cells
 # Brackets and commas: the parser takes about a hundred bytes for each. A picture has none, a chart of numbers
 # for a browser a million.
 MOST_PARTS = 3_000_000
-# One file at a time is taken apart: that takes some times its size.
+# One file at a time is parsed: that takes several times its size in memory.
 PARSING = threading.Lock()
 CLEAR = "Clear its outputs (Edit, Clear Outputs of All Cells), save it and hand it in once more"
 

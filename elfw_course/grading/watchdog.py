@@ -1,4 +1,4 @@
-"""Watches a tree of processes: what time and memory it takes, how many they are; and ends all of it."""
+"""Watches a tree of processes: measures its time and memory, counts its processes, and ends them all."""
 
 from __future__ import annotations
 

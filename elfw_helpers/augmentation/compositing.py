@@ -13,7 +13,7 @@ from elfw_helpers.data.labels import PIXEL_CLASSES as CLASS_NAMES
 
 # Pixels of less opacity are neither blended nor labelled, so image and mask always agree.
 THRESHOLD = 0.1
-# Where an object may show: a mouth-mask lies on the skin, and hair falls over it and over eyewear.
+# Where an object may show: a mouth-mask is on the skin, and hair falls over it and over eyewear.
 SHOWS_ON = {
     "eyewear": (BACKGROUND, SKIN, BEARD, MOUTH_MASK),
     "mouth-mask": (SKIN, BEARD),

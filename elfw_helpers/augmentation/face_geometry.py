@@ -15,7 +15,7 @@ from elfw_helpers.data.labels import BEARD, EYEWEAR, HAIR, MOUTH_MASK, SKIN, WEA
 from elfw_helpers.utils.errors import ElfwError
 
 FACE, HAIR_OR_HEADWEAR = (SKIN, BEARD, EYEWEAR, MOUTH_MASK), (HAIR, WEARABLE)
-# The oval is searched for in a mask with so many pixels on its larger side.
+# The oval is searched for in a mask with this many pixels on its larger side.
 GRID = 48
 LEAST_FACE = 0.02  # of the picture
 # An oval that is all face, in a ring without face, scores 1. Rendered and real faces score 0.4 or more.
@@ -136,8 +136,8 @@ def best_oval(face: np.ndarray, ovals: np.ndarray) -> tuple[np.ndarray, float]:
 def find_eyes(mask: np.ndarray, face: np.ndarray, x: float, y: float, size: float, roll: float):
     """Return where the eyes are in the oval, their distance (both in half widths), and the head's roll.
 
-    The higher hair reaches, the higher are the eyes; the lower skin lies in the oval, the lower; and a head
-    that shows more hair on one side has turned to the other.
+    Eyes are higher where hair reaches higher, and lower where skin reaches lower in the oval. A head that
+    shows more hair on one side has turned to the other.
     """
     rows, columns = np.indices(mask.shape)
     # In half widths of the oval.

@@ -36,7 +36,7 @@ from elfw_helpers.data.labels import ATTRIBUTES, parse_attribute
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error
 
-# The folder of the official release that holds the faces with their own labels; beside it lie the
+# The folder of the official release that holds the faces with their own labels; beside it are the
 # augmented ones, each a folder in the same layout.
 OFFICIAL_FOLDER = "elfw_01_basic"
 PERSONS_FILE = "persons.txt"
@@ -47,7 +47,7 @@ MOST_NAMED = 3
 
 
 class PassedOverWarning(UserWarning):
-    """Files lie beside the images or masks of a folder that are not used."""
+    """Beside the images or masks of a folder are files that are not used."""
 
 
 class Origin(NamedTuple):
@@ -76,7 +76,7 @@ class Layout:
         origins: name of the source by name of a copy, from the manifest of an augmented folder.
         persons: who is on each image, by name; a copy shows who is on its source.
         persons_from: in words, how the persons are known.
-        passed_over: what lies beside images or masks and is not used, with the reason.
+        passed_over: what is beside images or masks and is not used, with the reason.
         problems: what is wrong, in the order in which it was found.
     """
 
@@ -360,7 +360,7 @@ def describe_passed_over(faults: list[DataError]) -> str:
 
 
 def warn_of_passed_over(layout: Layout) -> None:
-    """Warn of files that are not used, unless they are hidden, as those that systems leave behind are."""
+    """Warn of files that are not used, except hidden ones, which systems leave behind."""
     seen = [fault for fault in layout.passed_over if not fault.file.name.startswith(".")]
     if seen:
         found = f"{layout.root}: {len(layout.images)} images are used{describe_passed_over(seen)}"

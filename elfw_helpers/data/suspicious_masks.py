@@ -233,7 +233,7 @@ def find_best_move(edges: np.ndarray, outline: np.ndarray) -> tuple[int, int, fl
 
 
 def measure_gains(zones: np.ndarray, in_colours: bool) -> np.ndarray:
-    """Return how much likelier undoing each of MIX_UPS makes a mask, given the shares in its zones, [3, 7]."""
+    """Return how much likelier undoing each of MIX_UPS makes a mask with these shares in zones, [3, 7]."""
     unmixed = zones @ MEANINGS
     gains = measure_likelihood(unmixed) - measure_likelihood(zones) - HANDICAP * IS_IDS_FROM_1
     # Two classes that a mask tells apart were not one.

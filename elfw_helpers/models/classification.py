@@ -44,7 +44,7 @@ def resnet18(weights: str | None = None, classes: int = 3) -> models.ResNet:
             for the course's own, learned on rendered faces (`data/weights`; works offline).
 
     Raises:
-        WeightsError: unknown weights, or weights that are out of reach or damaged.
+        WeightsError: the weights are unknown, cannot be loaded, or are damaged.
 
     Source: He et al. (2015), https://arxiv.org/abs/1512.03385
     """

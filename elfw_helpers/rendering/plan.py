@@ -107,7 +107,7 @@ def split_people(sampler: Sampler, owners: list[int], attributes: list[int]) -> 
 
 
 def choose_people(people: list[int], photos: dict[int, Counter], targets: list[int]) -> list[int]:
-    """Return people whose photos hold `targets` of each attribute, as nearly as taking all who fit gives.
+    """Return people whose photos hold `targets` of each attribute, or nearly so: all who still fit are taken.
 
     Most people have a single photo, so every target is met exactly except in very small sets. There a second
     round looks only at the total.

@@ -83,9 +83,9 @@ def fit(
         lr: learning rate, one number or one per epoch.
         momentum, weight_decay: of `torch.optim.SGD`.
         loss: "cross_entropy", or for masks also "dice" or "cross_entropy+dice"; a `Loss` adds class weights.
-        seed: of whatever is random inside the model (the batches have a seed of their own).
-        checkpoint: a folder. Each distinct run (settings, data, initial weights, code) gets a folder of
-            its own in it, saved after every epoch: an interrupted run continues bit for bit where it
+        seed: of whatever is random inside the model (the batches have their own seed).
+        checkpoint: a folder. Each distinct run (settings, data, initial weights, code) gets its own
+            folder in it, saved after every epoch: an interrupted run continues bit for bit where it
             stopped, a finished one is loaded, and another setting starts another run.
 
     Raises:
@@ -160,7 +160,7 @@ def name_run(folder: str | Path | None, *depends_on: Any) -> Path | None:
 def train_epoch(
     model: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, loss: Loss, epoch: int, seed: int
 ) -> tuple[float, float]:
-    """Make one pass over the batches; return mean loss and accuracy, each batch before its own step.
+    """Make one pass over the batches; return mean loss and accuracy, each batch measured before its step.
 
     What is random inside the model depends on seed and epoch; the caller's random numbers are left alone.
 
@@ -211,7 +211,7 @@ def compute_logits(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def count_correct(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return how many samples, or pixels, get their class."""
+    """Return how many samples, or pixels, are classified correctly."""
     return (logits.argmax(1) == targets).sum()
 
 

@@ -1,4 +1,4 @@
-"""The HTML that the apps answer with, photos and masks inside it: none lies on the server's disk."""
+"""The HTML of the apps' answers, with photos and masks inside: none is a file on the server's disk."""
 
 from __future__ import annotations
 
