@@ -19,7 +19,7 @@ from elfw_course.grading.submission import Cell, join_lines, take
 LONGEST_TEXT = 20_000  # characters of code or output that a page shows of one cell
 LARGEST_PICTURE = 2 << 20
 PNG = re.compile(r"iVBORw0KGgo[A-Za-z0-9+/=]*")  # in base64; the rest is left to the browser to refuse
-# The table's words, and the page's: it speaks to who wrote the cells.
+# The table's words, and those of the page, which is for the student who wrote the cells.
 YOURS = {
     "an added or changed cell": "a cell that you added or changed",
     "added or changed cells": "cells that you added or changed",

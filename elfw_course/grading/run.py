@@ -46,9 +46,9 @@ class Findings:
     raised: dict[str, str] = field(default_factory=dict)  # by exercise: the error of its cell
     ended: dict[Step, str] = field(default_factory=dict)  # by step: why it ended a run
     peak: int = 0  # bytes
-    skipped: bool = False  # added cells were left out, for those before took too long
+    skipped: bool = False  # added cells were left out, because those before took too long
     waited: bool = False  # something waited for its turn up to the limit, and is not to blame
-    exhausted: bool = False  # a run was left out, for those before took all the time of a submission
+    exhausted: bool = False  # a run was left out: those before took all the time of a submission
     uncompiled: bool = False  # a cell was not Python of this version
     later: set[str] = field(default_factory=set)  # exercises with another answer when asked again at the end
     missing: set[str] = field(default_factory=set)  # names that an added cell lacks, which raised an error

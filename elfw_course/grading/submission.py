@@ -56,7 +56,7 @@ def read_bytes(path: Path) -> bytes:
     """
     if path.is_symlink():
         raise Unreadable("a symbolic link")
-    # No link even if one took its place just now. Not blocking: opening a pipe waits for who writes into it.
+    # No link even if one took its place just now. Not blocking: opening a pipe waits for a writer.
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):

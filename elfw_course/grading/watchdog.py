@@ -35,7 +35,7 @@ class Clock:
         ticks, awake = 0, False
         for process in processes:
             state, start, own, reaped = _read_times(process)
-            # Two sums, for each misses some: children that live too briefly to be seen are in what their
+            # Two sums, because each misses some: children that live too briefly to be seen are in what their
             # parents have reaped; those that nobody reaps have been seen.
             self._seen[process, start] = own
             ticks += own + reaped

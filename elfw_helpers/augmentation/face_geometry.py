@@ -26,7 +26,7 @@ RINGS, RING_OPENING = (1.1, 1.35), 50.0  # in half widths of the oval; degrees t
 ROLL_PENALTY = 0.1  # times the roll squared: most heads are held straight
 FIRST_SIZES = (0.6, 0.72, 0.85, 1.0, 1.15)
 ROUNDS, SHRINKAGE = 6, 0.6
-SURE_ROLL = 0.05  # radians: a smaller estimate may as well be zero
+SURE_ROLL = 0.05  # radians: a smaller estimate counts as zero
 
 
 class PlacingError(ElfwError, ValueError):

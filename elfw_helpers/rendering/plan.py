@@ -66,7 +66,7 @@ def draw_photo_counts(sampler: Sampler, count: int) -> list[int]:
 
 def share_out(count: int, shares: tuple[float, ...]) -> list[int]:
     """Return whole numbers in proportion to `shares` that add up to `count` (largest remainders)."""
-    # Rounded, or 0.2 x 15 would be 2.9999999999999996.
+    # Rounded: without it, 3 could come out as 2.9999999999999996.
     exact = [round(count * share / sum(shares), 6) for share in shares]
     whole = [int(value) for value in exact]
     by_remainder = sorted(range(len(shares)), key=lambda place: whole[place] - exact[place])

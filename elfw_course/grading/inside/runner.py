@@ -230,7 +230,7 @@ def remember_source(name, text):
 def read_names(source, wanted):
     """Return the names of a cell: those that it makes at its outermost level, reads, and mentions.
 
-    Each is a list; of the last, the wanted ones. Words in strings count, for magics have code in them, but
+    Each is a list; of the last, the wanted ones. Words in strings count, because magics hold code, but
     not those of docstrings, which are prose. Code that cannot be parsed has no names.
     """
     try:
