@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 something is wrong, 2 it was called wrongly.
 
     Raises:
-        SystemExit: no command was run, for help was asked for, or the call was wrong.
+        SystemExit: no command was run: the call asked for help, or was wrong.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file's name may hold what the terminal cannot show.
@@ -222,7 +222,7 @@ def serve(
 ) -> None:
     """Serve the apps in the browser.
 
-    Only this machine can open them unless told otherwise. What visitors send is deleted once it is answered.
+    Only this machine can open them unless told otherwise. What visitors send is deleted after the answer.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Executes one notebook in a kernel of this very environment, with a line that says how far it is."""
+"""Executes one notebook with the Python of this environment, and shows a line of progress."""
 
 from __future__ import annotations
 

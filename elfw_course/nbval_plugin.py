@@ -19,7 +19,7 @@ from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 from elfw_course.student import WIDGET_MIME
 from elfw_helpers.notebook import METRICS_MIME, compare_payloads
 
-# Drawn anew by every version of a library, or written for the eye; nbval itself leaves png and jpeg out.
+# Drawn differently by every version of a library, or for the eye only; nbval itself leaves png and jpeg out.
 NOT_COMPARED = ("image/svg+xml", "text/html", "stderr")
 # How long a kernel may have been dead before its cell fails.
 POLL_SECONDS = 1.0

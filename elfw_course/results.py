@@ -17,7 +17,7 @@ from elfw_helpers.notebook import METRICS_MIME, Value, read_metrics
 from elfw_helpers.utils.errors import ElfwError
 
 BEGIN, END = "<!-- results: written by `elfw results` -->", "<!-- end of results -->"
-# Of the report's two models: images answered correctly, of how many, and the majority baseline if known.
+# Of the report's two models: images predicted correctly, of how many, and the majority baseline if known.
 REPORT = (
     ("ResNet-18, ImageNet weights, 32 x 32", 18, 22, 17 / 22),
     ("mini network, 64 x 64", 193, 228, None),

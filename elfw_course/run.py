@@ -1,4 +1,4 @@
-"""The notebooks executed as a course: `elfw run` into the build folder, `elfw refresh` in place."""
+"""Runs all notebooks of the course: `elfw run` into the build folder, `elfw refresh` in place."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def describe_runs(runs: Sequence[NotebookRun], results: Sequence[Result]) -> str
 
 
 def _kernel_environment(build: Path) -> dict[str, str]:
-    """Return the environment of a kernel; its folders are absolute, for it works in another folder."""
+    """Return the environment of a kernel; its folders are absolute, because it works in another folder."""
     environment = {**os.environ, "ELFW_BUILD": str(build.resolve())}
     return environment | ({"ELFW_DATA": str(data_folder())} if os.environ.get("ELFW_DATA") else {})
 

@@ -167,7 +167,7 @@ def _plain_value(name: str, value: Any) -> Value:
 def _make_payload(
     title: str | None, rows: list[str] | None, values: dict[str, list[Value]], atol: Tolerance
 ) -> Payload:
-    """Lay values and tolerances out as the module's docstring says, and refuse tolerances that do not fit."""
+    """Arrange values and tolerances as the module's docstring says, and refuse tolerances that do not fit."""
     if not isinstance(atol, Mapping):
         # It holds for floats, NaN and intervals.
         inexact = (float, list, type(None))
@@ -222,7 +222,7 @@ def _display(payload: Payload, lines: list[str]) -> None:
 
 
 def _find_ipython() -> Any:
-    """Return the IPython that this runs in, or None; nobody can be inside before it was imported."""
+    """Return the IPython that this runs in, or None; without an import, it cannot be running."""
     return sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
 
 
@@ -254,7 +254,7 @@ def _describe_difference(
         return (*shown, "tolerance", f"{tolerance:g}, now {tolerance_now:g}")
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in (before, after)):
         difference = after - before
-        # A hair above the tolerance is the rounding of the subtraction.
+        # A tiny excess over the tolerance is the rounding of the subtraction.
         agree, difference = abs(difference) <= tolerance * (1 + 1e-9), f"{difference:+.3g}"
     else:
         agree, difference = type(before) is type(after) and before == after, ""
@@ -271,7 +271,7 @@ def require_data(found: bool, needed: str) -> None:
         needed: by the lesson, for the reader: "masks: a file in labels/ for each photo".
 
     Raises:
-        ElfwError: it is not found, and there are no cells: nobody is inside IPython.
+        ElfwError: it is not found, and there are no cells: this is not IPython.
     """
     if found:
         return

@@ -403,7 +403,7 @@ def test_a_mask_stored_as_jpeg_is_refused_whatever_its_name(folder):
     _, mask = paint_face(0, 0)
     path = folder / "labels" / f"{FIRST}.png"
     Image.fromarray(mask).save(path, "JPEG", quality=100)
-    assert "Make the mask anew as PNG" in fails(folder, path.name, "a mask stored as JPEG").fix
+    assert "Make the mask again as PNG" in fails(folder, path.name, "a mask stored as JPEG").fix
 
 
 def test_a_mask_made_before_the_rotation_of_its_photo_says_so(folder):

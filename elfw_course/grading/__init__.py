@@ -1,1 +1,1 @@
-"""Grading by running submissions again: probes are answered in a sandbox, and judged outside it."""
+"""Grading: runs submissions again in a sandbox, asks them probes, and judges the answers outside it."""

@@ -25,7 +25,7 @@ from elfw_course.grading.exercises import Released, strip_blanks
 from elfw_course.grading.key import Key, find_key, read_key
 from elfw_course.grading.report import (
     Grade,
-    disarm,
+    escape_cell,
     flag_findings,
     format_page,
     format_table,
@@ -62,7 +62,7 @@ class Batch:
         self._known: dict[str, dict] = {}
         self._stop = threading.Event()
         self._numbers: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._next = threading.Lock()  # of who waits for numbers: two that wait for all would keep some each
+        self._next = threading.Lock()  # held by the one that waits for numbers: two would keep some each
         self._lock = threading.Lock()  # of the log, and of what is noted here
         self._running: list[str] = []
 
@@ -93,7 +93,7 @@ class Batch:
         return table
 
     def _grade_file(self, path: Path, bar: tqdm) -> list[str]:
-        """Return the row of one submission; a fault of the grader's own is one without a score."""
+        """Return the row of one submission; if the grader itself fails, a row without a score."""
         relative = path.relative_to(self.listing.folder)
         student, page, digest = display_name(relative), self._pages[relative], ""
         try:
@@ -121,7 +121,7 @@ class Batch:
     @contextmanager
     def _announced(self, student: str, bar: tqdm) -> Iterator[None]:
         """Name a submission while it runs: in the log, and beside the bar."""
-        shown = disarm(student)[-LONGEST_SHOWN:]
+        shown = escape_cell(student)[-LONGEST_SHOWN:]
         self._log(student, started=time.strftime("%Y-%m-%d %H:%M:%S"))
         with self._lock:
             self._running.append(shown)
@@ -135,7 +135,7 @@ class Batch:
 
     @contextmanager
     def _noting_unwritten(self, place: Path) -> Iterator[None]:
-        """Go on after something could not be written, which is said at the end."""
+        """Go on when something cannot be written; a message at the end says so."""
         try:
             yield
         except OSError as error:
@@ -186,25 +186,25 @@ class Batch:
         return grade, format_page(grade, self.key, plan.cells, written)
 
     def _run(self, submitted: Submission) -> tuple[SubmissionRun, float]:
-        """Run a submission; once more, while no other runs, what may have suffered from others.
+        """Run a submission; what others may have slowed down is run once more, alone.
 
         The seconds are those that it took, without those of waiting for others.
         """
-        with self._hold(1) as number:
+        with self._borrow_numbers(1) as number:
             run = SubmissionRun(submitted, self.key, self.released, self.sandbox, number, self._stop)
             start = time.monotonic()
             run.run()
             seconds = time.monotonic() - start
         if run.needs_second_try:
-            with self._hold(self.jobs) as number:
+            with self._borrow_numbers(self.jobs) as number:
                 start = time.monotonic()
                 run.run_alone(number)
                 seconds += time.monotonic() - start
         return run, seconds
 
     @contextmanager
-    def _hold(self, count: int) -> Iterator[int]:
-        """Wait for `count` of the jobs' numbers, and lend one; a job that holds all of them runs alone."""
+    def _borrow_numbers(self, count: int) -> Iterator[int]:
+        """Wait for `count` of the jobs' numbers, and yield one; a job that holds all of them runs alone."""
         numbers: list[int] = []
         try:
             with self._next:
@@ -246,7 +246,7 @@ class Batch:
 
 
 def grade_folder(name: str, folder: Path, out: Path, jobs: int = 1, unsandboxed: bool = False) -> int:
-    """Grade the submissions of a folder by the key of some name, and say what came of it.
+    """Grade the submissions of a folder by an answer key, and print a summary.
 
     Args:
         name: the number of a notebook, or an answer key.
@@ -309,7 +309,7 @@ def digest_grader() -> str:
 
 @dataclass
 class Listing:
-    """What lies below a folder of submissions; links to folders are not followed."""
+    """What is below a folder of submissions; links to folders are not followed."""
 
     folder: Path
     submissions: list[Path] = field(default_factory=list)  # all that is called *.ipynb, then the unreadable
@@ -319,7 +319,7 @@ class Listing:
 
 
 def list_submissions(folder: Path) -> Listing:
-    """Return what lies below a folder of submissions, in order.
+    """Return what is below a folder of submissions, in order.
 
     Left out are copies that programs make unasked: Jupyter's checkpoints, and the `._` files of macOS.
 
@@ -365,7 +365,7 @@ def make_folder(out: Path) -> None:
 
 
 def append_whole(path: Path, content: bytes) -> None:
-    """Append to a file all of some content, or nothing: then OSError is raised."""
+    """Append content to a file as a whole; if that fails, append nothing and raise OSError."""
     with path.open("ab", buffering=0) as stream:
         before = stream.tell()
         if stream.write(content) < len(content):  # what still found room on a full disk

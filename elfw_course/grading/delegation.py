@@ -16,7 +16,7 @@ MOST_CODE = 200_000  # characters of all cells together; what students write has
 DEEPEST = 8  # dots of a name
 LONGEST = 200  # characters of an imported name, and of what a flag names
 # With its continued lines. [ \t], never \s: over many blank lines, that would take for ever. So would
-# IPython's reading, which begins anew after every magic: more than a minute for 300 of them in 120 KB.
+# IPython's reading, which starts again after every magic: more than a minute for 300 of them in 120 KB.
 MAGIC = re.compile(r"^([ \t]*)(?:[%!]|\w[\w, \t]*=[ \t]*[%!])(?:.*\\\n)*.*$", re.MULTILINE)
 # Code that has its own variables.
 SCOPES = (

@@ -63,7 +63,7 @@ class Released:
         return read_given(cell.source) in self._given
 
     def code_for(self, mentioned: Iterable[str]) -> str:
-        """Return the lecture's imports, functions and classes of some names, and those that these mention."""
+        """Return the lecture's imports, functions and classes by these names, and those that they use."""
         wanted: set[str] = set()
         mentioned = self.names.intersection(mentioned)
         while new := mentioned - wanted:
@@ -75,7 +75,7 @@ class Released:
 def _read_statements(cell: Cell) -> dict[str, str]:
     """Return the code that makes each name which a lecture's cell imports or defines.
 
-    Of an exercise's cell and of a check, that is what they import: the function is for the student to write.
+    Of an exercise's cell and of a check, only what they import: the function is for the student to write.
     """
     statements = {}
     is_lecture = not (EXERCISE.match(cell.source) or CHECK.match(cell.source))
@@ -101,7 +101,7 @@ class Names:
 
     @classmethod
     def from_answer(cls, answer: Any) -> Names:
-        """Return the names that the runner has answered, as lists of strings."""
+        """Return the names in an answer of the runner, lists of strings."""
         lists = answer if isinstance(answer, list) and len(answer) == 3 else [[]] * 3
         return cls(*(frozenset(name for name in one if isinstance(name, str)) for one in lists))
 
@@ -202,7 +202,7 @@ class _Search:
     def _describe(
         self, name: str, candidates: Sequence[Cell], cell: Cell, flags: list[str]
     ) -> tuple[Cell, list[str]]:
-        """Return the cell of an exercise, or one below it that defines it anew, and its flags."""
+        """Return the cell of an exercise, or one below it that defines it again, and its flags."""
         if len(candidates) > 1:
             which = "the last one" if cell is candidates[-1] else "the last that defines it"
             flags.append(f"{len(candidates)} cells, {which} counts")
@@ -214,7 +214,7 @@ class _Search:
         return cell, flags + self._look_at_texts(name)
 
     def _find_below(self, name: str, cell: Cell) -> Cell | None:
-        """Return the last cell that defines an exercise anew, as far as its check or the next exercise."""
+        """Return the last cell that defines an exercise again, as far as its check or the next exercise."""
         found = None
         for other in self.cells[self.places[id(cell)] + 1 :]:
             is_end = _is_check(other) or self.marks.get(id(other)) or self._read_metadata(other)

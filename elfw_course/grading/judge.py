@@ -1,4 +1,4 @@
-"""Judges whether an answer is right, outside the sandbox: there are the expected values and the points.
+"""Judges whether an answer is right, outside the sandbox, where the expected values and the points are.
 
 What comes out of the sandbox may be forged. So lengths and types are checked before anything is computed
 from them or hashed: an answer costs time that grows with its size and no faster.

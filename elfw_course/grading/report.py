@@ -19,7 +19,7 @@ from elfw_course.grading.submission import Cell, join_lines, take
 LONGEST_TEXT = 20_000  # characters of code or output that a page shows of one cell
 LARGEST_PICTURE = 2 << 20
 PNG = re.compile(r"iVBORw0KGgo[A-Za-z0-9+/=]*")  # in base64; the rest is left to the browser to refuse
-# The table's words, and the page's: it speaks to who wrote the cells.
+# The table's words, and those of the page, which is for the student who wrote the cells.
 YOURS = {
     "an added or changed cell": "a cell that you added or changed",
     "added or changed cells": "cells that you added or changed",
@@ -129,11 +129,11 @@ def table_row(grade: Grade, key: Key) -> list[str]:
     # Rounded up to what two runs of the same code agree on.
     measured = [f"{grade.seconds:.1f}", str(math.ceil(grade.peak / 2**20 / 50) * 50)]
     cells = [grade.student, grade.status, total, f"{key.points:g}", *scores, *measured]
-    return [disarm(cell) for cell in (*cells, "; ".join(grade.flags))]
+    return [escape_cell(cell) for cell in (*cells, "; ".join(grade.flags))]
 
 
-def disarm(text: str) -> str:
-    """Return text in which no spreadsheet finds a formula, and that fills one line."""
+def escape_cell(text: str) -> str:
+    """Return text as one line in which no spreadsheet finds a formula."""
     safe = FORMULA.sub(r"\1'", text)
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in safe)
 
@@ -167,13 +167,13 @@ def format_page(grade: Grade, key: Key, cells: Mapping[str, Cell], written: Sequ
     if key.written and cells:
         body += _format_written(key.written, written)
     if grade.flags:
-        notes = "".join(f"<p>{_escape(_address(flag))}</p>" for flag in grade.flags)
+        notes = "".join(f"<p>{_escape(_flag_for_student(flag))}</p>" for flag in grade.flags)
         body.append(f'<h2>Notes</h2><div class="quiet">{notes}</div>')
     return PAGE.format(title=_escape(title), body="\n".join(body))
 
 
-def _address(flag: str) -> str:
-    """Return a flag as it is said to the student."""
+def _flag_for_student(flag: str) -> str:
+    """Return a flag in the words of a student's page."""
     for word, yours in YOURS.items():
         flag = flag.replace(word, yours)
     return flag

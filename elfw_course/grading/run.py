@@ -1,4 +1,4 @@
-"""Runs a submission, statement by statement, as often as it takes until no code of it ends the run."""
+"""Runs a submission, statement by statement: again and again, until none of its code ends the run."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ NOTEBOOK_NAMES = ("In", "Out", "_", "display", "get_ipython")  # which `runner.p
 TRIES = 2  # a submission may take twice the seconds that its key has for all of it
 DEFINITIONS, TRIALS = "definitions", "trials"
 MOST_RUNS_ENDED = 3  # before cells of the student's own are run for their definitions only
-# The errors that answers are told to have raised: what honest code meets. With each name more, more of hidden
-# inputs could be read out of them.
+# The errors whose names students may read: those of honest code. Every further name could tell more of the
+# hidden inputs.
 COMMON_ERRORS = (
     *(NameError, TypeError, ValueError, AttributeError, IndexError, KeyError, ZeroDivisionError),
     *(RuntimeError, NotImplementedError, SyntaxError, ImportError),
@@ -35,7 +35,7 @@ TRIAL_SHARE = 0.5  # of the time that is left, for a statement that others can d
 
 
 class GraderFault(Exception):
-    """Something of the grader's own failed, before any code of a student ran; no fault of the submission."""
+    """The grader itself failed, before any code of a student ran: no fault of the submission."""
 
 
 @dataclass
@@ -46,9 +46,9 @@ class Findings:
     raised: dict[str, str] = field(default_factory=dict)  # by exercise: the error of its cell
     ended: dict[Step, str] = field(default_factory=dict)  # by step: why it ended a run
     peak: int = 0  # bytes
-    skipped: bool = False  # added cells were left out, for those before took too long
-    waited: bool = False  # something waited for its turn until patience ended, and is not to blame
-    exhausted: bool = False  # a run was left out, for those before took all the time of a submission
+    skipped: bool = False  # added cells were left out, because those before took too long
+    waited: bool = False  # something waited for its turn up to the limit, and is not to blame
+    exhausted: bool = False  # a run was left out: those before took all the time of a submission
     uncompiled: bool = False  # a cell was not Python of this version
     later: set[str] = field(default_factory=set)  # exercises with another answer when asked again at the end
     missing: set[str] = field(default_factory=set)  # names that an added cell lacks, which raised an error
@@ -104,7 +104,7 @@ class SubmissionRun:
         self._left = TRIES * self.key.seconds
 
     def run(self) -> Findings:
-        """Run everything; after code that ended the run, everything anew without that code."""
+        """Run everything; when some code ends the run, start again without that code."""
         cells = list_own_cells(self.submission.cells, self.released)
         names = {id(cell): Names() for cell in cells}
         is_read, is_whole, self._omitted = False, not cells, Omitted()
@@ -128,15 +128,15 @@ class SubmissionRun:
     def needs_second_try(self) -> bool:
         """Whether something should be tried once more, while no other submission runs, before it counts.
 
-        What took too long may have suffered from others. Of several exercises that ended a run, one may have
-        left something behind that ended the rest.
+        What took too long may have been slowed down by others. Of several exercises that ended a run,
+        one may have left something behind that ended the rest.
         """
         lost = self._list_lost()
         reasons = [self.findings.ended[step] for step in lost]
         return self.findings.waited or len(lost) > 1 or TOO_LONG in reasons
 
     def run_alone(self, job: int) -> None:
-        """Try once more what may have suffered: all that waited, and each lost exercise on its own."""
+        """Try once more what others may have spoiled: all that waited, and each lost exercise on its own."""
         self.job = job
         if self.findings.waited:
             self.findings = Findings(peak=self.findings.peak)
@@ -328,7 +328,7 @@ class Attempt:
 
         These were found in the code before it ran: what an error says may tell of hidden inputs.
         """
-        error = name_error(content, any_of_python=not self.session.probed)
+        error = error_name_to_tell(content, any_of_python=not self.session.probed)
         names = self.missing.get(step, ())
         return f"{error} (not defined here: {', '.join(names)})" if error == "NameError" and names else error
 
@@ -373,7 +373,7 @@ class Attempt:
         return f"your cell raised {error}" if error else f"your cell does not define {exercise.name}"
 
 
-def name_error(content: Any, any_of_python: bool) -> str:
+def error_name_to_tell(content: Any, any_of_python: bool) -> str:
     """Return the name of an error, if it may be told.
 
     Args:

@@ -87,7 +87,7 @@ class Sandbox:
         limits = (drop_to, memory, MOST_PROCESSES if is_bubblewrap else 0)
         python = [sys.executable, "-m", RUNNER, *map(str, limits)]
         if is_bubblewrap:
-            cap = cap_command(memory) if self.is_capped else []
+            cap = systemd_command(memory) if self.is_capped else []
             return [*cap, *bubblewrap_command(self.visible, filter_handle), *python]
         if self.name in ENGINES:
             return [*container_command(self.name, container_name(job), self.visible, memory), *python]
@@ -108,7 +108,7 @@ def choose_sandbox(unsandboxed: bool) -> Sandbox:
     if shutil.which("bwrap"):
         problem = _try_bubblewrap()
         if problem is None:
-            return Sandbox("bubblewrap", visible_paths(), is_capped=_try_cap())
+            return Sandbox("bubblewrap", visible_paths(), is_capped=_try_systemd())
         detail = f"\nbubblewrap is here, but does not start: {problem}"
     for engine in ENGINES:
         if shutil.which(engine) and not subprocess.run([engine, "info"], capture_output=True).returncode:
@@ -118,7 +118,7 @@ def choose_sandbox(unsandboxed: bool) -> Sandbox:
 
 @contextlib.contextmanager
 def claim_jobs(count: int) -> Iterator[list[int]]:
-    """Lend numbers of jobs that no other grader on this machine has: users and containers are named by them.
+    """Yield numbers of jobs that no other grader on this machine has: users and containers are named by them.
 
     Each number is claimed by a socket of that name, which is gone with its process, however that ends.
     """
@@ -146,7 +146,7 @@ def visible_paths() -> tuple[Path, ...]:
 
 
 def refuse_exposed(sandbox: Sandbox, hidden: Path) -> None:
-    """Raise ElfwError when a file or folder that submissions must not read lies where they can."""
+    """Raise ElfwError when a file or folder that submissions must not read is where they can."""
     for place in (*sandbox.visible, SYSTEM):
         if hidden.resolve().is_relative_to(place):
             raise ElfwError(f"{hidden} lies in {place}, which submissions can read. Move it out of there.")
@@ -223,7 +223,7 @@ def bubblewrap_command(visible: Sequence[Path], filter_handle: int | None) -> li
     return command + ([] if filter_handle is None else ["--seccomp", str(filter_handle)]) + ["--"]
 
 
-def cap_command(memory: int) -> list[str]:
+def systemd_command(memory: int) -> list[str]:
     """Return systemd's part of the command line: a control group that ends with what runs in it.
 
     It is for what the watchdog cannot see, such as memory of the kernel, or sees too late. So it leaves room
@@ -236,11 +236,11 @@ def cap_command(memory: int) -> list[str]:
     return ["systemd-run", *whose, "--scope", "--quiet", "--collect", "--no-ask-password", *options, "--"]
 
 
-def _try_cap() -> bool:
+def _try_systemd() -> bool:
     """Say whether systemd is here and sets the limits that it is asked for."""
     if not shutil.which("systemd-run"):
         return False
-    return subprocess.run([*cap_command(1 << 30), "/usr/bin/true"], capture_output=True).returncode == 0
+    return subprocess.run([*systemd_command(1 << 30), "/usr/bin/true"], capture_output=True).returncode == 0
 
 
 def container_name(job: int) -> str:

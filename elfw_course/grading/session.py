@@ -1,4 +1,4 @@
-"""Asks one runner in its sandbox, and ends it when it takes too long, too much memory or prints too much."""
+"""Asks one runner in its sandbox, and ends it when it takes too much time or memory, or prints too much."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from elfw_course.grading.sandbox import MOST_PROCESSES, Sandbox
 from elfw_course.grading.watchdog import (
     Clock,
     proportional_memory,
-    resident_and_most,
+    resident_and_peak,
     shared_memory,
     unmapped_memory,
 )
@@ -37,7 +37,7 @@ TOO_LONG = "took too long"
 class RunEnded(Exception):
     """The runner is gone, or has to be ended; the message says why."""
 
-    waited = False  # for its turn, until patience ended: then it is not to blame
+    waited = False  # for its turn, up to the limit: then the runner is not to blame
 
 
 class Stopped(Exception):
@@ -83,7 +83,7 @@ class Session:
 
     @property
     def spent(self) -> float:
-        """Seconds that it has cost so far: those used, or by the clock, of which it may take more."""
+        """Seconds that it has cost so far: those used, or a share of those by the clock if that is more."""
         return max(self.used, (time.monotonic() - self._started) / PATIENCE)
 
     def ask(self, verb: str, parts: Sequence[bytes], seconds: float) -> tuple[str, Any]:
@@ -179,7 +179,7 @@ class Session:
 
     def _check_memory(self, processes: Sequence[int]) -> None:
         """Note what memory the processes hold, and raise when it is too much."""
-        sizes = [resident_and_most(process) for process in processes]
+        sizes = [resident_and_peak(process) for process in processes]
         beside = unmapped_memory(processes[1], self._sandbox.in_memory) if len(processes) > 1 else 0
         resident, most, addresses = map(sum, zip(*sizes, strict=True))
         resident, most = resident + beside, most + beside

@@ -18,7 +18,7 @@ MOST_CODE = 4 << 20  # characters of all cells
 # Brackets and commas: the parser takes about a hundred bytes for each. A picture has none, a chart of numbers
 # for a browser a million.
 MOST_PARTS = 3_000_000
-# One file at a time is taken apart: that takes some times its size.
+# One file at a time is parsed: that takes several times its size in memory.
 PARSING = threading.Lock()
 CLEAR = "Clear its outputs (Edit, Clear Outputs of All Cells), save it and hand it in once more"
 
@@ -56,7 +56,7 @@ def read_bytes(path: Path) -> bytes:
     """
     if path.is_symlink():
         raise Unreadable("a symbolic link")
-    # No link even if one took its place just now. Not blocking: opening a pipe waits for who writes into it.
+    # No link even if one took its place just now. Not blocking: opening a pipe waits for a writer.
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):

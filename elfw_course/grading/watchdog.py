@@ -1,4 +1,4 @@
-"""Watches a tree of processes: what time and memory it takes, how many they are; and ends all of it."""
+"""Watches a tree of processes: measures its time and memory, counts its processes, and ends them all."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Clock:
         ticks, awake = 0, False
         for process in processes:
             state, start, own, reaped = _read_times(process)
-            # Two sums, for each misses some: children that live too briefly to be seen are in what their
+            # Two sums, because each misses some: children that live too briefly to be seen are in what their
             # parents have reaped; those that nobody reaps have been seen.
             self._seen[process, start] = own
             ticks += own + reaped
@@ -96,10 +96,10 @@ def descendants(process: int) -> list[int]:
 
 def resident_memory(process: int) -> int:
     """Return the bytes a process has in memory or swapped out, shared ones in full: never too little."""
-    return resident_and_most(process)[0]
+    return resident_and_peak(process)[0]
 
 
-def resident_and_most(process: int) -> tuple[int, int, int]:
+def resident_and_peak(process: int) -> tuple[int, int, int]:
     """Return the bytes a process has in memory or swapped out, the most it ever had, and all its addresses.
 
     The kernel's tables of its memory count: of memory that is only read, there may be nothing but them.

@@ -28,7 +28,7 @@ from elfw_course.weights.multitask import (
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
-from elfw_helpers.models.weights import load_rendered, store_weights
+from elfw_helpers.models.weights import load_weights, store_weights
 from elfw_helpers.rendering import render_folder
 from elfw_helpers.rendering.manifest import read_manifest, read_parameters
 from elfw_helpers.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
@@ -89,7 +89,7 @@ def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> list[T
     model = train_tasks(loaded.take(split.train), work / "training")
     store_weights(model.backbone, out)
     # Scored as stored: rounding to float16 has a cost.
-    load_rendered(model.backbone, out)
+    load_weights(model.backbone, out)
     scores = [score_tasks(model, loaded.take(split.validation), size) for size in INPUT_SIZES]
     print(describe_scores(scores))
     return scores

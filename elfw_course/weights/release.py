@@ -1,4 +1,4 @@
-"""`elfw pretrain NETWORK`: makes the ready networks that come with the course, from rendered faces alone.
+"""`elfw pretrain NETWORK`: trains the networks that come with the course, on rendered faces alone.
 
 Two small ones are trained whole; ResNet-18 gets a last layer on the backbone that `pretraining` makes. No
 photo goes into them, so the weights are free to use.
@@ -42,7 +42,7 @@ class Stage(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """How a network is trained: by SGD, momentum 0.9, in batches of 32, on faces augmented anew per epoch."""
+    """How a network is trained: by SGD, momentum 0.9, in batches of 32, augmented differently per epoch."""
 
     classes: tuple[str, ...]  # PIXEL_CLASSES or ATTRIBUTES
     stages: tuple[Stage, ...]  # one after the other; the last one's size is what the network is for

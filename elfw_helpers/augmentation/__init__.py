@@ -1,7 +1,7 @@
 """Data augmentation: faces changed by random transforms, or by objects put on them.
 
 `transforms` moves and recolours a batch. `objects` renders eyewear, mouth-masks and hands; `face_geometry`
-finds a face by its labels; `compositing` puts the one on the other, with colours matched by
+finds a face by its labels; `compositing` puts an object on a face, with colours matched by
 `colour_transfer`. `copies` does so with many faces in memory; `folder` writes them to disk.
 """
 

@@ -13,7 +13,7 @@ from elfw_helpers.data.labels import PIXEL_CLASSES as CLASS_NAMES
 
 # Pixels of less opacity are neither blended nor labelled, so image and mask always agree.
 THRESHOLD = 0.1
-# Where an object may show: a mouth-mask lies on the skin, and hair falls over it and over eyewear.
+# Where an object may show: a mouth-mask is on the skin, and hair falls over it and over eyewear.
 SHOWS_ON = {
     "eyewear": (BACKGROUND, SKIN, BEARD, MOUTH_MASK),
     "mouth-mask": (SKIN, BEARD),
@@ -47,7 +47,7 @@ def put_object(image: np.ndarray, mask: np.ndarray, face_object: FaceObject) -> 
     if label != BACKGROUND and np.mean(mask == label) > WORN:
         raise PlacingError(f"the face wears {CLASS_NAMES[label]} already")
     face = locate_face(mask)
-    layer = lay_object(face_object, face, mask.shape)
+    layer = warp_object(face_object, face, mask.shape)
     alpha = layer[..., 3] / 255
     covered = (alpha >= THRESHOLD) & np.isin(mask, SHOWS_ON[face_object.kind])
     if not covered.any():
@@ -61,7 +61,7 @@ def put_object(image: np.ndarray, mask: np.ndarray, face_object: FaceObject) -> 
     return image, mask
 
 
-def lay_object(face_object: FaceObject, face: FaceGeometry, shape: tuple[int, int]) -> np.ndarray:
+def warp_object(face_object: FaceObject, face: FaceGeometry, shape: tuple[int, int]) -> np.ndarray:
     """Scale, turn and move an object to its place in a picture of this height and width, uint8 [H, W, 4]."""
     # Interpolation looks at the nearest four pixels only, so an object that shrinks is averaged before.
     factor = max(1, int(face_object.face.eye_distance / face.eye_distance))

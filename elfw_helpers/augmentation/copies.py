@@ -1,4 +1,4 @@
-"""Copies of faces with objects put on: which face is given which object, and copies in memory."""
+"""Puts objects on copies of faces, in memory, and decides which face is given which object."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def augment_faces(
     seed: int = 0,
     held_out: bool = False,
 ) -> tuple[FaceTensors, list[Origin]]:
-    """Put an object on each of some faces, in memory.
+    """Put an object on each of the chosen faces, in memory.
 
     Args:
         faces: with masks.

@@ -14,8 +14,8 @@ import numpy as np
 from elfw_helpers.data.labels import BEARD, EYEWEAR, HAIR, MOUTH_MASK, SKIN, WEARABLE
 from elfw_helpers.utils.errors import ElfwError
 
-FACE, HEADDRESS = (SKIN, BEARD, EYEWEAR, MOUTH_MASK), (HAIR, WEARABLE)
-# The oval is searched for in a mask with so many pixels on its larger side.
+FACE, HAIR_OR_HEADWEAR = (SKIN, BEARD, EYEWEAR, MOUTH_MASK), (HAIR, WEARABLE)
+# The oval is searched for in a mask with this many pixels on its larger side.
 GRID = 48
 LEAST_FACE = 0.02  # of the picture
 # An oval that is all face, in a ring without face, scores 1. Rendered and real faces score 0.4 or more.
@@ -26,7 +26,7 @@ RINGS, RING_OPENING = (1.1, 1.35), 50.0  # in half widths of the oval; degrees t
 ROLL_PENALTY = 0.1  # times the roll squared: most heads are held straight
 FIRST_SIZES = (0.6, 0.72, 0.85, 1.0, 1.15)
 ROUNDS, SHRINKAGE = 6, 0.6
-SURE_ROLL = 0.05  # radians: a smaller estimate may as well be zero
+SURE_ROLL = 0.05  # radians: a smaller estimate counts as zero
 
 
 class PlacingError(ElfwError, ValueError):
@@ -136,23 +136,23 @@ def best_oval(face: np.ndarray, ovals: np.ndarray) -> tuple[np.ndarray, float]:
 def find_eyes(mask: np.ndarray, face: np.ndarray, x: float, y: float, size: float, roll: float):
     """Return where the eyes are in the oval, their distance (both in half widths), and the head's roll.
 
-    The higher hair reaches, the higher are the eyes; the lower skin lies in the oval, the lower; and a head
-    that shows more hair on one side has turned to the other.
+    Eyes are higher where hair reaches higher, and lower where skin reaches lower in the oval. A head that
+    shows more hair on one side has turned to the other.
     """
     rows, columns = np.indices(mask.shape)
     # In half widths of the oval.
     across, along = FaceGeometry(x, y, size, roll).to_face(columns, rows)
     # Below the oval are neck and shoulders, on which hair may hang.
     around = (np.abs(across) < 2) & (along > -2.2) & (along < 0.9)
-    hairy = np.isin(mask, HEADDRESS) & around
+    hairy = np.isin(mask, HAIR_OR_HEADWEAR) & around
     within = face & (across**2 + (along / HEIGHT) ** 2 < 1.25**2)
-    head, low, hair = centre(along, (face & around) | hairy), centre(along, within), centre(across, hairy)
+    head, low, hair = mean_of(along, (face & around) | hairy), mean_of(along, within), mean_of(across, hairy)
     # Fitted by least squares, on rendered faces (whose eyes are known) and photos (aligned by their eyes).
     turn = roll + 0.28 * hair
     turn = float(np.sign(turn) * max(abs(turn) - SURE_ROLL, 0))
     return -0.24 * hair, -0.03 + 0.8 * head + 1.2 * low, 0.78 - 0.30 * head, turn
 
 
-def centre(values: np.ndarray, chosen: np.ndarray) -> float:
+def mean_of(values: np.ndarray, chosen: np.ndarray) -> float:
     """Return the mean of the chosen values, or 0 where none is chosen."""
     return float(values[chosen].mean()) if chosen.any() else 0.0

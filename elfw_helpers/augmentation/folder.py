@@ -161,7 +161,7 @@ def select_for_training(
     allowed, selected = set(allowed_sources), []
     for name in names:
         if name not in origins:
-            fix = "Take the file out, or write the folder anew with `elfw augment`"
+            fix = "Take the file out, or write the folder again with `elfw augment`"
             raise DataError(MANIFEST, f"says nothing of the augmented face {name!r}", fix)
         if origins[name].source in allowed and not is_held_out(origins[name].object_seed):
             selected.append(name)

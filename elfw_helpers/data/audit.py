@@ -21,7 +21,7 @@ from elfw_helpers.utils.errors import DataError
 # Root mean square difference of two 16 x 16 thumbnails, in gray levels, below which they show one photo:
 # on real photos the nearest two differ by over 20, one saved twice (other size, other quality) by under 2.
 THUMBNAIL, SAME_PHOTO = 16, 4.0
-# Of files passed over, problems and suspects, each, the report lists so many.
+# The report lists at most this many files passed over, problems, and suspects, each.
 MOST_LISTED = 20
 
 

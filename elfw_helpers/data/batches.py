@@ -50,7 +50,7 @@ class Batches:
         mean, std: three numbers each, for values scaled to 0..1.
         batch_size: samples per batch; the last batch may be smaller, and a single last sample joins the
             batch before it.
-        shuffle_seed: a seed shuffles each epoch anew (and reproducibly); None keeps the order.
+        shuffle_seed: a seed shuffles each epoch differently (and reproducibly); None keeps the order.
         augment: called as `augment(inputs, targets, generator)` on every batch, before
             normalisation, with float inputs [B, 3, H, W] in 0..1; returns both.
         device: where the batches are made; the uint8 data moves there once.

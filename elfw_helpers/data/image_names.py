@@ -1,4 +1,4 @@
-"""What names tell: which image a line of a list means, who is on a photo, which face a copy was made from."""
+"""The names of images: how lists write them, who is on a photo, and which face a copy was made from."""
 
 from __future__ import annotations
 

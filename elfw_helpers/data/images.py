@@ -1,7 +1,7 @@
 """One image file or one mask file: read safely, or refused with the reason; and how a mask is written.
 
 Conversions made on purpose: EXIF rotation is applied, grayscale, CMYK and Lab become RGB, transparency
-is laid over white, deeper samples are scaled to 8 bits, and of several pictures in a file the first is
+is filled with white, deeper samples are scaled to 8 bits, and of several pictures in a file the first is
 taken. Everything else is an error.
 """
 
@@ -25,7 +25,7 @@ from elfw_helpers.utils.errors import DataError, PhotoWarning
 from elfw_helpers.utils.files import explain_error
 
 # Pillow identifies these too, but they are grids of data, films, drawings, or programs for Ghostscript to
-# run; in IPTC and icons lies another file, of any kind and size.
+# run; IPTC and icons hold another file, of any kind and size.
 NO_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "ICNS", "ICO", "IPTC", "MPEG", "PSD", "WMF"}
 Image.init()
 IMAGE_FORMATS = tuple(name for name in Image.OPEN if name not in NO_PHOTOS)
@@ -103,7 +103,7 @@ def is_picture(path: Path) -> bool:
 
 
 def explain_unreadable(path: Path, error: Exception) -> DataError:
-    """Return the error that says why an image cannot be read: its rights, or what it is instead."""
+    """Return the error that says why an image cannot be read: no permission, or what the file is instead."""
     if isinstance(error, OSError) and error.errno:
         return explain_error(error, path)
     found = str(error) or type(error).__name__
@@ -154,7 +154,7 @@ def read_image(path: Path) -> Image.Image:
         PhotoWarning: it holds several pictures.
     """
     with open_image(path) as image:
-        # Behind the photo in a phone's MPO lie smaller copies of it.
+        # In a phone's MPO, smaller copies of the photo follow it.
         if getattr(image, "is_animated", False) and image.format != "MPO":
             text = f"{path.name} holds several pictures: only the first is looked at"
             warnings.warn(text, PhotoWarning, stacklevel=2)
@@ -173,7 +173,7 @@ def read_mask(path: Path) -> np.ndarray:
     """
     with open_image(path) as image:
         if image.format in ("JPEG", "MPO"):
-            fix = "Make the mask anew as PNG: JPEG changes colours and ids, even where they still look right"
+            fix = "Make the mask again as PNG: JPEG changes colours and ids, even where they still look right"
             raise DataError(path, "a mask stored as JPEG", fix)
         if image.mode == "L":
             ids = np.asarray(image)

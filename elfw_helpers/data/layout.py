@@ -36,7 +36,7 @@ from elfw_helpers.data.labels import ATTRIBUTES, parse_attribute
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error
 
-# The folder of the official release that holds the faces with their own labels; beside it lie the
+# The folder of the official release that holds the faces with their own labels; beside it are the
 # augmented ones, each a folder in the same layout.
 OFFICIAL_FOLDER = "elfw_01_basic"
 PERSONS_FILE = "persons.txt"
@@ -47,7 +47,7 @@ MOST_NAMED = 3
 
 
 class PassedOverWarning(UserWarning):
-    """Files lie beside the images or masks of a folder that are not used."""
+    """Beside the images or masks of a folder are files that are not used."""
 
 
 class Origin(NamedTuple):
@@ -76,7 +76,7 @@ class Layout:
         origins: name of the source by name of a copy, from the manifest of an augmented folder.
         persons: who is on each image, by name; a copy shows who is on its source.
         persons_from: in words, how the persons are known.
-        passed_over: what lies beside images or masks and is not used, with the reason.
+        passed_over: what is beside images or masks and is not used, with the reason.
         problems: what is wrong, in the order in which it was found.
     """
 
@@ -244,7 +244,7 @@ class Layout:
         """Return the source of each augmented copy among the images, by the manifest."""
         file = self.root / MANIFEST
         # Without copies it is the manifest of something else. Beside rendered faces it may be theirs.
-        if not file.exists() or not any(map(COPY.fullmatch, self.images)) or is_of_renderer(file):
+        if not file.exists() or not any(map(COPY.fullmatch, self.images)) or is_rendered_manifest(file):
             return {}
         try:
             origins = read_origins(self.root)
@@ -360,7 +360,7 @@ def describe_passed_over(faults: list[DataError]) -> str:
 
 
 def warn_of_passed_over(layout: Layout) -> None:
-    """Warn of files that are not used, unless they are hidden, as those that systems leave behind are."""
+    """Warn of files that are not used, except hidden ones, which systems leave behind."""
     seen = [fault for fault in layout.passed_over if not fault.file.name.startswith(".")]
     if seen:
         found = f"{layout.root}: {len(layout.images)} images are used{describe_passed_over(seen)}"
@@ -372,7 +372,7 @@ def describe_others(names: list[str]) -> str:
     return f" (and {len(names) - 1} more, such as {names[1]})" if len(names) > 1 else ""
 
 
-def is_of_renderer(manifest: Path) -> bool:
+def is_rendered_manifest(manifest: Path) -> bool:
     """Return whether a manifest is that of a rendered set, which knows no copies."""
     try:
         return "renderer" in json.loads(manifest.read_text(encoding="utf-8"))

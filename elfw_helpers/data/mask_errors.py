@@ -96,7 +96,7 @@ def guess_colours(image: Image.Image, colours: np.ndarray, unknown: np.ndarray) 
             fix = f"If its indices are ELFW's class ids, keep them alone: {keep}; otherwise map them first"
         return f"indexed with another palette{voc}: ", fix
     if image.mode == "RGBA" and (np.asarray(image)[..., 3][unknown] < 255).all():
-        fix = "Lay the mask over black, the background's colour, and save it without an alpha channel"
+        fix = "Put the mask over black, the background's colour, and save it without an alpha channel"
         return "under a transparent part of the alpha channel, ", fix
     if (colours == colours[..., :1]).all():
         return "gray levels in three channels: ", "If they are class ids, save one 8-bit channel of them"
@@ -116,7 +116,7 @@ def guess_smoothing(image_format: str | None, share: float, distance: float) -> 
         distance: median of how far these are from the nearest colour of a class, of 255.
     """
     if image_format in ("WEBP", "AVIF", "JPEG2000") or (share > LOSSY_SHARE and distance <= LOSSY_DISTANCE):
-        fix = "Make the mask anew as PNG: lossy compression such as JPEG's changes colours"
+        fix = "Make the mask again as PNG: lossy compression such as JPEG's changes colours"
         return "colours close to ELFW's, as lossy compression leaves them: ", fix
     if share <= LOSSY_SHARE:
         fix = "Resize masks by nearest neighbour: smoothing makes new colours between two classes"

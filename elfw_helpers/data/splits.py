@@ -23,7 +23,7 @@ class SplitWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Split:
-    """Which images are for training, for choosing, and for the one look at the end.
+    """Which images are for training, for choosing settings, and for one test at the end.
 
     Attributes:
         train, validation, test: int64 [n], indices into the folder's names, ascending.

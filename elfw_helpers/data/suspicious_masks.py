@@ -68,8 +68,8 @@ ZONES = np.array(
         [0.365, 0.317, 0.263, 0.009, 0.012, 0.029, 0.005],
     ]
 ).reshape(3, 3, len(PIXEL_CLASSES))
-# Log-likelihood per pixel, summed over the zones, that renaming the classes must gain: on average over a
-# folder, and the more the fewer masks there are; or in a single mask of an otherwise right folder.
+# Log-likelihood per pixel, summed over the zones, that undoing a mix-up must gain: on average over a folder
+# (more if it holds few masks), or in a single mask of an otherwise right folder.
 GAIN_OF_FOLDER, GAIN_OF_FEW, GAIN_OF_MASK = 0.3, 0.6, 1.8
 # By how much the share of background must fall from the outermost cells to the middle, and that of skin rise.
 CONTRAST = 0.1
@@ -83,7 +83,7 @@ SHARED_MISFIT, MOST_LACKING, FEW_MASKS = 1 / 3, 0.75, 3
 # How the classes of a mask may be stored as other classes: what each of the seven stored classes stands for,
 # what went wrong, and what to do about it.
 IDS_FROM_1 = (0, 0, 1, 2, 3, 4, 5)
-RENAMINGS: dict[tuple[int, ...], Fault] = {
+MIX_UPS: dict[tuple[int, ...], Fault] = {
     (0, 1, 4, 6, 2, 5, 3): (
         "colours in the order BGR: what is hair seems to be stored as sunglasses",
         "Store RGB: OpenCV's imwrite takes BGR, so convert by cvtColor first",
@@ -100,8 +100,8 @@ RENAMINGS: dict[tuple[int, ...], Fault] = {
     (0, 2, 1, 3, 4, 5, 6): ("skin and hair exchanged", "Exchange the two: 1 is skin, 2 is hair"),
 }
 # For each of them, 1 where the stored class (row) stands for the class of the column.
-MEANINGS = np.eye(len(PIXEL_CLASSES))[np.array(list(RENAMINGS))]
-IS_IDS_FROM_1 = np.array([meant == IDS_FROM_1 for meant in RENAMINGS])
+MEANINGS = np.eye(len(PIXEL_CLASSES))[np.array(list(MIX_UPS))]
+IS_IDS_FROM_1 = np.array([meant == IDS_FROM_1 for meant in MIX_UPS])
 # Taken off the gain of ids from 1: a background painted as skin leaves no class 0 either.
 HANDICAP = 1.5
 
@@ -112,7 +112,7 @@ class MaskMeasures(NamedTuple):
     Attributes:
         shares: share of each of the seven classes in the mask, float64 [7].
         zones: the same in each of its three zones, float64 [3, 7].
-        gains: how much likelier each of RENAMINGS makes the mask, in log-likelihood per pixel, float64 [5].
+        gains: log-likelihood per pixel that undoing each of MIX_UPS gains, float64 [5].
         content: what no mask of a face shows; None if it shows nothing of the kind.
         misfit: how the mask must be turned or moved to fit the photo; None if it fits as it is.
     """
@@ -149,18 +149,18 @@ def find_suspicious_masks(masks: Mapping[str, MaskMeasures]) -> dict[Fault, list
     suspected: dict[Fault, list[str]] = {}
     if not masks:
         return suspected
-    renamed, misfits, lacking = find_renamed(masks), find_misfits(masks), find_lacking_background(masks)
+    mixed_up, misfits, lacking = find_mix_ups(masks), find_misfits(masks), find_lacking_background(masks)
     for name, mask in masks.items():
-        content = renamed.get(name) or mask.content or (NO_BACKGROUND if name in lacking else None)
+        content = mixed_up.get(name) or mask.content or (NO_BACKGROUND if name in lacking else None)
         for fault in (content, misfits.get(name)):
             if fault:
                 suspected.setdefault(fault, []).append(name)
     return suspected
 
 
-def find_renamed(masks: Mapping[str, MaskMeasures]) -> dict[str, Fault]:
-    """Return the masks that are likelier with their classes renamed: all of a folder, or single ones."""
-    faults = [(f"the mask seems to have {found}", fix) for found, fix in RENAMINGS.values()]
+def find_mix_ups(masks: Mapping[str, MaskMeasures]) -> dict[str, Fault]:
+    """Return the masks whose classes seem to be mixed up: all masks of a folder, or single ones."""
+    faults = [(f"the mask seems to have {found}", fix) for found, fix in MIX_UPS.values()]
     mean = np.mean([mask.gains for mask in masks.values()], 0)
     if mean.max() > GAIN_OF_FOLDER + GAIN_OF_FEW / len(masks):
         return dict.fromkeys(masks, faults[mean.argmax()])
@@ -233,12 +233,12 @@ def find_best_move(edges: np.ndarray, outline: np.ndarray) -> tuple[int, int, fl
 
 
 def measure_gains(zones: np.ndarray, in_colours: bool) -> np.ndarray:
-    """Return how much likelier each of RENAMINGS makes a mask, given the shares in its zones, [3, 7]."""
-    renamed = zones @ MEANINGS
-    gains = measure_likelihood(renamed) - measure_likelihood(zones) - HANDICAP * IS_IDS_FROM_1
+    """Return how much likelier undoing each of MIX_UPS makes a mask with these shares in zones, [3, 7]."""
+    unmixed = zones @ MEANINGS
+    gains = measure_likelihood(unmixed) - measure_likelihood(zones) - HANDICAP * IS_IDS_FROM_1
     # Two classes that a mask tells apart were not one.
     merges = MEANINGS[:, zones.any(0)].sum(1).max(1) > 1
-    outermost, middle = renamed[:, 0], renamed[:, 2]
+    outermost, middle = unmixed[:, 0], unmixed[:, 2]
     less_background, more_skin = outermost[:, 0] - middle[:, 0], middle[:, 1] - outermost[:, 1]
     no_face = (less_background <= CONTRAST) | (more_skin <= CONTRAST)
     return np.where(merges | no_face | (in_colours & IS_IDS_FROM_1), np.minimum(gains, -1), gains)

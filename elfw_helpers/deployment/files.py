@@ -47,7 +47,7 @@ from elfw_helpers.utils.files import explain_error, require_writable, write_atom
 OUTPUT_SUFFIXES = {"segment": ("_mask.png", "_overlay.jpg", ".json"), "attribute": (".json",)}
 # Colours at full resolution: at JPEG's usual half, the masks' outlines would smear.
 OVERLAY_OPTIONS = {"quality": 90, "subsampling": 0}
-# Of the files that a folder passes over, so many are named for each reason.
+# At most this many of the files that a folder passes over are named for each reason.
 MOST_NAMED = 20
 # Errors that will keep the outputs of all other photos from being written, too.
 FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT, errno.ENOTDIR)
@@ -82,7 +82,7 @@ def list_photos(paths: Iterable[str | Path]) -> Listing:
             for photo in list_folder(path, listing) if path.is_dir() else [path]:
                 first = photos.setdefault(photo.resolve(), photo)
                 if photo.is_symlink() and photo != first:
-                    listing.pass_over(photo, "links to photos that are answered")
+                    listing.pass_over(photo, "links to photos that are predicted")
         except DataError as error:
             listing.errors.append(error)
         except OSError as error:
@@ -260,7 +260,7 @@ def predict_photo(model: TrainedModel, unet: TrainedModel, path: Path, out: Path
             attribute, shares, mask = ask_networks(model, unet, image)
     # Whatever a broken file or a photo too large makes Pillow or torch raise, the next one may be fine.
     except (MemoryError, RuntimeError) as error:
-        fix = "Save it anew as JPEG or PNG; if that does not help, scale it down"
+        fix = "Save it again as JPEG or PNG; if that does not help, scale it down"
         raise DataError(path, f"cannot be predicted ({str(error) or 'out of memory'})", fix) from error
     # The photo is named beside its remarks already.
     remarks = [text.removeprefix(f"{path.name} ") for text in remarks]

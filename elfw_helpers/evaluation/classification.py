@@ -117,7 +117,7 @@ def percentile_interval(values: np.ndarray) -> tuple[float, float, float]:
     if not resampled.size:
         return value, np.nan, np.nan
     low, high = np.quantile(resampled, (0.025, 0.975)).tolist()
-    # Samples of few images may all lie on one side: one that lacks a class has one class fewer in its mean.
+    # Samples of few images may all be on one side: one that lacks a class has one class fewer in its mean.
     # The order matters for NaN, which is neither below nor above.
     return value, min(low, value), max(high, value)
 
@@ -170,7 +170,7 @@ def f1_by_class(matrices: np.ndarray) -> np.ndarray:
 
 
 def bootstrap_macro_f1(matrix: np.ndarray, seed: int) -> tuple[float, float, float]:
-    """Return macro F1 and the interval (low, high) of images drawn anew, with replacement.
+    """Return macro F1 and its bootstrap interval (low, high): images are drawn with replacement.
 
     Drawing N images changes only the counts in the cells of the confusion matrix, and these are
     multinomial: no image has to be drawn one by one.

@@ -108,7 +108,7 @@ def score_matrices(
     Raises:
         ValueError: every pixel is of an ignored class.
     """
-    matrix, resampled_iou = resample_images(matrices, ignore, seed)
+    matrix, resampled_iou = bootstrap_iou(matrices, ignore, seed)
     class_iou, support, hits = resampled_iou[0], matrix.sum(1), matrix.diagonal()
     shown = support > 0
     if not shown.any():
@@ -128,9 +128,7 @@ def score_matrices(
     )
 
 
-def resample_images(
-    matrices: np.ndarray, ignore: Collection[int], seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def bootstrap_iou(matrices: np.ndarray, ignore: Collection[int], seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the images' confusion matrices summed, [C, C], and the class IoU of all bootstrap samples.
 
     The IoU, [1 + samples, C], begins with that of the images themselves. Pixels of ignored classes are left
@@ -187,7 +185,7 @@ def compare_matrices(
     """
     if first.shape != second.shape or not (first.sum(2) * second.sum() == second.sum(2) * first.sum()).all():
         raise ValueError("the two do not score the same images: their true pixels differ")
-    before, after = (resample_images(matrices, ignore, seed)[1] for matrices in (first, second))
+    before, after = (bootstrap_iou(matrices, ignore, seed)[1] for matrices in (first, second))
     means = mean_over_classes(after) - mean_over_classes(before)
     # Only for a class that the truth lacks altogether, not for one that a bootstrap sample happens to lack.
     absent = first.sum((0, 2)) == 0

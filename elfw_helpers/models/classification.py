@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torchvision import models
 
-from elfw_helpers.models.weights import load_rendered, load_torchvision
+from elfw_helpers.models.weights import load_torchvision, load_weights
 from elfw_helpers.utils.errors import WeightsError
 from elfw_helpers.utils.paths import rendered_weights
 
@@ -44,7 +44,7 @@ def resnet18(weights: str | None = None, classes: int = 3) -> models.ResNet:
             for the course's own, learned on rendered faces (`data/weights`; works offline).
 
     Raises:
-        WeightsError: unknown weights, or weights that are out of reach or damaged.
+        WeightsError: the weights are unknown, cannot be loaded, or are damaged.
 
     Source: He et al. (2015), https://arxiv.org/abs/1512.03385
     """
@@ -58,7 +58,7 @@ def resnet18(weights: str | None = None, classes: int = 3) -> models.ResNet:
         )
         load_torchvision(network, models.ResNet18_Weights.IMAGENET1K_V1, alternative)
     elif weights == "rendered":
-        load_rendered(network, rendered_weights("resnet18"))
+        load_weights(network, rendered_weights("resnet18"))
     network.fc = nn.Linear(network.fc.in_features, classes)
     return network
 

@@ -1,6 +1,6 @@
 """Trained models: a network's weights in one file, with a card that says how to use them.
 
-A file is safetensors, the card JSON in its metadata. Those that the course ships lie in `data/weights`.
+A file is safetensors, the card JSON in its metadata. The course's own are in `data/weights`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from elfw_helpers.models.segmentation import UNet
 from elfw_helpers.models.weights import (
     advise_restoring,
     check_tensors,
-    load_rendered,
+    load_weights,
     read_weights,
     store_tensors,
     without_head,
@@ -30,7 +30,7 @@ from elfw_helpers.utils.paths import rendered_weights
 # Of the file format; raised by a change that gives older files another meaning.
 VERSION = 1
 CARD = "card"
-# By architecture; the course ships a trained network of each.
+# By architecture; the course has a trained network of each.
 NETWORKS = {"unet": UNet, "mini_network": MiniNetwork, "resnet18": resnet18}
 TASKS = {PIXEL_CLASSES: "segment", ATTRIBUTES: "attribute"}
 # Larger inputs would need more memory than a laptop has; the course's networks are trained at 96 at most.
@@ -137,7 +137,7 @@ def load_model(name_or_file: str | Path, device: str = "cpu") -> TrainedModel:
     """Return a trained network with its card.
 
     Args:
-        name_or_file: "unet", "mini_network" or "resnet18", which the course ships, or `store_model`'s file.
+        name_or_file: "unet", "mini_network" or "resnet18", the course's own, or `store_model`'s file.
 
     Raises:
         WeightsError: there is no such model, or its file is damaged, no model, or of another version.
@@ -157,7 +157,7 @@ def load_model(name_or_file: str | Path, device: str = "cpu") -> TrainedModel:
     check_tensors(tensors, select_stored(network, card), file, if_damaged)
     network.to_empty(device="cpu")
     if card.architecture == "resnet18":
-        load_rendered(network, rendered_weights("resnet18"))
+        load_weights(network, rendered_weights("resnet18"))
     # Not strict, for ResNet-18's backbone alone: check_tensors has compared everything else.
     network.load_state_dict(tensors, strict=False)
     return TrainedModel(network.to(device), card, name if shipped else file.name)

@@ -82,7 +82,7 @@ def fcn_resnet101(weights: str | None = None, classes: int = 7) -> SegmentationN
         classes: number of outputs per pixel.
 
     Raises:
-        WeightsError: unknown weights, or weights that are out of reach or damaged.
+        WeightsError: the weights are unknown, cannot be loaded, or are damaged.
 
     Source: Long et al. (2015), https://arxiv.org/abs/1411.4038
     """

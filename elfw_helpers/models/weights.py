@@ -76,7 +76,7 @@ def network_timeout() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def load_rendered(network: nn.Module, file: Path) -> None:
+def load_weights(network: nn.Module, file: Path) -> None:
     """Load a file of `store_weights` into a network; its last layer `fc`, if it has one, stays as it is.
 
     Raises:

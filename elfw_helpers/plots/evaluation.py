@@ -152,7 +152,7 @@ def draw_paired_answers(right: Mapping[str, np.ndarray]) -> Figure:
     """Draw how often two models are right about the same images; what tells them apart is framed.
 
     Args:
-        right: by the name of each of the two models, bool [N]: which images it answers rightly.
+        right: by the name of each of the two models, bool [N]: which images it predicts correctly.
     """
     (first, first_right), (second, second_right) = right.items()
     # Wrong is False, so negated it comes second, below and on the right.

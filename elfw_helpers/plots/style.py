@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 # Okabe and Ito's colours, told apart with any common colour blindness: blue, orange, green, vermilion,
 # reddish purple.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7")
-# ELFW's palette is for masks only: its pure colours shout, and two of them look alike to a protanope.
+# ELFW's palette is for masks only: its pure colours are too loud, and two of them look alike to a protanope.
 sns.set_theme(style="whitegrid", palette=COLOURS, rc={"figure.dpi": 100, "axes.titleweight": "bold"})
 
 

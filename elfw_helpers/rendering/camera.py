@@ -13,7 +13,7 @@ from elfw_helpers.rendering.scene import Scene
 # Landmarks that decide the crop, in head units: eyes and mouth.
 EYE, MOUTH = (0.32, 0.0, 0.66), (0.0, -0.72, 0.70)
 HEAD_DEPTH = 0.7  # from the face plane, where the camera aims, to the middle of the head
-HEAD_REACH = 1.9  # rays are followed from so far before the middle of the head to so far behind it
+HEAD_REACH = 1.9  # rays are followed from this far before the middle of the head to as far behind it
 COARSE = 4  # side, in pixels, of the squares that one cone looks at first
 HIT_DISTANCE = 0.01
 MOST_STEPS = 10

@@ -57,7 +57,7 @@ def skin_colour(tone: float, warmth: float) -> Colour:
 
 
 def any_colour(sampler: Sampler, saturation: float = 1.0) -> Colour:
-    """Draw a colour as clothes and walls have them: many greys, some vivid."""
+    """Draw a colour of clothes or walls: many are grey, some vivid."""
     grey = 255 * sampler.uniform(0.04, 0.9)
     spread = saturation * sampler.choose((14, 70))
     return to_linear([min(max(grey + sampler.normal(0, spread), 5), 250) for _ in range(3)])

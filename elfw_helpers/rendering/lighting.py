@@ -84,7 +84,7 @@ def shade_surface(surface: Surface, lamp: np.ndarray) -> tuple[np.ndarray, np.nd
 def look_around(surface: Surface, chosen: np.ndarray, lamp: np.ndarray) -> np.ndarray:
     """Return how much of the lamp and of the sky the chosen points see, float32 [2, number chosen].
 
-    The sky is hidden where something is near. The lamp is hidden the more, the closer something is to a few
+    The sky is hidden where something is near. The lamp is hidden more where something is closer to a few
     points on the way to it, relative to their distance.
     """
     points, normals = surface.points[:, chosen], surface.normals[:, chosen]

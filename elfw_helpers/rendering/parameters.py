@@ -129,7 +129,7 @@ class Cloth:
 
 @dataclass(frozen=True)
 class Headwear:
-    """A thing on the head; `kind` is one of HEADWEAR_KINDS."""
+    """What is worn on the head; `kind` is one of HEADWEAR_KINDS."""
 
     kind: str
     cloth: Cloth

@@ -66,7 +66,7 @@ def draw_photo_counts(sampler: Sampler, count: int) -> list[int]:
 
 def share_out(count: int, shares: tuple[float, ...]) -> list[int]:
     """Return whole numbers in proportion to `shares` that add up to `count` (largest remainders)."""
-    # Rounded, or 0.2 x 15 would be 2.9999999999999996.
+    # Rounded: without it, 3 could come out as 2.9999999999999996.
     exact = [round(count * share / sum(shares), 6) for share in shares]
     whole = [int(value) for value in exact]
     by_remainder = sorted(range(len(shares)), key=lambda place: whole[place] - exact[place])
@@ -107,7 +107,7 @@ def split_people(sampler: Sampler, owners: list[int], attributes: list[int]) -> 
 
 
 def choose_people(people: list[int], photos: dict[int, Counter], targets: list[int]) -> list[int]:
-    """Return people whose photos hold `targets` of each attribute, as nearly as taking all who fit gives.
+    """Return people whose photos hold `targets` of each attribute, or nearly so: all who still fit are taken.
 
     Most people have a single photo, so every target is met exactly except in very small sets. There a second
     round looks only at the total.

@@ -1,7 +1,7 @@
 """Draws the parameters of a face from a seed.
 
 The identity comes from the identity's seed; everything else belongs to one photo and comes from the photo's
-seed, each part from a stream of its own. Traits are drawn independently of each other, except grey hair and
+seed, each part from its own stream. Traits are drawn independently of each other, except grey hair and
 a receding hairline, which come with age. No skin tone, hair length, beard or headwear goes with another, so
 that a network cannot learn one from the other.
 """
@@ -101,7 +101,7 @@ def sample_pose(s: Sampler, identity: Identity) -> parameters.Pose:
 
 
 def sample_expression(s: Sampler, identity: Identity) -> parameters.Expression:
-    """Draw an expression; who smiles shows teeth more often."""
+    """Draw an expression; smiles show teeth more often."""
     smile = s.uniform(-0.2, 1)
     made_up = s.chance(0.35)
     return parameters.Expression(
@@ -162,7 +162,7 @@ def sample_cloth(s: Sampler) -> parameters.Cloth:
 
 
 def sample_headwear(s: Sampler, identity: Identity) -> parameters.Headwear:
-    """Draw a thing on the head."""
+    """Draw headwear of a random kind."""
     return parameters.Headwear(
         kind=s.choose(parameters.HEADWEAR_KINDS, (0.24, 0.07, 0.18, 0.17, 0.07, 0.1, 0.07, 0.05, 0.05)),
         cloth=sample_cloth(s),

@@ -19,7 +19,7 @@ PIXEL_CLASS = np.array(
     np.uint8,
 )
 
-# With so many points at once the numbers stay in the processor's cache.
+# With this many points at once the numbers stay in the processor's cache.
 CHUNK = 8192
 
 

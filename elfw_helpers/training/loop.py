@@ -83,9 +83,9 @@ def fit(
         lr: learning rate, one number or one per epoch.
         momentum, weight_decay: of `torch.optim.SGD`.
         loss: "cross_entropy", or for masks also "dice" or "cross_entropy+dice"; a `Loss` adds class weights.
-        seed: of whatever is random inside the model (the batches have a seed of their own).
-        checkpoint: a folder. Each distinct run (settings, data, initial weights, code) gets a folder of
-            its own in it, saved after every epoch: an interrupted run continues bit for bit where it
+        seed: of whatever is random inside the model (the batches have their own seed).
+        checkpoint: a folder. Each distinct run (settings, data, initial weights, code) gets its own
+            folder in it, saved after every epoch: an interrupted run continues bit for bit where it
             stopped, a finished one is loaded, and another setting starts another run.
 
     Raises:
@@ -160,7 +160,7 @@ def name_run(folder: str | Path | None, *depends_on: Any) -> Path | None:
 def train_epoch(
     model: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, loss: Loss, epoch: int, seed: int
 ) -> tuple[float, float]:
-    """Make one pass over the batches; return mean loss and accuracy, each batch before its own step.
+    """Make one pass over the batches; return mean loss and accuracy, each batch measured before its step.
 
     What is random inside the model depends on seed and epoch; the caller's random numbers are left alone.
 
@@ -174,7 +174,7 @@ def train_epoch(
     if not losses.isfinite().all():
         step = int((~losses.isfinite()).nonzero()[0])
         where = f"at step {step + 1} of epoch {epoch + 1}"
-        refuse_loss("loss", losses[step].item(), where, optimizer.param_groups[0]["lr"], "")
+        raise_diverged("loss", losses[step].item(), where, optimizer.param_groups[0]["lr"], "")
     return (sums.sum(1) / counts.sum(1)).sum().item(), accuracy
 
 
@@ -194,7 +194,7 @@ def take_steps(
         optimizer.step()
         # Nothing is read back to the CPU until the epoch ends: that would make a GPU wait at every step.
         sums.append(batch_sums.detach())
-        correct += count_right(logits.detach(), targets)
+        correct += count_correct(logits.detach(), targets)
         total += targets.numel()
     return torch.stack(sums, 1), torch.stack(counts, 1), correct.item() / total
 
@@ -210,12 +210,12 @@ def compute_logits(model: nn.Module, inputs: Tensor) -> Tensor:
         raise TrainingError(f"cannot train on one sample at a time ({error}). {fix}") from error
 
 
-def count_right(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return how many samples, or pixels, get their class."""
+def count_correct(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return how many samples, or pixels, are classified correctly."""
     return (logits.argmax(1) == targets).sum()
 
 
-def refuse_loss(name: str, value: float, where: str, rate: float, more: str) -> None:
+def raise_diverged(name: str, value: float, where: str, rate: float, more: str) -> None:
     """Raise TrainingError for a loss that is not finite."""
     raise TrainingError(
         f"the {name} is {value} {where}, with learning rate {rate:g}. Lower the learning rate (a tenth, "
@@ -231,7 +231,7 @@ def validate_epoch(
         return math.nan, math.nan
     value, accuracy = evaluate(model, batches, loss)
     if not math.isfinite(value):
-        refuse_loss("validation loss", value, f"after epoch {epoch + 1}", rate, " and class weights of 0")
+        raise_diverged("validation loss", value, f"after epoch {epoch + 1}", rate, " and class weights of 0")
     return value, accuracy
 
 
@@ -244,7 +244,7 @@ def evaluate(model: nn.Module, batches: Batches, loss: Loss) -> tuple[float, flo
         logits = model(inputs)
         sums = sums + loss.add_up(logits, targets).double().cpu()
         counts = counts + loss.count(targets).double().cpu()
-        correct, total = correct + int(count_right(logits, targets)), total + targets.numel()
+        correct, total = correct + int(count_correct(logits, targets)), total + targets.numel()
     return (sums / counts).sum().item(), correct / total
 
 

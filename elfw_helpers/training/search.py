@@ -39,7 +39,7 @@ def grid_search(
     grid: Mapping[str, Sequence[float]] = REPORT_GRID,
     **options: Any,
 ) -> pd.DataFrame:
-    """Train a fresh model with every combination of a grid: `search_settings` on `expand_grid(grid)`."""
+    """Train a new model with every combination of a grid: `search_settings` on `expand_grid(grid)`."""
     return search_settings(make_model, train, validation, epochs, expand_grid(grid), out=out, **options)
 
 
@@ -54,7 +54,7 @@ def search_settings(
     seed: int = 0,
     workers: int | None = None,
 ) -> pd.DataFrame:
-    """Train a fresh model with each of some settings; runs that `out` holds already are not repeated.
+    """Train a new model with each of the settings; runs that `out` holds already are not repeated.
 
     On the CPU, each run has a process and one thread to itself: two runs side by side on one core each
     are faster than one after the other on two, and the results do not depend on the number of cores.

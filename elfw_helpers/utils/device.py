@@ -65,7 +65,7 @@ def memory_advice(batch_size: int) -> Iterator[None]:
         return
     except (MemoryError, RuntimeError) as error:
         full = isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
-        # On the CPU torch has no type for a full memory, only words.
+        # On the CPU torch has no class of error for full memory, only a message.
         if not full and "DefaultCPUAllocator" not in str(error):
             raise
         reason = shorten(str(error), 100, placeholder=" ...") or "out of memory"

@@ -85,6 +85,6 @@ def write_atomically(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            # A full disk says no name, and the other faults that of the temporary file.
+            # The error of a full disk names no file; other errors name the temporary one.
             error.filename, error.filename2 = str(path), None
         raise

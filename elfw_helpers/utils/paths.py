@@ -1,4 +1,4 @@
-"""The folders of the project: faces, shipped weights, and what notebooks write."""
+"""The folders of the project: faces, the weights of the course, and what notebooks write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def data_folder() -> Path:
 
 
 def rendered_weights(network: str) -> Path:
-    """Return the file of a network's weights, from rendered faces, that the course brings along."""
+    """Return the course's file of a network's weights, trained on rendered faces."""
     return project_folder() / "data" / "weights" / f"{network}_rendered.safetensors"
 
 

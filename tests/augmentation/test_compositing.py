@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from elfw_helpers.augmentation import OBJECTS, PlacingError, locate_face, put_object, render_object
-from elfw_helpers.augmentation.compositing import THRESHOLD, lay_object
+from elfw_helpers.augmentation.compositing import THRESHOLD, warp_object
 from elfw_helpers.augmentation.objects import LABELS
 from elfw_helpers.data.labels import BACKGROUND, BEARD, EYEWEAR, HAIR, MOUTH_MASK, SKIN, WEARABLE
 from elfw_helpers.rendering import render_face
@@ -29,7 +29,7 @@ def test_exactly_what_lies_above_the_threshold_is_blended_and_labelled(face, kin
         blended, labelled = (np.stack([first, second]) != noise).any((0, 3)), labels != mask
         assert blended.any() and np.array_equal(blended, labelled)
         assert (labels[labelled] == LABELS[kind]).all()
-        alpha = lay_object(put_on, locate_face(mask), mask.shape)[..., 3] / 255
+        alpha = warp_object(put_on, locate_face(mask), mask.shape)[..., 3] / 255
         assert (alpha[blended] >= THRESHOLD).all()
         if kind == "hand":
             assert np.array_equal(blended, alpha >= THRESHOLD)

@@ -375,7 +375,7 @@ def test_all_in_a_folder_is_answered_or_named(tmp_path, capsys):
         ": 1 passed over, subfolders, to be named themselves: more",
         ": 2 passed over, of no kind that is opened here: notes.txt, table",
         ": 1 passed over, neither files nor folders: pipe",
-        ": 1 passed over, links to photos that are answered: again.jpg",
+        ": 1 passed over, links to photos that are predicted: again.jpg",
         "/led_out.jpg: is a link that leads out of the folder. Copy the file into the folder",
         "/broken.jpg: is a link to nothing. Copy the file into the folder",
         "elfw: 5 photos failed",

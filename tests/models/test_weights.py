@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from elfw_helpers.models import classification, mini_network, resnet18
-from elfw_helpers.models.weights import CHECKSUMS, load_rendered, read_checksums, store_weights
+from elfw_helpers.models.weights import CHECKSUMS, load_weights, read_checksums, store_weights
 from elfw_helpers.utils.errors import WeightsError
 from elfw_helpers.utils.paths import rendered_weights
 
@@ -255,6 +255,6 @@ def test_weights_beyond_float16_are_not_written(tmp_path):
 def test_the_shipped_backbone_loads_and_is_finite():
     file = rendered_weights("resnet18")
     network = models.resnet18(weights=None)
-    load_rendered(network, file)
+    load_weights(network, file)
     assert file.stat().st_size < MOST_BYTES
     assert all(value.isfinite().all() for value in network.state_dict().values())

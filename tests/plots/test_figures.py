@@ -12,10 +12,11 @@ matplotlib.use("Agg")
 
 from elfw_helpers import notebook, plots
 from elfw_helpers.augmentation import FaceGeometry
+from elfw_helpers.data.images import draw_overlay
 from elfw_helpers.data.labels import PIXEL_CLASSES
 from elfw_helpers.evaluation.classification import calibration_curve
 from elfw_helpers.evaluation.segmentation import score_masks
-from elfw_helpers.plots.faces import OPACITY, blend_mask
+from elfw_helpers.plots.faces import OPACITY
 
 IMAGES = torch.randint(0, 256, (12, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 MASKS = torch.randint(0, 7, (12, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -193,9 +194,9 @@ def test_class_iou_leaves_out_a_class_that_is_nowhere_and_keeps_intervals_beside
 
 def test_overlays_tint_all_but_the_background():
     image, mask = IMAGES[0].numpy(), MASKS[0].numpy()
-    blended = blend_mask(image, mask)
+    blended = np.asarray(draw_overlay(Image.fromarray(image), mask, OPACITY))
     assert (blended[mask == 0] == image[mask == 0]).all()
-    expected = (1 - OPACITY) * image[mask == 1] + OPACITY * np.array([0, 255, 0])
+    expected = image[mask == 1] + OPACITY / 255 * (np.array([0, 255, 0]) - image[mask == 1])
     assert np.abs(blended[mask == 1] - expected).max() <= 1
     figure = plots.draw_overlays(IMAGES[:3], {"truth": MASKS[:3], "U-Net": MASKS[3:6]})
     assert [axes.get_ylabel() for axes in figure.axes[::3]] == ["image", "truth", "U-Net"]

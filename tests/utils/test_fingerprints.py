@@ -372,8 +372,8 @@ def test_a_hook_is_part_of_a_network():
 def test_the_code_that_trains_is_part_of_a_run(monkeypatch):
     data = make_batches()
     before = fingerprint(fit, data)
-    parts = ((training, "count_right"), (losses, "cross_entropy"), (losses, "dice_loss"), (Batches, "epoch"))
-    for owner, name in parts:
+    used = ((training, "count_correct"), (losses, "cross_entropy"), (losses, "dice_loss"), (Batches, "epoch"))
+    for owner, name in used:
         with monkeypatch.context() as changed:
             changed.setattr(owner, name, lambda *_, **__: 0)
             assert fingerprint(fit, data) != before, name

@@ -1,6 +1,6 @@
 """Writes values of a student's code as JSON text, by the types they are built on; runs inside the sandbox.
 
-What a value holds is read by functions of C, kept since before any student's code: no method of the value is
+What a value holds is read by C functions that were saved before any student's code ran: no method of it is
 called. So an object that claims to equal everything gains nothing by it.
 """
 

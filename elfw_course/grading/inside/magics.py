@@ -30,7 +30,7 @@ def parse_cell(source):
     try:
         return parse(source).body, source
     except (SyntaxError, ValueError) as error:
-        # Imported late, for it takes half a second and most cells are plain Python.
+        # Imported late, because it takes half a second and most cells are plain Python.
         from IPython.core.inputtransformer2 import TransformerManager
 
         text = TransformerManager().transform_cell(source)

@@ -108,7 +108,7 @@ class Runner:
     def set_up(self, code, lecture="", colab=""):
         """Run the lecture's code and the key's own, and keep what must not be changed by a student's.
 
-        With any text for `colab`, its modules are there, as for who worked on Colab.
+        With any text for `colab`, Colab's modules are there, as for a student who worked on Colab.
         """
         remember_source("<lecture>", lecture)
         for statement in ast.parse(lecture).body:
@@ -126,7 +126,7 @@ class Runner:
         pretend_notebook(self.names, colab)
         self.shell = self.names["get_ipython"]
 
-    def start_afresh(self):
+    def reset(self):
         """Set the seeds, and undo what earlier code did to Python itself, so that it harms only itself."""
         vars(builtins).update(self.builtins)
         self.set_recursion_limit(max(1000, min(self.recursion_limit(), MOST_RECURSION)))
@@ -138,7 +138,7 @@ class Runner:
 
         Of a check that the student changed, the given lines, asserts and bare expressions are not run.
         """
-        self.start_afresh()
+        self.reset()
         self.cells += 1
         statements, text = parse_cell(source)
         if given:
@@ -189,7 +189,7 @@ class Runner:
         """Return the encoded value of an expression about a student's name, or None without that name."""
         if name not in self.kept and name not in self.names:
             return None
-        self.start_afresh()
+        self.reset()
         # Asked again later, it is about what the name stood for the first time.
         self.kept.setdefault(name, self.names.get(name))
         # Not the student's own names: one of them may be called `torch`, or `sum`.
@@ -200,8 +200,8 @@ class Runner:
         return self.encoder.encode(eval(compile(call, "<probe>", "eval"), scope))
 
 
-def name_error(kind):
-    """Return the name of an error of Python's own: of a library's, the one that it is built on."""
+def error_name(kind):
+    """Return an error's name; of a library's error, that of Python's error on which it is built."""
     name = next(KNOWN_ERRORS[parent] for parent in read_parents(kind) if parent in KNOWN_ERRORS)
     return name if kind in KNOWN_ERRORS or name not in ("Exception", "BaseException") else "another error"
 
@@ -230,7 +230,7 @@ def remember_source(name, text):
 def read_names(source, wanted):
     """Return the names of a cell: those that it makes at its outermost level, reads, and mentions.
 
-    Each is a list; of the last, the wanted ones. Words in strings count, for magics have code in them, but
+    Each is a list; of the last, the wanted ones. Words in strings count, because magics hold code, but
     not those of docstrings, which are prose. Code that cannot be parsed has no names.
     """
     try:
@@ -347,7 +347,7 @@ def serve(channel, runner):
         except MemoryError:
             kind, content = "memory", '""'
         except BaseException as error:
-            kind, content = "raised", quote(name_error(type(error)))
+            kind, content = "raised", quote(error_name(type(error)))
             if verb == "setup":
                 content = quote(f"{type(error).__name__}: {error}"[:500])
         if get_process() != own_process:

@@ -88,7 +88,7 @@ def find_evidence(model: TrainedModel, image: Image.Image) -> np.ndarray:
 
 
 def draw_evidence(image: Image.Image, evidence: np.ndarray) -> Image.Image:
-    """Return a photo with a map of evidence, float [h, w] in 0..1, laid over it."""
+    """Return a photo with a map of evidence, float [h, w] in 0..1, drawn over it."""
     height = Image.fromarray(np.uint8(255 * evidence)).resize(image.size, Image.Resampling.BICUBIC)
     values = np.asarray(height) / 255
     colours = np.uint8(255 * matplotlib.colormaps["inferno"](values)[..., :3])

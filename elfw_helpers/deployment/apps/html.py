@@ -1,4 +1,4 @@
-"""The HTML that the apps answer with, photos and masks inside it: none lies on the server's disk."""
+"""The HTML of the apps' answers, with photos and masks inside: none is a file on the server's disk."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def format_problem(error: DataError) -> str:
 
 
 def describe_problem(error: DataError) -> str:
-    """Return an error in words for a visitor, who knows no paths of the server."""
-    # What stands in brackets may name the file's place on the server; a phone's format does not.
+    """Return an error in words for a visitor, without paths of the server."""
+    # Text in brackets may name the file's place on the server; a phone's format does not.
     found = error.found if "(it is a photo in" in error.found else error.found.partition(" (")[0]
     return f"{found[0].upper()}{found[1:]}. {error.fix}."
 

@@ -20,7 +20,7 @@ from elfw_helpers.utils.errors import ElfwError
 APPS = ("attributes", "segmentation")
 LOCAL_HOST = "127.0.0.1"
 PASSWORD_VARIABLE = "ELFW_APP_AUTH"
-# One photo is answered at a time, and so many wait; the rest are told to try again.
+# One photo is predicted at a time, and up to this many wait; other visitors are told to try again.
 QUEUE_LENGTH = 64
 LAUNCH_OPTIONS = {
     "max_file_size": LARGEST_FILE,
@@ -69,7 +69,7 @@ class RunningApp:
         self.blocks.close(verbose=False)
         self.private.delete()
         if self.display:
-            # A stored notebook would go on showing an address that answers no more.
+            # A stored notebook would go on showing an address that no longer answers.
             self.display.update({"text/plain": "The app was shown here until it was closed."}, raw=True)
 
     def __enter__(self) -> RunningApp:

@@ -1,4 +1,4 @@
-"""Photos that visitors upload: each in a private folder of its own, and deleted once it is answered."""
+"""Photos that visitors upload: each is kept in its own private folder, and deleted after its answer."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def delete_upload(path: Path) -> None:
 async def store_apart(store: Callable, request: Request, folder: str, *options, **more) -> tuple:
     """Store an upload in a new folder with a random name; wraps Gradio's own function, `store`.
 
-    Gradio names folders after the content: of two visitors with the same photo, the one answered first would
-    take it away from the other. Gradio's `delete_cache` is no help: it leaves folders and uploads that broke
+    Gradio names folders after the content: of two visitors with the same photo, the first answer would delete
+    the photo of both. Gradio's `delete_cache` is no help: it leaves folders and uploads that broke
     off, and stops for good when an upload arrives while it goes through the set of all uploads.
     """
     if not request.scope.get(STORE_APART):

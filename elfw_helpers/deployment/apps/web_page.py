@@ -42,7 +42,7 @@ TITLE = "Faces: attributes and masks"
 INTRODUCTION = """<header><h1>What is on this face?</h1>
 <p>Give it one face, roughly centred and filling the picture. The networks were trained on
 <strong>faces drawn by a computer, on no photo</strong>: on photos they do worse. What you send is deleted
-once it is answered.</p></header>"""
+after the answer.</p></header>"""
 # One thread for all photos: each thread keeps the memory that it took to decode a large one.
 ANSWERING_THREAD = ThreadPoolExecutor(1)
 # In the browser: a button of the examples tells Gradio which face it shows.

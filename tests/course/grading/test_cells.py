@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from elfw_course.grading.inside.magics import parse_cell
-from elfw_course.grading.inside.runner import Runner, name_error, read_names
+from elfw_course.grading.inside.runner import Runner, error_name, read_names
 from tests.course.grading.sandboxes import run_cell
 
 
@@ -207,7 +207,7 @@ def test_colab_is_there_for_who_worked_on_it(colab):
 def test_an_error_of_a_library_is_named_by_that_of_python_it_is_built_on(runner, code, name):
     with pytest.raises(Exception) as raised:
         run(runner, f"import json\n{code}")
-    assert name_error(raised.type) == name
+    assert error_name(raised.type) == name
 
 
 def test_names_are_read_from_the_syntax_tree():

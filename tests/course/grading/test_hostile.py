@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from elfw_course.grading.batch import grade_folder
-from elfw_course.grading.report import disarm
+from elfw_course.grading.report import escape_cell
 from elfw_course.grading.watchdog import descendants
 from tests.course.grading.hostile.submissions import (
     CASES,
@@ -87,7 +87,7 @@ def test_verdict(graded, name):
 
 def test_odd_files_have_a_row_each_and_the_batch_holds_no_other(graded):
     for name, (status, total) in graded.expected.items():
-        row = graded.rows[disarm(name)]
+        row = graded.rows[escape_cell(name)]
         assert re.match(status.replace("unreadable: ", "unreadable: .*"), row["status"]), row
         assert row["total"] == str(total)
     assert len(graded.rows) == len(CASES) + len(graded.expected)

@@ -1,4 +1,4 @@
-"""Submissions that freeze, starve or read out the grader, and what its limits are made of."""
+"""Submissions that freeze, exhaust or read out the grader, and what its limits are made of."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from elfw_course.grading.run import (
     Findings,
     Omitted,
     SubmissionRun,
-    name_error,
+    error_name_to_tell,
 )
 from elfw_course.grading.sandbox import MOST_JOBS, Sandbox, choose_sandbox, claim_jobs
 from elfw_course.grading.session import TOO_LONG, UNREADABLE, RunEnded, Session, _read_answer
 from elfw_course.grading.submission import Cell
-from elfw_course.grading.watchdog import Clock, descendants, resident_and_most
+from elfw_course.grading.watchdog import Clock, descendants, resident_and_peak
 from elfw_helpers.utils.errors import ElfwError
 from tests.course.grading.hostile.starving import CASES, write_starving
 from tests.course.grading.hostile.submissions import HONEST, honest_cells, marked, notebook, write_key
@@ -77,12 +77,12 @@ def test_log_tells_few_errors_apart(graded):
 
 
 def test_only_common_errors_are_named_once_code_was_asked():
-    assert name_error("KeyError", False) == "KeyError"
-    assert name_error("UnboundLocalError", False) == "NameError"
-    assert name_error("BlockingIOError", False) == "another error"
-    assert name_error("BlockingIOError", True) == "BlockingIOError"
+    assert error_name_to_tell("KeyError", False) == "KeyError"
+    assert error_name_to_tell("UnboundLocalError", False) == "NameError"
+    assert error_name_to_tell("BlockingIOError", False) == "another error"
+    assert error_name_to_tell("BlockingIOError", True) == "BlockingIOError"
     for forged in ("SecretError", "print", "x" * 10**6, 3, None, ["KeyError"], {}):
-        assert name_error(forged, False) == name_error(forged, True) == "another error"
+        assert error_name_to_tell(forged, False) == error_name_to_tell(forged, True) == "another error"
     assert math.log2(len(COMMON_ERRORS) + 1) < 4, "bits that one answer tells"
 
 
@@ -197,9 +197,9 @@ def test_memory_between_two_looks_is_seen():
         process.stdin.write(b"\n")
         process.stdin.flush()
         deadline = time.monotonic() + 30
-        while resident_and_most(process.pid)[1] < 200 << 20 and time.monotonic() < deadline:
+        while resident_and_peak(process.pid)[1] < 200 << 20 and time.monotonic() < deadline:
             time.sleep(0.01)
-        resident, most, _ = resident_and_most(process.pid)
+        resident, most, _ = resident_and_peak(process.pid)
         assert most > 200 << 20 and resident <= most
     finally:
         process.kill()

@@ -18,7 +18,7 @@ import pytest
 from elfw_course.cli import main
 from elfw_course.grading import batch
 from elfw_course.grading.batch import append_whole, display_name, feedback_path, name_pages
-from elfw_course.grading.report import disarm, format_table
+from elfw_course.grading.report import escape_cell, format_table
 from tests.course.grading.hostile.submissions import honest_cells, notebook, write_key
 
 
@@ -121,7 +121,7 @@ FORMULA = re.compile(r"""[\s"']*[=+\-@|%]""")
     ["a;=1+1;b", "a,=1+1,b", "a\t=1+1", 'a";=1+1;"b', "a; =1", "a;'=1", "a|@SUM(1)", "a:-1", ";+1", "a\n=1"],
 )
 def test_no_spreadsheet_finds_a_formula(name, separator):
-    text = format_table(["student", "flags"], [[disarm(name), disarm(name)]])
+    text = format_table(["student", "flags"], [[escape_cell(name), escape_cell(name)]])
     for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
         for row in csv.reader(io.StringIO(text), delimiter=separator, quoting=quoting):
             for cell in row:
@@ -135,7 +135,7 @@ def test_every_cell_is_quoted(folder):
     assert grade(folder) == 0
     for line in (folder.parent / "out" / "grades.csv").read_text(encoding="utf-8").splitlines():
         assert re.fullmatch(r'"([^"]|"")*"(,"([^"]|"")*")*', line)
-    assert disarm("ann_1=2") == "ann_1=2" and disarm("Ann - 3") == "Ann - 3"
+    assert escape_cell("ann_1=2") == "ann_1=2" and escape_cell("Ann - 3") == "Ann - 3"
 
 
 @pytest.mark.parametrize(("out", "found"), [("/proc/grades", "/proc"), ("/dev/null", "/dev/null")])
