@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import joblib
+from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.backend.reduction import dumps
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
@@ -54,6 +55,9 @@ def run_parallel(
             "a worker process ended without an answer. Most often memory ran out: take fewer workers, or "
             "smaller batches"
         ) from error
+    finally:
+        # Idle workers would hold what the jobs shared for five minutes more.
+        get_reusable_executor().shutdown()
 
 
 def run_numbered(file: Path, index: int, job: Job) -> tuple[int, Result]:
