@@ -159,13 +159,20 @@ def make_seeded(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
 def train_setting(
     setting: Setting, make_model: Callable[[], nn.Module], seed: int, **options: Any
 ) -> dict[str, float | str]:
-    """Train one setting and return its results; a failed run returns NaN and says why."""
+    """Train one setting and return its results; a failed run returns NaN and says why.
+
+    In one thread, also without a worker process: the last bits depend on the number of threads.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
         history = fit(make_seeded(make_model, seed), seed=seed, **options, **setting)
     except Exception as error:
         names = ("train_loss", "validation_loss", "validation_accuracy", "best_validation_loss", "best_epoch")
         reason = str(error) if isinstance(error, ElfwError) else f"{type(error).__name__}: {error}"
         return {**dict.fromkeys(names, math.nan), "error": reason}
+    finally:
+        torch.set_num_threads(threads)
     return {
         "train_loss": history.train_loss[-1],
         "validation_loss": history.validation_loss[-1],

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import pickle
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import joblib
+from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.backend.reduction import dumps
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from elfw_helpers.utils.errors import ElfwError
@@ -22,28 +28,44 @@ def run_parallel(
     Ctrl-C, or a job that raises an error, ends all workers at once.
 
     Args:
-        function: of a module or a notebook; `functools.partial` gives it what all jobs share.
+        function: of a module or a notebook; `functools.partial` gives it what all jobs share, which is sent
+            to each worker once.
         jobs: the longest first, so that no worker is left with one at the end.
         workers: processes; None takes one per core that this process may use, 1 computes in this process.
 
     Raises:
         ElfwError: a worker process was killed.
     """
+    workers = workers or joblib.cpu_count()
+    if workers == 1 or not jobs:
+        yield from ((index, function(job)) for index, job in enumerate(jobs))
+        return
     with joblib.parallel_config("loky", inner_max_num_threads=1):
         # Without a limit in bytes, joblib would share large arrays in memory of which containers have little.
-        pool = joblib.Parallel(
-            workers or joblib.cpu_count(), return_as="generator_unordered", max_nbytes=None
-        )
+        pool = joblib.Parallel(workers, return_as="generator_unordered", max_nbytes=None)
     numbered = joblib.delayed(run_numbered)
     try:
-        yield from pool(numbered(function, index, job) for index, job in enumerate(jobs))
+        # joblib would send the function, and all that the jobs share, again with every job.
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "function.pickle"
+            file.write_bytes(dumps(function))
+            yield from pool(numbered(file, index, job) for index, job in enumerate(jobs))
     except BrokenProcessPool as error:
         raise ElfwError(
             "a worker process ended without an answer. Most often memory ran out: take fewer workers, or "
             "smaller batches"
         ) from error
+    finally:
+        # Idle workers would hold what the jobs shared for five minutes more.
+        get_reusable_executor().shutdown()
 
 
-def run_numbered(function: Callable[[Job], Result], index: int, job: Job) -> tuple[int, Result]:
+def run_numbered(file: Path, index: int, job: Job) -> tuple[int, Result]:
     """Return the index of a job and its result."""
-    return index, function(job)
+    return index, load_function(file)(job)
+
+
+@functools.lru_cache(1)
+def load_function(file: Path) -> Callable[[Job], Result]:
+    """Return the function of a worker's jobs, read before the first of them."""
+    return pickle.loads(file.read_bytes())

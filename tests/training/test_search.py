@@ -170,6 +170,25 @@ def test_a_worker_has_one_thread_and_shows_no_bar():
     assert not training.show_bar(1, done=0).disable
 
 
+@pytest.mark.parametrize("setting", [{"lr": 0.01}, {"wrong": 1.0}])
+def test_a_run_without_a_worker_has_one_thread_too(monkeypatch, setting):
+    seen, original = [], search.fit
+
+    def watched(*arguments, **options):
+        seen.append(torch.get_num_threads())
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(search, "fit", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        data = {"train": make_batches(), "validation": make_batches(seed=1)}
+        search.train_setting(setting, make_model, seed=0, epochs=1, **data)
+        assert seen == [1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_interruption_keeps_finished_runs_and_leaves_no_process(tmp_path, monkeypatch):
     original, written = search.write_atomically, []
 

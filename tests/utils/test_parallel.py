@@ -1,6 +1,7 @@
 """Jobs in worker processes: their results, and how they end."""
 
 import os
+from functools import partial
 
 import pytest
 
@@ -25,3 +26,21 @@ def test_an_error_of_a_job_is_raised(workers):
 def test_a_worker_that_is_killed_is_said_to_be():
     with pytest.raises(ElfwError, match="ended without an answer.*fewer workers"):
         list(run_parallel(os._exit, [9], 2))
+
+
+class CountedPickle:
+    """Adds a line to a file each time that it is pickled."""
+
+    def __init__(self, log):
+        self.log = log
+
+    def __getstate__(self):
+        with open(self.log, "a", encoding="utf-8") as log:
+            log.write("pickled\n")
+        return vars(self)
+
+
+def test_what_jobs_share_is_pickled_once_not_with_every_job(tmp_path):
+    function = partial(lambda shared, job: job, CountedPickle(tmp_path / "log"))
+    assert dict(run_parallel(function, range(8), 2)) == {job: job for job in range(8)}
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "pickled\n"
