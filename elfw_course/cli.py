@@ -93,6 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(arguments, prog_name="elfw")
     except Finished as finished:
         return finished.code
+    except OSError as error:  # while the help is printed
+        print(f"elfw: {explain_error(error, 'the output')}", file=sys.stderr)
+        return 1
 
 
 @app.callback()

@@ -44,8 +44,8 @@ NOT_IMAGES = {
     rb"<\?xml": "XML or SVG, which is no raster image",
     rb"<svg": "SVG, which is no raster image",
     rb"%pdf": "a PDF",
-    rb"....ftyp(hei|hev|mif|msf)": "a photo in HEIC, as iPhones store photos: sent by mail, it becomes JPEG",
-    rb"....ftypavi": "a photo in AVIF, which Pillow does not open here: save it as JPEG",
+    rb"....ftyp(hei|hev|mif|msf)": "a photo in HEIC, as iPhones store photos, which Pillow does not open here",
+    rb"....ftypavi": "a photo in AVIF, which Pillow does not open here",
     rb"ii\*\0|mm\0\*": "a TIFF that Pillow does not open, such as a camera's raw photo or 64-bit floats",
 }
 SMALLEST_SIDE = 16
@@ -113,7 +113,8 @@ def explain_unreadable(path: Path, error: Exception) -> DataError:
                 found = f"it is {recognise_file(stream.read(1024))}"
         except OSError as refusal:
             return explain_error(refusal, path)
-    fix = "Replace the file by an intact JPEG or PNG"
+    is_photo = found.startswith("it is a photo")
+    fix = "Save it as JPEG or PNG" if is_photo else "Replace the file by an intact JPEG or PNG"
     return DataError(path, f"cannot be read as an image ({found})", fix)
 
 

@@ -163,6 +163,14 @@ def test_output_that_goes_nowhere_ends_the_command_without_a_traceback(unbuffere
     assert stopped.stderr.count("\n") == 1
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk of Linux")
+def test_help_that_cannot_be_printed_is_said_in_one_line():
+    command = [sys.executable, "-m", "elfw_course.cli", "--help"]
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        stopped = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, encoding="utf-8")
+    assert stopped.stderr.startswith("elfw: the output: No space left on device")
+
+
 def test_a_name_that_no_terminal_can_show_does_no_harm():
     done = run_printing("Jos\udce9.jpg", subprocess.PIPE)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "Jos\\udce9.jpg", "")
