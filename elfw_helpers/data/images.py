@@ -44,7 +44,7 @@ NOT_IMAGES = {
     rb"<\?xml": "XML or SVG, which is no raster image",
     rb"<svg": "SVG, which is no raster image",
     rb"%pdf": "a PDF",
-    rb"....ftyp(hei|hev|mif|msf)": "a photo in HEIC, as iPhones store photos, which Pillow does not open here",
+    rb"....ftyp(he[iv]|m[is]f)": "a photo in HEIC, as iPhones store photos, which Pillow does not open here",
     rb"....ftypavi": "a photo in AVIF, which Pillow does not open here",
     rb"ii\*\0|mm\0\*": "a TIFF that Pillow does not open, such as a camera's raw photo or 64-bit floats",
 }
