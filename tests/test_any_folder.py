@@ -22,12 +22,11 @@ from torch.nn.functional import one_hot
 from traitlets.config import Config
 
 from elfw_course.student import list_notebooks
-from elfw_helpers import notebook
+from elfw_helpers import notebook, training
 from elfw_helpers.augmentation import augment_folder
 from elfw_helpers.data.images import read_mask
 from elfw_helpers.data.labels import ATTRIBUTES
-from elfw_helpers.training import loop as training
-from elfw_helpers.training import search, segmentation
+from elfw_helpers.training import loop, search, segmentation
 from elfw_helpers.utils.paths import project_folder
 
 NOTEBOOKS = list_notebooks(project_folder() / "notebooks")
@@ -102,13 +101,13 @@ def build(tmp_path_factory) -> Path:
 @pytest.fixture
 def short_cuts(monkeypatch):
     """Training lasts one epoch and is not stored; figures are drawn and not saved."""
-    fit = training.fit
+    fit = loop.fit
 
     def fit_briefly(model, train, validation, epochs, lr=1e-3, **options):
         rates = np.ravel(lr)[:1]
         return fit(model, train, validation, min(epochs, 1), lr=rates, **{**options, "checkpoint": None})
 
-    for module in (training, search, segmentation):
+    for module in (training, loop, search, segmentation):
         monkeypatch.setattr(module, "fit", fit_briefly)
     monkeypatch.setattr(search, "run_parallel", run_here)
     monkeypatch.setattr(notebook, "save_figure", lambda figure, name: figure.canvas.draw())
