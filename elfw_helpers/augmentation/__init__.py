@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "compositing": ["THRESHOLD", "put_object"],
         "copies": ["augment_faces", "find_wearers"],
         "face_geometry": ["FaceGeometry", "PlacingError", "locate_face"],
-        "folder": ["augment_folder", "read_augmented", "select_for_training"],
+        "folder": ["augment_folder", "select_for_training"],
         "objects": ["OBJECTS", "OBJECT_SEEDS", "FaceObject", "is_held_out", "render_object"],
         "transforms": ["jitter_colours", "draw_affine_maps", "warp_batch", "augment_batch"],
     },

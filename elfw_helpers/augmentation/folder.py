@@ -1,7 +1,7 @@
 """A folder of augmented faces, with a manifest that says which face and which object each is made of.
 
 A copy of a validation or test face, or an object that is held out, must not enter training. File names
-cannot prevent that; the manifest can, and `read_augmented` reads nothing without it.
+cannot prevent that; `select_for_training` does, by the manifest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from elfw_helpers.augmentation.copies import Augmenter, Copy
 from elfw_helpers.augmentation.objects import OBJECTS, is_held_out
-from elfw_helpers.data.datasets import FaceFolder, FaceTensors
+from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.images import encode_mask
 from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask
 from elfw_helpers.data.layout import MANIFEST, PERSONS_FILE, VERSION, Origin, read_origins
@@ -48,8 +48,8 @@ def augment_folder(
     """Write copies of a folder's faces with objects put on, in ELFW's layout, and a manifest.
 
     Every face is used once before any is used again, and all kinds equally often. Faces of all splits and
-    all objects are used, for training and for testing: `read_augmented` tells them apart. The folder appears
-    when it is complete.
+    all objects are used, for training and for testing: `select_for_training` tells them apart. The folder
+    appears when it is complete.
 
     Args:
         source: a folder of faces with masks.
@@ -166,24 +166,3 @@ def select_for_training(
         if origins[name].source in allowed and not is_held_out(origins[name].object_seed):
             selected.append(name)
     return selected
-
-
-def read_augmented(folder: str | Path, train_names: Collection[str], size: int) -> FaceTensors:
-    """Read the faces of an augmented folder that may be trained on.
-
-    Args:
-        folder: as `augment_folder` wrote it.
-        train_names: names of the source's faces in its training split, and of no others.
-        size: side of the pictures, pixels.
-
-    Raises:
-        DataError: a file is off, a face is not in the manifest, or none may be trained on.
-    """
-    faces = FaceFolder(folder)
-    selected = select_for_training(read_origins(folder), faces.names, train_names)
-    if not selected:
-        found = "none of its faces is a copy of a training face with an object that is not held out"
-        raise DataError(folder, found, "Name the training faces of the very folder it was made from")
-    loaded, place_of = faces.preload(size), {name: place for place, name in enumerate(faces.names)}
-    chosen = [place_of[name] for name in selected]
-    return FaceTensors(loaded.images[chosen], loaded.masks[chosen], loaded.attributes[chosen], selected)

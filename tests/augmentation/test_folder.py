@@ -13,7 +13,6 @@ from elfw_helpers.augmentation import (
     augment_faces,
     augment_folder,
     is_held_out,
-    read_augmented,
     render_object,
     select_for_training,
 )
@@ -117,10 +116,6 @@ def test_elfw_own_filter_leaks_on_this_folder_and_ours_does_not(source, augmente
     # Nothing that may be trained on is lost either.
     lost = set(names) - set(selected)
     assert all(origins[name].source in held_out or is_held_out(origins[name].object_seed) for name in lost)
-
-    trained = read_augmented(augmented, training_names(source), size=32)
-    assert trained.names == selected and tuple(trained.images.shape) == (len(selected), 32, 32, 3)
-    assert tuple(trained.masks.shape) == (len(selected), 32, 32)
 
 
 def shared_sources(faces, split):
@@ -229,7 +224,7 @@ def test_a_face_that_the_manifest_does_not_know_is_an_error(source, augmented):
     with (augmented / "labels.txt").open("a", encoding="utf-8") as labels:
         labels.write("smuggled hair\n")
     with pytest.raises(DataError, match="smuggled"):
-        read_augmented(augmented, training_names(source), size=32)
+        select_for_training(read_origins(augmented), FaceFolder(augmented).names, training_names(source))
 
 
 @pytest.mark.parametrize(
@@ -253,12 +248,11 @@ def test_a_damaged_manifest_is_an_error_that_names_it(augmented, damage):
         read_origins(augmented)
 
 
-def test_without_a_manifest_or_a_training_face_nothing_is_read(source, augmented):
-    with pytest.raises(DataError, match="none of its faces"):
-        read_augmented(augmented, {"nobody"}, size=32)
+def test_without_a_training_face_nothing_is_selected_and_without_a_manifest_nothing_can_be(augmented):
+    assert select_for_training(read_origins(augmented), FaceFolder(augmented).names, {"nobody"}) == []
     (augmented / "manifest.json").unlink()
     with pytest.raises(DataError, match="no manifest"):
-        read_augmented(augmented, training_names(source), size=32)
+        read_origins(augmented)
 
 
 def test_nothing_is_overwritten_unasked(source, augmented, tmp_path):
