@@ -59,6 +59,12 @@ def test_no_cell_assigns_what_a_command_prints(path):
         assert not re.search(r"=\s*!", cell.source.replace("!=", "")), cell.source
 
 
+def test_imports_from_at_most_seven_places_and_by_their_front_doors(notebook):
+    places = set(re.findall(r"(?m)^\s*from (elfw_helpers[\w.]*) import", "\n".join(code_of(notebook))))
+    assert 2 <= len(places) <= 7, places
+    assert all(place.count(".") == 1 for place in places), places
+
+
 def test_says_what_the_report_said_and_closes_with_takeaways_and_exercises(notebook):
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     assert "**The report said" in text
