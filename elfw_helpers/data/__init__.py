@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "batches": ["IMAGENET_MEAN", "IMAGENET_STD", "Batches", "channel_statistics", "split_batches"],
         "datasets": ["CustomDataset", "FaceFolder", "FaceTensors"],
-        "images": ["read_image"],
+        "images": ["mask_picture", "read_image"],
         "labels": [
             "ATTRIBUTES",
             "BACKGROUND",

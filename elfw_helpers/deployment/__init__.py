@@ -11,7 +11,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "onnx": ["OnnxNetwork", "export_model"],
         "predict": [
             "enlarge_to_classes",
-            "mask_picture",
             "predict_attribute",
             "predict_mask",
             "predict_square",

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from elfw_helpers.data.batches import Batches
-from elfw_helpers.data.images import mask_picture as mask_picture  # exported by the package
 from elfw_helpers.data.labels import PIXEL_CLASSES, SKIN
 from elfw_helpers.models.hub import ModelCard, TrainedModel
 from elfw_helpers.utils.device import exact_arithmetic

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from elfw_helpers.data.batches import Batches
-from elfw_helpers.data.images import draw_overlay, read_image, read_mask
+from elfw_helpers.data.images import draw_overlay, mask_picture, read_image, read_mask
 from elfw_helpers.data.labels import ATTRIBUTES, PALETTE, PIXEL_CLASSES
 from elfw_helpers.deployment import predict
 from elfw_helpers.deployment.predict import (
@@ -20,7 +20,6 @@ from elfw_helpers.deployment.predict import (
     enlarge_to_classes,
     fit_square,
     look_for_face,
-    mask_picture,
     predict_attribute,
     predict_mask,
 )
