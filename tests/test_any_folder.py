@@ -133,10 +133,12 @@ class AnyFolder:
 
     @pytest.mark.filterwarnings("ignore")
     @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-    def test_notebook_runs_to_its_end(self, path, folder, build, short_cuts, answers, monkeypatch):
+    def test_notebook_runs_to_its_end(self, path, folder, build, short_cuts, answers, tmp_path, monkeypatch):
         monkeypatch.setenv("ELFW_DATA", str(folder))
         monkeypatch.setenv("ELFW_BUILD", str(build))
         monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        # Gradio names uploads after their content: in one folder, two runs at once delete each other's.
+        monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
         monkeypatch.chdir(path.parent)
         monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # a shell puts its own there
         run_cells(path)
