@@ -1,4 +1,4 @@
-"""What the benchmarks share: measuring in turns, printing, and storing figures with machine, date and versions.
+"""What the benchmarks share: measuring in turns, printing, storing figures with machine, date and versions.
 
 A figure is measured in several rounds, and what is compared is measured in turns within one run: other work
 on the machine then slows all alike. `--store` writes `benchmarks/results/NAME.json`, from which the README's
