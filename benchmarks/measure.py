@@ -31,12 +31,14 @@ class Figure:
         values: one per round.
         unit: such as "images/s"; empty for a ratio.
         note: a condition that a reader must know, in a few words.
+        headline: whether the project's README shows it.
     """
 
     what: str
     values: Sequence[float]
     unit: str = ""
     note: str = ""
+    headline: bool = False
 
     @property
     def median(self) -> float:

@@ -311,7 +311,7 @@ def grade(
 
 @app.command()
 def results() -> None:
-    """Write README's table of results from stored metrics."""
+    """Write README's tables of results and speed."""
     from elfw_course.results import write_results
 
     write_results(project_folder())

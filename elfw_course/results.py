@@ -1,11 +1,13 @@
-"""`elfw results`: README's table of results, made from the metrics that the notebooks store."""
+"""`elfw results`: README's tables, made from what the notebooks and the benchmarks store."""
 
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -17,6 +19,7 @@ from elfw_helpers.notebook import METRICS_MIME, Value, read_metrics
 from elfw_helpers.utils.errors import ElfwError
 
 BEGIN, END = "<!-- results: written by `elfw results` -->", "<!-- end of results -->"
+SPEED_BEGIN, SPEED_END = "<!-- speed: written by `elfw results` -->", "<!-- end of speed -->"
 # Of the report's two models: images predicted correctly, of how many, and the majority baseline if known.
 REPORT = (
     ("ResNet-18, ImageNet weights, 32 x 32", 18, 22, 17 / 22),
@@ -95,6 +98,11 @@ def format_results_table(project: Path) -> str:
             for one in results
             if one is first[one.title]
         ]
+    return join_rows(rows)
+
+
+def join_rows(rows: Iterable[Iterable[str]]) -> str:
+    """Return a table in Markdown of rows of cells."""
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -110,15 +118,79 @@ def format_value(value: Value, interval: Value = None) -> str:
     return f"{text} [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else text
 
 
-def write_results(project: Path) -> None:
-    """Put the table into README.md, between its two marks.
+def format_speed_table(project: Path) -> str:
+    """Return the benchmarks' headline figures in Markdown, and under them where and when they were measured.
 
     Raises:
-        ElfwError: the marks are not there, or the file of the results on photos cannot be read.
+        ElfwError: a file in benchmarks/results/ is no benchmark's, or none holds a headline figure.
+    """
+    folder = project / "benchmarks" / "results"
+    rows = [("what", "median [lowest, highest]", "measured by"), ["---"] * 3]
+    setups: dict[str, list[str]] = {}
+    for file in sorted(folder.glob("*.json")):
+        figures, setup = read_figures(file)
+        script = f"`{file.stem}.py`"
+        rows += [(*figure, script) for figure in figures]
+        if figures:
+            setups.setdefault(setup, []).append(script)
+    if not setups:
+        raise ElfwError(f"{folder}: no headline figure. `python benchmarks/NAME.py --store` writes them.")
+    lines = [f"- {', '.join(scripts)}: {setup}" for setup, scripts in setups.items()]
+    return "\n".join([join_rows(rows), "", *lines])
+
+
+def read_figures(file: Path) -> tuple[list[tuple[str, str]], str]:
+    """Return a benchmark's headline figures, (what, value) each, and where and when in a line.
+
+    Args:
+        file: as `benchmarks/measure.py` writes it.
+
+    Raises:
+        ElfwError: the file cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        figures = [
+            (" ".join(filter(None, (one["what"], one["note"] and f"({one['note']})"))), format_figure(one))
+            for one in content["figures"]
+            if one["headline"]
+        ]
+        versions = ", ".join(f"{package} {version}" for package, version in content["versions"].items())
+        return figures, f"{content['machine']}, {content['date']}; {versions}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ElfwError(
+            f"{file}: no figures of a benchmark ({error!r}). "
+            f"`python benchmarks/{file.stem}.py --store` writes them."
+        ) from None
+
+
+def format_figure(figure: dict[str, Any]) -> str:
+    """Write a figure's median, lowest and highest value with three digits or more, and its unit."""
+    values = figure["values"]
+    shown = [
+        f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
+        for value in (statistics.median(values), min(values), max(values))
+    ]
+    return f"{shown[0]} [{shown[1]}, {shown[2]}] {figure['unit']}".rstrip()
+
+
+def write_results(project: Path) -> None:
+    """Put both tables into README.md, each between its two marks.
+
+    Raises:
+        ElfwError: the marks are not there, or a file that a table is made from cannot be read.
     """
     readme = project / "README.md"
-    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ElfwError(f"{readme} has no place for the results: put the lines {BEGIN} and {END} there.")
-    write_if_changed(readme, f"{before}{BEGIN}\n{format_results_table(project)}\n{END}{after}")
+    text = readme.read_text(encoding="utf-8")
+    text = put_between(BEGIN, END, format_results_table(project), text, readme)
+    text = put_between(SPEED_BEGIN, SPEED_END, format_speed_table(project), text, readme)
+    write_if_changed(readme, text)
+
+
+def put_between(begin: str, end: str, table: str, text: str, file: Path) -> str:
+    """Return the text of a file with a table between two marks; raise ElfwError where they are not there."""
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end):
+        raise ElfwError(f"{file} has no place for a table: put the lines {begin} and {end} there.")
+    return f"{before}{begin}\n{table}\n{end}{after}"

@@ -1,6 +1,9 @@
-"""README's table of results says what the stored notebooks say."""
+"""README's tables say what the stored notebooks and the stored benchmarks say."""
 
 import json
+import subprocess
+import sys
+from importlib.metadata import version
 
 import nbformat
 import pytest
@@ -45,10 +48,33 @@ def project(tmp_path):
         nbformat.write(notebook_with(*shown), tmp_path / "notebooks" / f"{name}.ipynb")
     on_photos = results.encode_results([results.Result("mini", "01_one", better)], "photos of nobody")
     (tmp_path / "benchmarks" / "course_on_photos.json").write_text(on_photos, encoding="utf-8")
-    (tmp_path / "README.md").write_text(
-        f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n", encoding="utf-8"
-    )
+    store_figures(tmp_path, "rendering", FACES)
+    (tmp_path / "README.md").write_text(fill_readme("old", "old"), encoding="utf-8")
     return tmp_path
+
+
+FACES = {
+    "what": "faces",
+    "values": [41.04, 40, 1234.5],
+    "unit": "faces/s",
+    "note": "2 cores",
+    "headline": True,
+}
+SETUP = {"machine": "2 cores of X", "date": "2026-11-27", "versions": {"python": "3.11", "torch": "2.9"}}
+
+
+def store_figures(project, name: str, *figures: dict, **setup) -> None:
+    """Write figures as a benchmark stores them."""
+    folder = project / "benchmarks" / "results"
+    folder.mkdir(exist_ok=True)
+    content = {**SETUP, **setup, "figures": figures}
+    (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def fill_readme(scores: str, speed: str) -> str:
+    """Return a README with both tables."""
+    first = f"before\n{results.BEGIN}\n{scores}\n{results.END}\n"
+    return f"{first}between\n{results.SPEED_BEGIN}\n{speed}\n{results.SPEED_END}\nafter\n"
 
 
 def test_table_holds_the_report_s_numbers_each_model_once_and_the_photos(project):
@@ -64,13 +90,61 @@ def test_table_holds_the_report_s_numbers_each_model_once_and_the_photos(project
 def test_written_between_the_marks_and_nowhere_else(project):
     results.write_results(project)
     text = (project / "README.md").read_text(encoding="utf-8")
-    assert text == f"before\n{results.BEGIN}\n{results.format_results_table(project)}\n{results.END}\nafter\n"
+    assert text == fill_readme(results.format_results_table(project), results.format_speed_table(project))
 
 
-def test_readme_without_a_place_is_left_alone(project):
-    (project / "README.md").write_text(f"before {results.END} {results.BEGIN}", encoding="utf-8")
-    with pytest.raises(ElfwError, match="no place for the results"):
+@pytest.mark.parametrize("name", ["END", "SPEED_END"])
+def test_readme_without_a_place_is_left_alone(project, name):
+    text = fill_readme("old", "old").replace(getattr(results, name), "")
+    (project / "README.md").write_text(text, encoding="utf-8")
+    with pytest.raises(ElfwError, match="no place for a table: put the lines <!-- .* and <!-- end of"):
         results.write_results(project)
+    assert (project / "README.md").read_text(encoding="utf-8") == text
+
+
+def test_speed_is_the_headline_figures_with_machine_date_and_versions_once(project):
+    plain = {**FACES, "what": "a ratio", "values": [0.98765], "unit": "", "note": ""}
+    store_figures(project, "steps", plain, {**plain, "what": "a detail", "headline": False})
+    store_figures(project, "starts", plain, date="2026-12-01")
+    store_figures(project, "details", {**plain, "headline": False}, machine="unseen")
+    assert results.format_speed_table(project).splitlines() == [
+        "| what | median [lowest, highest] | measured by |",
+        "| --- | --- | --- |",
+        "| faces (2 cores) | 41.0 [40.0, 1,234] faces/s | `rendering.py` |",
+        "| a ratio | 0.988 [0.988, 0.988] | `starts.py` |",
+        "| a ratio | 0.988 [0.988, 0.988] | `steps.py` |",
+        "",
+        "- `rendering.py`, `steps.py`: 2 cores of X, 2026-11-27; python 3.11, torch 2.9",
+        "- `starts.py`: 2 cores of X, 2026-12-01; python 3.11, torch 2.9",
+    ]
+
+
+DAMAGED = ["", "[]", '{"figures": [{"what": "no values", "headline": true, "note": ""}]}', '{"figures": []}']
+DAMAGED.append(json.dumps({**SETUP, "figures": [{**FACES, "values": []}]}))
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_damaged_file_of_figures_is_named_with_what_writes_it(project, text):
+    (project / "benchmarks" / "results" / "steps.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ElfwError, match=r"steps\.json: no figures .*`python benchmarks/steps\.py --store`"):
+        results.write_results(project)
+
+
+def test_a_project_without_figures_is_told_what_writes_them(project):
+    (project / "benchmarks" / "results" / "rendering.json").unlink()
+    with pytest.raises(ElfwError, match="results: no headline figure. `python benchmarks/NAME.py --store`"):
+        results.write_results(project)
+
+
+def test_what_a_benchmark_stores_is_what_the_table_reads(tmp_path):
+    script = "import sys; from pathlib import Path; import measure; measure.RESULTS = Path(sys.argv[1])\n"
+    script += "figure = measure.Figure('a step', [1.0, 2.0, 4.0], 's', 'quiet', headline=True)\n"
+    script += "measure.report('steps', [figure], store=True)"
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    subprocess.run(command, check=True, cwd=project_folder() / "benchmarks")
+    figures, setup = results.read_figures(tmp_path / "steps.json")
+    assert figures == [("a step (quiet)", "2.00 [1.00, 4.00] s")]
+    assert f"torch {version('torch')}" in setup
 
 
 @pytest.mark.parametrize("text", ["", "[]", json.dumps({"data": "photos", "results": [{"title": "mini"}]})])
@@ -80,7 +154,14 @@ def test_results_that_are_none_are_said_so(tmp_path, text):
         results.read_results(tmp_path / "results.json")
 
 
-def test_readme_says_what_the_notebooks_and_the_run_on_photos_say():
+@pytest.mark.parametrize(
+    ("begin", "end", "format_table"),
+    [
+        (results.BEGIN, results.END, results.format_results_table),
+        (results.SPEED_BEGIN, results.SPEED_END, results.format_speed_table),
+    ],
+)
+def test_readme_says_what_the_notebooks_the_run_on_photos_and_the_benchmarks_say(begin, end, format_table):
     text = (project_folder() / "README.md").read_text(encoding="utf-8")
-    table = text.partition(results.BEGIN)[2].partition(results.END)[0].strip()
-    assert table == results.format_results_table(project_folder()), "run `elfw results`"
+    table = text.partition(begin)[2].partition(end)[0].strip()
+    assert table == format_table(project_folder()), "run `elfw results`"

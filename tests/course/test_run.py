@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from elfw_course import execute as execution
 from elfw_course import run as course
-from elfw_course.results import BEGIN, END, read_results
+from elfw_course.results import BEGIN, END, SPEED_BEGIN, SPEED_END, read_results
 from elfw_helpers.utils.errors import DataError, ElfwError
 
 RESULTS = """
@@ -53,7 +53,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     address = '[project.urls]\nrepository = "https://github.com/o/n"\n'
     (tmp_path / "pyproject.toml").write_text(address, encoding="utf-8")
-    (tmp_path / "README.md").write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
+    figure = {"what": "a step", "values": [1.0], "unit": "s", "note": "", "headline": True}
+    stored = {"machine": "one core", "date": "2026-11-27", "versions": {}, "figures": [figure]}
+    (tmp_path / "benchmarks" / "results").mkdir()
+    (tmp_path / "benchmarks" / "results" / "steps.json").write_text(json.dumps(stored), encoding="utf-8")
+    marks = f"{BEGIN}\n{END}\n{SPEED_BEGIN}\n{SPEED_END}\n"
+    (tmp_path / "README.md").write_text(marks, encoding="utf-8")
     false_kernel = tmp_path / "jupyter" / "kernels" / "python3"
     false_kernel.mkdir(parents=True)
     kernel = {"argv": ["/bin/false"], "display_name": "Another", "language": "python"}
