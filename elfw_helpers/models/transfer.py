@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet
 
 from elfw_helpers.data.batches import Batches
-from elfw_helpers.utils.device import evaluation_mode, exact_arithmetic, memory_advice
+from elfw_helpers.utils.device import compute_logits, evaluation_mode, exact_arithmetic, memory_advice
 
 
 class FrozenBackbone(nn.Module):
@@ -58,6 +58,6 @@ def extract_features(network: ResNet, batches: Batches) -> Tensor:
         memory_advice(batches.batch_size),
     ):
         for inputs, _ in batches:
-            network(inputs)
+            compute_logits(network, inputs, batches.precision)
     # Outside inference mode, so that a head may learn from the result.
     return torch.cat(features)

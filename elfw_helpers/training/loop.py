@@ -10,6 +10,7 @@ import platform
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tqdm import tqdm
 from elfw_helpers.data.batches import Batches
 from elfw_helpers.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from elfw_helpers.training.losses import Loss
-from elfw_helpers.utils.device import exact_arithmetic, memory_advice
+from elfw_helpers.utils.device import compute_logits, exact_arithmetic, memory_advice
 from elfw_helpers.utils.errors import TrainingError
 from elfw_helpers.utils.fingerprints import FingerprintError, FingerprintWarning, fingerprint
 
@@ -72,7 +73,7 @@ def fit(
     seed: int = 0,
     checkpoint: str | Path | None = None,
 ) -> History:
-    """Train a model by SGD, in place, on the device of the batches.
+    """Train a model by SGD, in place, on the device of the batches and in their precision.
 
     Of all epochs, the model keeps the weights of the lowest validation loss; without validation, the last.
 
@@ -89,8 +90,8 @@ def fit(
             stopped, a finished one is loaded, and another setting starts another run.
 
     Raises:
-        TrainingError: the loss is unknown, or not finite in training or validation, `lr` does not fit the
-            epochs, a checkpoint is damaged, or there is not enough memory.
+        TrainingError: the loss is unknown, or not finite in training or validation, `lr` or `epochs` cannot
+            be or do not fit, a checkpoint is damaged, or there is not enough memory.
 
     Warns:
         FingerprintWarning: nothing is stored, because something that decides the run cannot be inspected.
@@ -125,13 +126,18 @@ def fit(
 
 
 def rate_per_epoch(lr: float | Sequence[float], epochs: int) -> list[float]:
-    """Return the learning rate of each epoch, or raise TrainingError where there are too few or too many."""
+    """Return the learning rate of each epoch; TrainingError for rates or epochs that cannot be."""
+    if not isinstance(epochs, Integral) or epochs < 0:
+        raise TrainingError(f"epochs is {epochs!r}. Give a whole number, 0 or more")
     try:
-        return np.broadcast_to(np.asarray(lr, float), epochs).tolist()
-    except ValueError as error:
+        rates = np.broadcast_to(np.asarray(lr, float), epochs).tolist()
+    except (TypeError, ValueError) as error:
         raise TrainingError(
             f"lr is {lr!r} for {epochs} epochs. Give one number, or one number per epoch"
         ) from error
+    if not all(0 <= rate < math.inf for rate in rates):
+        raise TrainingError(f"lr is {lr!r}. Give numbers that are finite and not negative")
+    return rates
 
 
 def show_bar(epochs: int, done: int) -> tqdm:
@@ -188,7 +194,7 @@ def take_steps(
     for inputs, targets in batches.epoch(epoch):
         counts.append(loss.count(targets))
         optimizer.zero_grad(set_to_none=True)
-        logits = compute_logits(model, inputs)
+        logits = compute_training_logits(model, inputs, batches.precision)
         batch_sums = loss.add_up(logits, targets)
         (batch_sums / counts[-1]).sum().backward()
         optimizer.step()
@@ -199,10 +205,10 @@ def take_steps(
     return torch.stack(sums, 1), torch.stack(counts, 1), correct.item() / total
 
 
-def compute_logits(model: nn.Module, inputs: Tensor) -> Tensor:
+def compute_training_logits(model: nn.Module, inputs: Tensor, precision: torch.dtype) -> Tensor:
     """Return logits in training; refuse a single sample where batch normalisation needs more than one."""
     try:
-        return model(inputs)
+        return compute_logits(model, inputs, precision)
     except ValueError as error:
         if len(inputs) > 1:
             raise
@@ -237,15 +243,16 @@ def validate_epoch(
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, batches: Batches, loss: Loss) -> tuple[float, float]:
-    """Return mean loss and accuracy over all samples of the batches."""
+    """Return mean loss and accuracy over all samples of the batches, read back from the device once."""
     model.eval()
     sums, counts, correct, total = 0.0, 0.0, 0, 0
     for inputs, targets in batches:
-        logits = model(inputs)
-        sums = sums + loss.add_up(logits, targets).double().cpu()
-        counts = counts + loss.count(targets).double().cpu()
-        correct, total = correct + int(count_correct(logits, targets)), total + targets.numel()
-    return (sums / counts).sum().item(), correct / total
+        logits = compute_logits(model, inputs, batches.precision)
+        sums = sums + loss.add_up(logits, targets).double()
+        counts = counts + loss.count(targets).double()
+        correct, total = correct + count_correct(logits, targets), total + targets.numel()
+    value, right = torch.stack([(sums / counts).sum(), correct.double()]).tolist()
+    return value, right / total
 
 
 def predict_logits(model: nn.Module, batches: Batches) -> Tensor:
@@ -273,7 +280,8 @@ def predict(model: nn.Module, batches: Batches, keep: Callable[[Tensor], Tensor]
     """Return what `keep` makes of the logits of every batch, concatenated, on the CPU."""
     with exact_arithmetic(), memory_advice(batches.batch_size):
         model.to(batches.device).eval()
-        return torch.cat([keep(model(inputs)).cpu() for inputs, _ in batches])
+        logits = (compute_logits(model, inputs, batches.precision) for inputs, _ in batches)
+        return torch.cat([keep(one).cpu() for one in logits])
 
 
 @functools.cache

@@ -48,7 +48,7 @@ def sum_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None) -
 def sum_weights(targets: Tensor, weights: Tensor | None) -> Tensor:
     """Return the number of targets, or the sum of their classes' weights."""
     if weights is None:
-        return torch.tensor(targets.numel(), device=targets.device)
+        return count_on(targets.device, targets.numel())
     return weights[targets].sum()
 
 
@@ -84,7 +84,12 @@ def sum_dice(logits: Tensor, masks: Tensor, weights: Tensor | None) -> Tensor:
 
 def count_images(masks: Tensor, weights: Tensor | None) -> Tensor:
     """Return the number of images, without class weights."""
-    return torch.tensor(len(masks), device=masks.device)
+    return count_on(masks.device, len(masks))
+
+
+def count_on(device: torch.device, number: int) -> Tensor:
+    """Return a number, int64, made on the device: copied there, it would make the CPU wait for the GPU."""
+    return torch.full((), number, device=device)
 
 
 TERMS = {"cross_entropy": (sum_cross_entropy, sum_weights), "dice": (sum_dice, count_images)}

@@ -9,7 +9,7 @@ from textwrap import shorten
 from traceback import clear_frames
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from elfw_helpers.utils.errors import TrainingError
 
@@ -31,11 +31,28 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
             module.training = was_training
 
 
+def compute_logits(network: nn.Module, inputs: Tensor, precision: torch.dtype) -> Tensor:
+    """Return a network's logits, float32, computed in float32 or by mixed precision.
+
+    Args:
+        precision: torch.float32, or torch.bfloat16 for automatic mixed precision: weights, sums of losses and
+            steps stay float32, and torch computes convolutions and matrix products in bfloat16.
+
+    Source: Micikevicius et al. (2018), https://arxiv.org/abs/1710.03740; bfloat16 has float32's range, so the
+    loss need not be scaled.
+    """
+    mixed, kind = precision == torch.bfloat16, inputs.device.type
+    # The cache of rounded weights would outlive the step that changes them.
+    with torch.autocast(kind, torch.bfloat16, enabled=mixed, cache_enabled=False):
+        return network(inputs).float()
+
+
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
     """Compute float32 in float32, and with the same GPU kernels in every run, for a while.
 
-    Training and prediction both compute inside it, so that they get the same numbers.
+    Training and prediction both compute inside it, so that they get the same numbers. Of mixed precision,
+    only what `compute_logits` is asked for remains.
     """
     matmul = torch.backends.cuda.matmul
     try:
@@ -46,8 +63,9 @@ def exact_arithmetic() -> Iterator[None]:
         # Somebody has set torch's newer switches, beside which it refuses to read the older one.
         restore = partial(setattr, matmul, "fp32_precision", matmul.fp32_precision)
         matmul.fp32_precision = "ieee"
+    cudnn = torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False, allow_tf32=False)
     try:
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False, allow_tf32=False):
+        with cudnn, torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             yield
     finally:
         restore()

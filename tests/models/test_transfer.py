@@ -84,6 +84,15 @@ def test_extracting_features_leaves_the_network_as_it_was(network):
     assert not names_changed(before, network)
 
 
+def test_features_are_computed_in_the_precision_of_the_batches(network):
+    batches = make_batches()
+    exact = extract_features(network, batches)
+    batches.precision = torch.bfloat16
+    rounded = extract_features(network, batches)
+    assert rounded.dtype == torch.float32 and not torch.equal(exact, rounded)
+    torch.testing.assert_close(rounded, exact, rtol=0.1, atol=0.1)
+
+
 def test_head_can_learn_from_features(network):
     features = extract_features(network, make_batches())
     cross_entropy(network.fc(features), torch.arange(10) % 3).backward()

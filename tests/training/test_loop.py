@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 import weakref
+from collections import Counter
 
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from elfw_helpers.augmentation import augment_batch
 from elfw_helpers.data.batches import Batches
@@ -24,7 +27,7 @@ SETTINGS = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}
 ON_GPU = {"mean": [0.4] * 3, "std": [0.2] * 3, "device": "cuda"}
 
 
-def make_batches(count=40, seed=0, shuffle_seed=0, per_pixel=False):
+def make_batches(count=40, seed=0, shuffle_seed=0, per_pixel=False, **options):
     """Return learnable batches: the class is the brightest colour channel."""
     generator = torch.Generator().manual_seed(seed)
     targets = torch.randint(0, 3, (count,), generator=generator)
@@ -32,7 +35,8 @@ def make_batches(count=40, seed=0, shuffle_seed=0, per_pixel=False):
     images[torch.arange(count), :, :, targets] += 60
     if per_pixel:
         targets = targets[:, None, None].expand(-1, 8, 8).contiguous()
-    return Batches(images, targets, mean=[0.4] * 3, std=[0.2] * 3, batch_size=8, shuffle_seed=shuffle_seed)
+    options = {"mean": [0.4] * 3, "std": [0.2] * 3, "batch_size": 8, "shuffle_seed": shuffle_seed} | options
+    return Batches(images, targets, **options)
 
 
 def make_model(seed=0):
@@ -109,8 +113,106 @@ def test_best_weights_are_restored_and_each_epoch_has_its_learning_rate():
     history = fit(model, make_batches(), validation, 6, lr=[0.02] * 3 + [4.0] * 3)
     assert len(history) == 6 and history.best_epoch == 2
     assert evaluate(model, validation, Loss("cross_entropy"))[0] == min(history.validation_loss)
-    with pytest.raises(TrainingError, match="for 2 epochs. Give one number, or one number per epoch"):
-        fit(model, make_batches(), None, 2, lr=[0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("epochs", "lr", "said"),
+    [
+        (2, [0.1, 0.2, 0.3], "for 2 epochs. Give one number, or one number per epoch"),
+        (2, "fast", "lr is 'fast' for 2 epochs. Give one number"),
+        (2, [0.1, math.nan], "lr is .*nan.*finite and not negative"),
+        (1, math.inf, "lr is inf. Give numbers that are finite"),
+        (1, -0.1, "lr is -0.1. Give numbers that are finite and not negative"),
+        (-1, 0.1, "epochs is -1. Give a whole number, 0 or more"),
+        (2.5, 0.1, "epochs is 2.5. Give a whole number"),
+    ],
+)
+def test_epochs_and_rates_that_cannot_be_are_refused_before_any_step(epochs, lr, said):
+    model, before = make_model(), make_model()
+    with pytest.raises(TrainingError, match=said):
+        fit(model, make_batches(), None, epochs, lr=lr)
+    assert same_weights(model, before)
+
+
+def test_a_batch_larger_than_the_set_is_the_set():
+    models = [make_model(), make_model()]
+    for model, size in zip(models, (40, 1000), strict=True):
+        batches = make_batches(batch_size=size)
+        assert len(batches) == 1
+        fit(model, batches, batches, 2, **SETTINGS)
+    assert same_weights(*models)
+
+
+class CountReads(TorchFunctionMode):
+    """Count the calls that make the CPU wait for a GPU: they read from a tensor, or copy to a device."""
+
+    READS = {"item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__int__", "__float__", "__index__"}
+    COPIES = {"to", "tensor", "as_tensor"}
+
+    def __init__(self):
+        super().__init__()
+        self.seen = Counter()
+
+    def __torch_function__(self, function, types, arguments=(), options=None):
+        # Another type is made where the tensor is.
+        if not any(isinstance(argument, torch.dtype) for argument in arguments):
+            self.seen.update({function.__name__} & (self.READS | self.COPIES))
+        return function(*arguments, **(options or {}))
+
+
+def count_waits(batches, loss="cross_entropy+dice"):
+    """Return how often each call that waits is made in two epochs, and in an evaluation."""
+    torch.manual_seed(0)
+    weights = torch.tensor([1.0, 2.0, 1.0])
+    with CountReads() as counted:
+        fit(nn.Conv2d(3, 3, 1), batches, batches, 2, lr=0.01, loss=Loss(loss, weights))
+    return counted.seen
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "dice", "cross_entropy+dice"])
+def test_within_an_epoch_nothing_waits_for_the_device(loss):
+    few, many = (make_batches(count=count, per_pixel=True) for count in (16, 80))
+    assert len(many) == 5 * len(few)
+    waits = count_waits(few, loss)
+    assert waits["item"] > 0 and waits == count_waits(many, loss)
+
+
+def test_half_the_precision_is_a_setting_of_the_batches_and_rounds():
+    seen, models, losses = [], [make_model(), make_model()], []
+    for model, precision in zip(models, (torch.float32, torch.bfloat16), strict=True):
+        batches = make_batches(precision=precision)
+        model[0].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+        history = fit(model, batches, batches, 4, **SETTINGS)
+        losses.append(history.train_loss)
+        logits = predict_logits(model, batches)
+        assert logits.dtype == torch.float32
+        assert evaluate(model, batches, Loss("cross_entropy"))[0] == min(history.validation_loss)
+        # Training, validation, prediction and evaluation all compute alike.
+        assert set(seen) == {precision} and len(seen) == (4 * 2 + 2) * len(batches)
+        assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+        seen.clear()
+    assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], abs=0.05)
+
+
+def test_another_precision_is_refused():
+    with pytest.raises(ValueError, match="precision is torch.float16: need torch.float32 or torch.bfloat16"):
+        make_batches(precision=torch.float16)
+
+
+def test_a_loss_is_summed_in_float32_whatever_the_network_computes_in():
+    batches = make_batches(precision=torch.bfloat16, shuffle_seed=None)
+    model = make_model().eval()
+    logits = predict_logits(model, batches)
+    expected = nn.functional.cross_entropy(logits, batches.targets).item()
+    assert evaluate(model, batches, Loss("cross_entropy"))[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_surrounding_autocast_changes_nothing_for_the_batches_say_the_precision():
+    models = [make_model(), make_model()]
+    fit(models[0], make_batches(), make_batches(seed=1), 2, **SETTINGS)
+    with torch.autocast("cpu", torch.bfloat16):
+        fit(models[1], make_batches(), make_batches(seed=1), 2, **SETTINGS)
+    assert same_weights(*models)
 
 
 def test_class_weights_move_the_answers():
@@ -355,13 +457,14 @@ def test_finished_run_is_loaded_and_another_setting_is_another_run(tmp_path):
     assert not same_weights(first, other)
 
 
-@pytest.mark.parametrize("change", ["data", "weights", "seed", "frozen", "loss"])
-def test_a_run_is_not_taken_for_one_with_other_data_weights_seed_or_loss(tmp_path, change):
+@pytest.mark.parametrize("change", ["data", "weights", "seed", "frozen", "loss", "precision"])
+def test_a_run_is_not_taken_for_one_with_other_data_weights_seed_loss_or_precision(tmp_path, change):
     def train(changed=None):
         torch.manual_seed(1 if changed == "weights" else 0)
         model = nn.Conv2d(3, 3, 1)
         model.bias.requires_grad_(changed != "frozen")
-        data = make_batches(seed=1 if changed == "data" else 0, per_pixel=True)
+        precision = torch.bfloat16 if changed == "precision" else torch.float32
+        data = make_batches(seed=1 if changed == "data" else 0, per_pixel=True, precision=precision)
         loss, seed = "dice" if changed == "loss" else "cross_entropy", 1 if changed == "seed" else 0
         fit(model, data, None, 1, loss=loss, seed=seed, checkpoint=tmp_path)
 
@@ -427,6 +530,23 @@ def test_gpu_agrees_with_cpu():
     twin.load_state_dict(model.state_dict())
     losses = [fit(m, d, None, 3).train_loss for m, d in ((model, data), (twin, on_gpu))]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_is_waited_for_as_often_in_a_long_epoch_as_in_a_short_one():
+    waits = []
+    # The first run starts the GPU, and counts for nothing.
+    for count in (16, 16, 80):
+        batches = make_batches(count, per_pixel=True, augment=augment_batch, device="cuda")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                fit(UNet(classes=3), batches, batches, 2, lr=0.01, loss="cross_entropy+dice")
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        waits.append(sum("synchronizing" in str(one.message) for one in caught))
+    assert waits[2] == waits[1] > 0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

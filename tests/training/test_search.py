@@ -208,6 +208,13 @@ def test_interruption_keeps_finished_runs_and_leaves_no_process(tmp_path, monkey
     assert json.loads(written[0].read_text(encoding="utf-8"))["error"] == ""
 
 
+def test_the_precision_of_the_batches_reaches_the_workers(tmp_path):
+    data = [make_batches(seed=seed, precision=torch.bfloat16) for seed in (0, 1)]
+    table = search_settings(make_model, *data, 2, [{"lr": 0.01}, {"lr": 0.05}], out=tmp_path, workers=2)
+    history = training.fit(search.make_seeded(make_model, 0), *data, 2, lr=0.05)
+    assert table["validation_loss"].iloc[1] == history.validation_loss[-1]
+
+
 def test_chosen_settings_are_the_same_runs_as_in_a_grid(tmp_path):
     table = run(tmp_path)
     chosen = [{"lr": 0.05, "momentum": 0.9}, {"lr": 0.01, "momentum": 0.0}]
