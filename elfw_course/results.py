@@ -153,7 +153,7 @@ def read_figures(file: Path) -> tuple[list[tuple[str, str]], str]:
         figures = [
             (" ".join(filter(None, (one["what"], one["note"] and f"({one['note']})"))), format_figure(one))
             for one in content["figures"]
-            if one["headline"]
+            if one.get("headline")
         ]
         versions = ", ".join(f"{package} {version}" for package, version in content["versions"].items())
         return figures, f"{content['machine']}, {content['date']}; {versions}"
