@@ -50,16 +50,13 @@ class Batches:
         mean, std: three numbers each, for values scaled to 0..1.
         batch_size: samples per batch; the last batch may be smaller, and a single last sample joins the
             batch before it.
+        precision: what networks compute in on these batches, in training and prediction: torch.float32, or
+            torch.bfloat16 for mixed precision (`compute_logits`), which is faster on most GPUs and rounds to
+            three digits. The batches themselves are float32.
         shuffle_seed: a seed shuffles each epoch differently (and reproducibly); None keeps the order.
         augment: called as `augment(inputs, targets, generator)` on every batch, before
             normalisation, with float inputs [B, 3, H, W] in 0..1; returns both.
         device: where the batches are made; the uint8 data moves there once.
-        precision: what networks compute in on these batches, in training and prediction: torch.float32, or
-            torch.bfloat16 for mixed precision (`compute_logits`), which is faster on most GPUs and rounds to
-            three digits. The batches themselves are float32.
-
-    Raises:
-        ValueError: there is no sample, another number of targets, or another precision.
     """
 
     def __init__(
@@ -70,21 +67,21 @@ class Batches:
         mean: Sequence[float],
         std: Sequence[float],
         batch_size: int = 32,
+        precision: torch.dtype = torch.float32,
         shuffle_seed: int | None = None,
         augment: Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]] | None = None,
         device: str = "cpu",
-        precision: torch.dtype = torch.float32,
     ):
         if len(images) != len(targets) or len(images) == 0:
             found = f"{len(images)} images and {len(targets)} targets"
             raise ValueError(f"{found}: need as many of each, at least one")
-        if precision not in (torch.float32, torch.bfloat16):
-            raise ValueError(f"precision is {precision!r}: need torch.float32 or torch.bfloat16")
-        self.precision = precision
         self.images, self.targets = images.to(device), targets.to(device)
         self.mean = torch.as_tensor(mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
         self.std = torch.as_tensor(std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
         self.batch_size, self.shuffle_seed, self.augment = batch_size, shuffle_seed, augment
+        if precision not in (torch.float32, torch.bfloat16):
+            raise ValueError(f"precision is {precision!r}: need torch.float32 or torch.bfloat16")
+        self.precision = precision
 
     def __len__(self) -> int:
         return len(self._cut(torch.empty(self.count)))
