@@ -5,37 +5,65 @@ from __future__ import annotations
 import numpy as np
 
 from elfw_helpers.rendering.parameters import Expression, Hair, Identity
-from elfw_helpers.rendering.shapes import ellipsoid, smooth_cut, smooth_union, smoothstep, turn_around, wave
+from elfw_helpers.rendering.shapes import (
+    Triple,
+    ellipsoid,
+    ellipsoids,
+    smooth_cut,
+    smooth_union,
+    smoothstep,
+    turn_around,
+    wave,
+)
+
+# The ellipsoids that make up a head.
+SKULL, JAW, CHEEKS, CHIN, SOCKETS, EYES, MOUTH, RIDGE, TIP, WINGS, EARS = range(11)
 
 
 def head_distance(points: np.ndarray, identity: Identity, expression: Expression) -> np.ndarray:
     """Return the distance to the head without hair or neck."""
-    x, y, z = points
-    side = np.abs(x)
-    wide, smile = identity.face_width, max(expression.smile, 0)
-    chin = identity.chin_height
-    head = ellipsoid(x, y - 0.28, z + 0.27, wide, 0.80, 0.93)
-    jaw = ellipsoid(x, y + 0.46, z - 0.05, identity.jaw_width, -chin - 0.46, 0.62)
-    head = smooth_union(head, jaw, 0.3)
-    cheeks = ellipsoid(x, y + 0.20 - 0.03 * smile, z - 0.28, wide * identity.cheek, 0.32, 0.37)
-    head = smooth_union(head, cheeks, 0.2)
-    chin_ball = ellipsoid(x, y - chin - 0.17, z - 0.50, identity.chin_width, 0.15, 0.14)
-    head = smooth_union(head, chin_ball, 0.15)
-    head = smooth_cut(head, ellipsoid(side - 0.32, y - 0.01, z - 0.80, 0.18, 0.11, identity.eye_depth), 0.12)
-    head = smooth_union(head, ellipsoid(side - 0.31, y + 0.005, z - 0.55, 0.13, 0.10, 0.11), 0.03)
-    head = smooth_union(head, ellipsoid(x, y + 0.72, z - 0.59, 0.24, 0.13, 0.13), 0.08)
-    head = add_nose(head, x, side, y, z, identity)
-    ear = ellipsoid(side - wide - 0.03, y + 0.10, z + 0.22 - 0.3 * (side - wide), 0.07, 0.23, 0.14)
-    return smooth_union(head, ear, 0.05)
+    # Left and right are the same, so one eye, one ear and one wing of the nose are enough.
+    points = np.array((np.abs(points[0]), points[1], points[2]))
+    side, y, _ = points
+    middles, radii = head_parts(identity)
+    offsets = points[:, None] - middles
+    offsets[1, CHEEKS] -= 0.03 * max(expression.smile, 0)
+    offsets[1, CHIN] -= 0.17
+    offsets[2, RIDGE] += 0.16 * y
+    offsets[2, TIP] += 0.08
+    offsets[2, EARS] -= 0.3 * (side - identity.face_width)
+    offsets[0, EARS] -= 0.03
+    part = ellipsoids(offsets, radii)
+    head = smooth_union(part[SKULL], part[JAW], 0.3)
+    head = smooth_union(head, part[CHEEKS], 0.2)
+    head = smooth_union(head, part[CHIN], 0.15)
+    head = smooth_cut(head, part[SOCKETS], 0.12)
+    head = smooth_union(head, part[EYES], 0.03)
+    head = smooth_union(head, part[MOUTH], 0.08)
+    head = smooth_union(head, part[RIDGE], 0.1)
+    head = smooth_union(head, part[TIP], 0.08)
+    head = smooth_union(head, part[WINGS], 0.05)
+    return smooth_union(head, part[EARS], 0.05)
 
 
-def add_nose(head, x, side, y, z, identity: Identity) -> np.ndarray:
-    """Return the head with ridge, tip and wings of a nose."""
-    wide, depth = identity.nose_width, identity.nose_depth
-    ridge = ellipsoid(x, y + 0.15, z - 0.64 + 0.16 * y, wide * 0.55, 0.29, 0.13)
-    tip = ellipsoid(x, y + 0.36, z - depth + 0.08, wide * 0.9, 0.09, 0.13)
-    wings = ellipsoid(side - wide, y + 0.385, z - 0.65, 0.055, 0.055, 0.09)
-    return smooth_union(smooth_union(smooth_union(head, ridge, 0.1), tip, 0.08), wings, 0.05)
+def head_parts(identity: Identity) -> tuple[np.ndarray, tuple[Triple, ...]]:
+    """Return the middles, float32 [3, K, 1], and the radii of the ellipsoids that make up a head."""
+    wide, nose = identity.face_width, identity.nose_width
+    parts = {
+        SKULL: ((0, 0.28, -0.27), (wide, 0.80, 0.93)),
+        JAW: ((0, -0.46, 0.05), (identity.jaw_width, -identity.chin_height - 0.46, 0.62)),
+        CHEEKS: ((0, -0.20, 0.28), (wide * identity.cheek, 0.32, 0.37)),
+        CHIN: ((0, identity.chin_height, 0.50), (identity.chin_width, 0.15, 0.14)),
+        SOCKETS: ((0.32, 0.01, 0.80), (0.18, 0.11, identity.eye_depth)),
+        EYES: ((0.31, -0.005, 0.55), (0.13, 0.10, 0.11)),
+        MOUTH: ((0, -0.72, 0.59), (0.24, 0.13, 0.13)),
+        RIDGE: ((0, -0.15, 0.64), (nose * 0.55, 0.29, 0.13)),
+        TIP: ((0, -0.36, identity.nose_depth), (nose * 0.9, 0.09, 0.13)),
+        WINGS: ((nose, -0.385, 0.65), (0.055, 0.055, 0.09)),
+        EARS: ((wide, -0.10, -0.22), (0.07, 0.23, 0.14)),
+    }
+    middles, radii = zip(*parts.values(), strict=True)
+    return np.array(middles, np.float32).T[..., None], radii
 
 
 def neck_distance(points: np.ndarray, identity: Identity) -> np.ndarray:
