@@ -75,15 +75,13 @@ def neck_distance(points: np.ndarray, identity: Identity) -> np.ndarray:
 
 def hair_distance(
     points: np.ndarray, head: np.ndarray, hair: Hair, identity: Identity, relief: float
-) -> np.ndarray | None:
-    """Return the distance to the hair, or None for a bald head.
+) -> np.ndarray:
+    """Return the distance to the hair of a head that is not bald.
 
     Hair is the surface of the head lifted by a volume that rises from zero at the hairline, so that it
     grows out of the skin instead of sitting on it like a helmet. `head` is the distance to the bald head,
     `relief` how much of the strands' relief to show, 0..1.
     """
-    if identity.hair_length == "bald":
-        return None
     x, y, z = points
     strands = strand_relief(x, y, z, hair, identity)
     growth = hair_growth(x, y, z, hair, identity) + relief * hair.wisps * strands

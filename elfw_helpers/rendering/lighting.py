@@ -60,7 +60,7 @@ def shade_surface(surface: Surface, lamp: np.ndarray) -> tuple[np.ndarray, np.nd
     """
     half, (rows, columns) = surface.rays.size // 2, np.divmod(surface.pixels, surface.rays.size)
     looked = (rows % 2 == 0) & (columns % 2 == 0)
-    found = np.full(half * half, -1)
+    found = np.full(half * half, 255, np.uint8)  # no thing
     found[rows[looked] // 2 * half + columns[looked] // 2] = surface.things[looked]
     beside = [
         np.minimum((rows + down) // 2, half - 1) * half + np.minimum((columns + right) // 2, half - 1)
@@ -75,7 +75,7 @@ def shade_surface(surface: Surface, lamp: np.ndarray) -> tuple[np.ndarray, np.nd
     lattice[:, rows[looked] // 2 * half + columns[looked] // 2] = shares[:, looked]
     total, count = shares * alone, alone.astype(np.float32)
     for place, fits in zip(beside, same, strict=True):
-        total += np.where(fits, lattice[:, place], 0)
+        total += fits * lattice.take(place, axis=1)
         count += fits
     shadow, sky = total / count
     return shadow, sky
@@ -87,7 +87,7 @@ def look_around(surface: Surface, chosen: np.ndarray, lamp: np.ndarray) -> np.nd
     The sky is hidden where something is near. The lamp is hidden more where something is closer to a few
     points on the way to it, relative to their distance.
     """
-    points, normals = surface.points[:, chosen], surface.normals[:, chosen]
+    points, normals = surface.points.take(chosen, axis=1), surface.normals.take(chosen, axis=1)
     start = points + 0.03 * normals
     looks = [points + SKY_REACH * normals, *(start + step * lamp for step in SHADOW_STEPS)]
     # One call on many points takes less time than many on few.
