@@ -9,6 +9,7 @@ from elfw_helpers.rendering.shapes import (
     Triple,
     ellipsoid,
     ellipsoids,
+    positive,
     smooth_cut,
     smooth_union,
     smoothstep,
@@ -94,7 +95,7 @@ def hair_distance(
         volume = volume + hair.quiff * smoothstep(0.2, 0.8, y) * smoothstep(-0.3, 0.5, z)
     volume = volume * smoothstep(0, ramp, growth)
     # Where no hair grows, the surface sinks below the skin, out of sight.
-    lifted = head - 0.012 - volume - strands + np.maximum(-growth, 0)
+    lifted = head - 0.012 - volume - strands + positive(-growth)
     if identity.hair_length in ("bob", "long") and hair.tied != "back":
         lifted = smooth_union(lifted, lock_distance(x, y, z, hair, identity) - 2 * strands, 0.12)
     return lifted
@@ -119,14 +120,14 @@ def hair_growth(x, y, z, hair: Hair, identity: Identity) -> np.ndarray:
     """Return how far inside the hairy part of the head a point is: positive where hair grows."""
     top, middle = identity.hairline, -0.30
     # The face is an oval without hair; its corners go back with age, and the hair may fall to one side.
-    corner = 0.25 * identity.recession * np.abs(wave(0.5 * np.clip(x, -1, 1) + 0.5))
+    corner = 0.25 * identity.recession * np.abs(wave(0.5 * x.clip(-1, 1) + 0.5))
     across = x * (1 / (identity.face_width - 0.08))
-    along = y - middle - hair.sweep * np.maximum(y, 0) * x - corner
+    along = y - middle - hair.sweep * positive(y) * x - corner
     if hair.curtain:
-        along += hair.curtain * np.abs(x - hair.parting) * np.clip(2 * y + 0.5, 0, 1)
+        along += hair.curtain * np.abs(x - hair.parting) * (2 * y + 0.5).clip(0, 1)
     along *= 1 / (top - middle)
     # The fourth power squares the oval's shoulders; below its middle the oval is open: no hair on chins.
-    across, along = across * across, np.maximum(along, 0) ** 2
+    across, along = across * across, positive(along) ** 2
     growth = (np.sqrt(np.sqrt(across * across + along * along)) - 1) * 0.66
     if hair.fringe is not None:
         falls_to = hair.fringe + hair.fringe_slope * (x - hair.parting) + 0.4 * x * x

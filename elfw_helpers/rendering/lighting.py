@@ -26,11 +26,11 @@ def light_surface(surface: Surface, colour: np.ndarray, gloss: np.ndarray) -> np
     shadow, sky = shade_surface(surface, lamp)
     # Light scatters under the skin, which softens the border of the shadow; less so in cloth.
     wrap = np.where(surface.things == SKIN, light.softness, 0.1).astype(np.float32)
-    diffuse = np.clip((facing + wrap) / (1 + wrap), 0, 1) * shadow
+    diffuse = ((facing + wrap) / (1 + wrap)).clip(0, 1) * shadow
     middle = unit_vectors(surface.to_camera + lamp)
     highlight = power_16(np.clip(dot(surface.normals, middle), 0, 1)) * shadow
     along, across = strand_terms(surface, lamp, middle)
-    lit = np.clip(facing + 0.5, 0, 1) * shadow
+    lit = (facing + 0.5).clip(0, 1) * shadow
     diffuse = np.where(hair, 0.5 * diffuse + 0.5 * along * lit, diffuse)
     highlight = np.where(hair, across * lit, highlight)
     up = rotate(surface.rays.rotation, surface.normals)[1]
@@ -58,7 +58,9 @@ def shade_surface(surface: Surface, lamp: np.ndarray) -> tuple[np.ndarray, np.nd
     Both change slowly, so they are computed for every second pixel of every second row. The points between
     take the mean of those around them that lie on the same thing.
     """
-    half, (rows, columns) = surface.rays.size // 2, np.divmod(surface.pixels, surface.rays.size)
+    size, half = surface.rays.size, surface.rays.size // 2
+    rows = surface.pixels // size
+    columns = surface.pixels - size * rows
     looked = (rows % 2 == 0) & (columns % 2 == 0)
     found = np.full(half * half, 255, np.uint8)  # no thing
     found[rows[looked] // 2 * half + columns[looked] // 2] = surface.things[looked]
