@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -152,8 +153,8 @@ def join_lattice(depth: np.ndarray, hit: np.ndarray) -> tuple[np.ndarray, np.nda
     depth, half = np.where(hit, depth, np.float32(-1e3)), len(depth)
     # For each ray the four traced ones around it; at the last row and column the edge is repeated.
     sides = [np.minimum((np.arange(2 * half) + step) // 2, half - 1) for step in (0, 1)]
-    corners = np.stack([depth[np.ix_(sides[down], sides[right])] for down, right in BESIDE])
-    low, high = corners.min(0), corners.max(0)
+    corners = [depth.take(sides[down], axis=0).take(sides[right], axis=1) for down, right in BESIDE]
+    low, high = reduce(np.minimum, corners), reduce(np.maximum, corners)
     between = 0.25 * (corners[0] + corners[1] + corners[2] + corners[3])
     return between, (low > -1e2) & (high - low < DEPTH_SPREAD), high < -1e2
 

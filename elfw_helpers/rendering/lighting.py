@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
 from elfw_helpers.rendering.camera import BESIDE, rotate
@@ -94,8 +96,8 @@ def look_around(surface: Surface, chosen: np.ndarray, lamp: np.ndarray) -> np.nd
     looks = [points + SKY_REACH * normals, *(start + step * lamp for step in SHADOW_STEPS)]
     # One call on many points takes less time than many on few.
     sky, *free = np.split(surface.scene.nearest(np.concatenate(looks, axis=1)), len(looks))
-    clear = np.minimum.reduce([look * (3.5 / step) for look, step in zip(free, SHADOW_STEPS, strict=True)])
-    return np.stack([np.clip(0.5 + clear, 0, 1), np.clip(0.25 + 0.75 / SKY_REACH * sky, 0, 1)])
+    clear = reduce(np.minimum, [look * (3.5 / step) for look, step in zip(free, SHADOW_STEPS, strict=True)])
+    return np.stack([(0.5 + clear).clip(0, 1), (0.25 + 0.75 / SKY_REACH * sky).clip(0, 1)])
 
 
 def strand_terms(surface: Surface, lamp: np.ndarray, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

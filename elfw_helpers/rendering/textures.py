@@ -25,7 +25,7 @@ def make_textures(seed: int) -> Textures:
     """Return the textures of a seed: the same for all seeds, but shifted."""
     rows, columns = TEXTURE_SIZE - (TEXTURE_SIZE * Sampler(TEXTURE, seed).array(2)).astype(int)
     shifted = np.s_[rows : rows + TEXTURE_SIZE, columns : columns + TEXTURE_SIZE]
-    return Textures(*(texture[shifted] for texture in vars(base_textures()).values()))
+    return Textures(*(np.ascontiguousarray(texture[shifted]) for texture in vars(base_textures()).values()))
 
 
 @lru_cache(maxsize=1)
@@ -70,4 +70,4 @@ def look_up(texture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Return the texture at (u, v), counted in periods, float32 [N]."""
     columns = np.floor(u * TEXTURE_SIZE).astype(np.int32) & (TEXTURE_SIZE - 1)
     rows = np.floor(v * TEXTURE_SIZE).astype(np.int32) & (TEXTURE_SIZE - 1)
-    return texture[rows, columns]
+    return texture.take(TEXTURE_SIZE * rows + columns)
