@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from elfw_helpers.rendering.colours import any_colour
+from elfw_helpers.rendering.colours import any_colour, column
 from elfw_helpers.rendering.parameters import Background
 from elfw_helpers.rendering.photo import blur
 from elfw_helpers.rendering.random_streams import BACKGROUND, Sampler
@@ -29,31 +29,31 @@ def make_background(background: Background, size: int) -> np.ndarray:
     field = smooth_field(sampler, half, rows, columns)
     picture = mix(background.first, background.second, 0.2 + strength * (field - 0.5))
     if background.kind in ("clouds", "stripes"):
-        picture = picture * (0.6 + 0.8 * smooth_field(sampler, half, 2 * rows, 2 * columns))[..., None]
+        picture = picture * (0.6 + 0.8 * smooth_field(sampler, half, 2 * rows, 2 * columns))
     draw = {"lights": draw_light, "shapes": draw_block, "letters": draw_letter}.get(background.kind)
     for _ in range(int(sampler.uniform(4, 20)) if draw else 0):
         where = draw(sampler, half)
         # Writing on a wall is of one colour, other things are of many.
         colour = background.second if background.kind == "letters" else any_colour(sampler)
-        picture = np.where(where[..., None], np.array(colour, np.float32), picture)
+        picture[:, where] = column(colour)
     picture = enlarge(blur(picture, half * background.blur))
-    return np.ascontiguousarray(picture.reshape(-1, 3).T) * np.float32(background.brightness)
+    return picture.reshape(3, -1) * np.float32(background.brightness)
 
 
 def enlarge(picture: np.ndarray) -> np.ndarray:
-    """Return a picture [S, S, 3] at twice the size, interpolated linearly."""
+    """Return a picture [3, S, S] at twice the size, interpolated linearly."""
     for _ in range(2):
-        before = np.concatenate([picture[:1], picture[:-1]])
-        after = np.concatenate([picture[1:], picture[-1:]])
-        pairs = np.stack([0.75 * picture + 0.25 * before, 0.75 * picture + 0.25 * after], axis=1)
-        picture = pairs.reshape(-1, *picture.shape[1:]).swapaxes(0, 1)
+        before = np.concatenate([picture[:, :1], picture[:, :-1]], axis=1)
+        after = np.concatenate([picture[:, 1:], picture[:, -1:]], axis=1)
+        pairs = np.stack([0.75 * picture + 0.25 * before, 0.75 * picture + 0.25 * after], axis=2)
+        picture = pairs.reshape(3, -1, picture.shape[2]).swapaxes(1, 2)
     return picture
 
 
 def mix(first, second, amount: np.ndarray) -> np.ndarray:
-    """Return colours between `first` and `second`, float32 [S, S, 3], by `amount` [S, S]."""
-    first, second = np.array(first, np.float32), np.array(second, np.float32)
-    return first + (second - first) * amount[..., None]
+    """Return colours between `first` and `second`, float32 [3, S, S], by `amount` [S, S]."""
+    first, second = column(first)[..., None], column(second)[..., None]
+    return first + (second - first) * amount
 
 
 def smooth_field(sampler: Sampler, size: int, rows: int, columns: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -99,7 +100,7 @@ def trace_rays(rays: Rays, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     agree[lattice] = False
     near = np.flatnonzero(agree)
     travelled[near] = between[near]
-    distance = scene.nearest(rays.origin + travelled[near] * rays.directions[:, near])
+    distance = scene.nearest(rays.origin + travelled[near] * rays.directions.take(near, axis=1))
     travelled[near] += distance
     hit[near] = np.abs(distance) < STEP_BETWEEN
     left = ~hit & ~empty
@@ -120,7 +121,7 @@ def march_rays(rays: Rays, scene: Scene, chosen: np.ndarray, travelled: np.ndarr
     """
     end = rays.distance + HEAD_REACH
     alive = chosen[travelled[chosen] < end]
-    here, directions = travelled[alive], rays.directions[:, alive]
+    here, directions = travelled[alive], rays.directions.take(alive, axis=1)
     last = before = None
     for _ in range(MOST_STEPS):
         if len(alive) == 0:
@@ -130,14 +131,15 @@ def march_rays(rays: Rays, scene: Scene, chosen: np.ndarray, travelled: np.ndarr
             step = np.float32(0.9) * distance
         else:
             fall = (last - distance) / np.maximum(np.abs(here - before), 1e-5)
-            step = np.minimum(distance / np.clip(fall, 0.3, 1.2), distance + LONGEST_LEAP)
+            step = np.minimum(distance / fall.clip(0.3, 1.2), distance + LONGEST_LEAP)
         close = distance < HIT_DISTANCE
         step = np.where(close, step, np.maximum(step, 1.5 * rays.pixel))
-        travelled[alive] = here + step
+        there = here + step
+        travelled[alive] = there
         hit[alive[close]] = True
-        walking = ~close & (here + step < end)
+        walking = np.flatnonzero(~close & (there < end))
         before, last = here[walking], distance[walking]
-        here, alive, directions = (here + step)[walking], alive[walking], directions[:, walking]
+        here, alive, directions = there[walking], alive[walking], directions.take(walking, axis=1)
     if len(alive):
         hit[alive] = last < ALMOST_THERE
 
@@ -151,8 +153,8 @@ def join_lattice(depth: np.ndarray, hit: np.ndarray) -> tuple[np.ndarray, np.nda
     depth, half = np.where(hit, depth, np.float32(-1e3)), len(depth)
     # For each ray the four traced ones around it; at the last row and column the edge is repeated.
     sides = [np.minimum((np.arange(2 * half) + step) // 2, half - 1) for step in (0, 1)]
-    corners = np.stack([depth[np.ix_(sides[down], sides[right])] for down, right in BESIDE])
-    low, high = corners.min(0), corners.max(0)
+    corners = [depth.take(sides[down], axis=0).take(sides[right], axis=1) for down, right in BESIDE]
+    low, high = reduce(np.minimum, corners), reduce(np.maximum, corners)
     between = 0.25 * (corners[0] + corners[1] + corners[2] + corners[3])
     return between, (low > -1e2) & (high - low < DEPTH_SPREAD), high < -1e2
 
@@ -174,7 +176,7 @@ def start_rays(rays: Rays, scene: Scene) -> np.ndarray:
     for _ in range(6):
         if len(alive) == 0:
             break
-        distance = scene.nearest(rays.origin + walked[alive] * middle[:, alive])
+        distance = scene.nearest(rays.origin + walked[alive] * middle.take(alive, axis=1))
         near = distance < radius
         blocked[alive[near]] = True
         alive, step = alive[~near], distance[~near] - 0.4 * radius

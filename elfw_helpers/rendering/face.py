@@ -84,8 +84,8 @@ def render_parameters(parameters: FaceParameters, size: int) -> RenderedFace:
         reach = np.where(hit, travelled, np.float32(np.inf))
         picture, worn = put_on_eyewear(picture, rays, reach, parameters.eyewear)
         mask[worn] = pixel_class(parameters.eyewear)
-    square = np.ascontiguousarray(picture.T).reshape(size, size, 3)
-    image = take_photo(square, parameters.camera, Sampler(NOISE, parameters.seed))
+    light = picture.reshape(3, size, size)
+    image = take_photo(light, parameters.camera, Sampler(NOISE, parameters.seed))
     return RenderedFace(image, mask.reshape(size, size), parameters)
 
 

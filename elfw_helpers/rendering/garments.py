@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from elfw_helpers.rendering.parameters import Clothes, Headwear, Identity, MouthMask
-from elfw_helpers.rendering.shapes import ellipsoid, smooth_union, wave
+from elfw_helpers.rendering.shapes import ellipsoid, positive, smooth_union, wave
 
 COVERING = ("headscarf", "hood")
 OPEN_TOPPED = ("headband", "visor")
@@ -26,7 +26,7 @@ def mask_distance(points: np.ndarray, head: np.ndarray, mask: MouthMask) -> np.n
     side = np.abs(x)
     sheet = head - 0.04 - mask.pleats * wave(6 * y)
     # Highest on the nose, falling to the ears.
-    upper = y - mask.top + 0.45 * np.maximum(side - 0.1, 0)
+    upper = y - mask.top + 0.45 * positive(side - 0.1)
     lower = -1.06 - y + 0.25 * side
     edge = np.maximum(np.maximum(upper, lower), np.maximum(side - 0.64, 0.05 - z))
     return np.maximum(sheet, edge)

@@ -57,7 +57,8 @@ def paint_skin(x, y, z, identity: Identity, textures: Textures) -> np.ndarray:
     fold = np.abs(0.85 * (side - 0.17) + 0.52 * (y + 0.40))
     fold = front * smoothstep(0.05, 0, fold) * smoothstep(-0.36, -0.46, y) * smoothstep(-0.80, -0.68, y)
     colour = darken(colour, fold, 0.08 + 0.25 * identity.age)
-    forehead = np.abs((7 * y + 0.5 * x * x) % 1 - 0.5) < 0.09
+    lines = 7 * y + 0.5 * x * x
+    forehead = np.abs(lines - np.floor(lines) - 0.5) < 0.09
     colour = darken(colour, front * smoothstep(0.34, 0.42, y) * forehead, 0.14 * identity.age)
     freckles = front * (look_up(textures.curls, x, y) > 1.2)
     freckles = freckles * smoothstep(0.1, -0.05, y) * smoothstep(-0.6, -0.45, y)

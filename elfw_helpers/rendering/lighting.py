@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
 from elfw_helpers.rendering.camera import BESIDE, rotate
@@ -26,11 +28,11 @@ def light_surface(surface: Surface, colour: np.ndarray, gloss: np.ndarray) -> np
     shadow, sky = shade_surface(surface, lamp)
     # Light scatters under the skin, which softens the border of the shadow; less so in cloth.
     wrap = np.where(surface.things == SKIN, light.softness, 0.1).astype(np.float32)
-    diffuse = np.clip((facing + wrap) / (1 + wrap), 0, 1) * shadow
+    diffuse = ((facing + wrap) / (1 + wrap)).clip(0, 1) * shadow
     middle = unit_vectors(surface.to_camera + lamp)
     highlight = power_16(np.clip(dot(surface.normals, middle), 0, 1)) * shadow
     along, across = strand_terms(surface, lamp, middle)
-    lit = np.clip(facing + 0.5, 0, 1) * shadow
+    lit = (facing + 0.5).clip(0, 1) * shadow
     diffuse = np.where(hair, 0.5 * diffuse + 0.5 * along * lit, diffuse)
     highlight = np.where(hair, across * lit, highlight)
     up = rotate(surface.rays.rotation, surface.normals)[1]
@@ -58,9 +60,11 @@ def shade_surface(surface: Surface, lamp: np.ndarray) -> tuple[np.ndarray, np.nd
     Both change slowly, so they are computed for every second pixel of every second row. The points between
     take the mean of those around them that lie on the same thing.
     """
-    half, (rows, columns) = surface.rays.size // 2, np.divmod(surface.pixels, surface.rays.size)
+    size, half = surface.rays.size, surface.rays.size // 2
+    rows = surface.pixels // size
+    columns = surface.pixels - size * rows
     looked = (rows % 2 == 0) & (columns % 2 == 0)
-    found = np.full(half * half, -1)
+    found = np.full(half * half, 255, np.uint8)  # no thing
     found[rows[looked] // 2 * half + columns[looked] // 2] = surface.things[looked]
     beside = [
         np.minimum((rows + down) // 2, half - 1) * half + np.minimum((columns + right) // 2, half - 1)
@@ -75,7 +79,7 @@ def shade_surface(surface: Surface, lamp: np.ndarray) -> tuple[np.ndarray, np.nd
     lattice[:, rows[looked] // 2 * half + columns[looked] // 2] = shares[:, looked]
     total, count = shares * alone, alone.astype(np.float32)
     for place, fits in zip(beside, same, strict=True):
-        total += np.where(fits, lattice[:, place], 0)
+        total += fits * lattice.take(place, axis=1)
         count += fits
     shadow, sky = total / count
     return shadow, sky
@@ -87,13 +91,13 @@ def look_around(surface: Surface, chosen: np.ndarray, lamp: np.ndarray) -> np.nd
     The sky is hidden where something is near. The lamp is hidden more where something is closer to a few
     points on the way to it, relative to their distance.
     """
-    points, normals = surface.points[:, chosen], surface.normals[:, chosen]
+    points, normals = surface.points.take(chosen, axis=1), surface.normals.take(chosen, axis=1)
     start = points + 0.03 * normals
     looks = [points + SKY_REACH * normals, *(start + step * lamp for step in SHADOW_STEPS)]
     # One call on many points takes less time than many on few.
     sky, *free = np.split(surface.scene.nearest(np.concatenate(looks, axis=1)), len(looks))
-    clear = np.minimum.reduce([look * (3.5 / step) for look, step in zip(free, SHADOW_STEPS, strict=True)])
-    return np.stack([np.clip(0.5 + clear, 0, 1), np.clip(0.25 + 0.75 / SKY_REACH * sky, 0, 1)])
+    clear = reduce(np.minimum, [look * (3.5 / step) for look, step in zip(free, SHADOW_STEPS, strict=True)])
+    return np.stack([(0.5 + clear).clip(0, 1), (0.25 + 0.75 / SKY_REACH * sky).clip(0, 1)])
 
 
 def strand_terms(surface: Surface, lamp: np.ndarray, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,9 +21,9 @@ def paint_surface(surface: Surface) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     count = len(surface.pixels)
     colour = np.zeros((3, count), np.float32)
     gloss, beard = np.full(count, CLOTH_GLOSS, np.float32), np.zeros(count, np.float32)
-    for thing in np.unique(surface.things):
+    for thing in surface.scene.things:
         chosen = np.flatnonzero(surface.things == thing)
-        points = surface.points[:, chosen]
+        points = surface.points.take(chosen, axis=1)
         if thing == things.SKIN:
             colour[:, chosen], beard[chosen] = paint_head(points, face, textures, surface.rays.pixel)
             gloss[chosen] = face.light.shine

@@ -24,20 +24,20 @@ def sample_parameters(seed: int, identity_seed: int, attribute: str | None = Non
     one time in twenty glasses pushed up instead). None draws one of them: 60, 20 and 20 %.
     """
     identity, sampler = sample_identity(identity_seed), Sampler(PHOTO, seed)
-    parts = {name: draw_part(name, seed, identity) for name in PARTS}
     attribute = attribute or sampler.choose(("hair", "spectacles", "cap"), (0.6, 0.2, 0.2))
     # A quarter of the faces wear glasses, with headwear or without. Some wear them pushed up on the head,
     # which ELFW counts as headwear.
-    spectacled, pushed_up = sampler.chance(0.25), sampler.chance(0.05)
-    if attribute != "cap" or pushed_up:
-        parts["headwear"] = None
-    if attribute == "cap" and pushed_up:
-        parts["eyewear"] = replace(parts["eyewear"], lift=sampler.uniform(0.8, 1.05))
-    elif attribute == "hair" or (attribute == "cap" and not spectacled):
-        parts["eyewear"] = None
-    for name, share in (("mouth_mask", 0.07), ("hand", 0.08)):
-        if not sampler.chance(share):
-            parts[name] = None
+    spectacled, pushed_up = sampler.chance(0.25), sampler.chance(0.05) and attribute == "cap"
+    lift = sampler.uniform(0.8, 1.05) if pushed_up else 0.0
+    worn = {
+        "eyewear": pushed_up or attribute == "spectacles" or (attribute == "cap" and spectacled),
+        "headwear": attribute == "cap" and not pushed_up,
+        "mouth_mask": sampler.chance(0.07),
+        "hand": sampler.chance(0.08),
+    }
+    parts = {name: draw_part(name, seed, identity) if worn.get(name, True) else None for name in PARTS}
+    if pushed_up:
+        parts["eyewear"] = replace(parts["eyewear"], lift=lift)
     return FaceParameters(seed=seed, identity_seed=identity_seed, identity=identity, **parts)
 
 

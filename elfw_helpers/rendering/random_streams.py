@@ -24,7 +24,9 @@ class Sampler:
     def array(self, *shape: int) -> np.ndarray:
         """Return float32 [shape], uniform in 0..1."""
         raw = self._bits.random_raw(int(np.prod(shape)))
-        return (raw >> np.uint64(40)).astype(np.float32).reshape(shape) * np.float32(2**-24)
+        # By way of int32, which a processor turns into float32 several numbers at a time.
+        whole = (raw >> np.uint64(40)).astype(np.int32)
+        return whole.astype(np.float32).reshape(shape) * np.float32(2**-24)
 
     def integer(self) -> int:
         """Return an integer in 0..2^32 - 1, to seed something else with."""

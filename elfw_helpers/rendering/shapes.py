@@ -11,37 +11,56 @@ Source of the shapes: Inigo Quilez, https://iquilezles.org/articles/distfunction
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+
+Triple = tuple[float, float, float]
 
 
 def ellipsoid(x: np.ndarray, y: np.ndarray, z: np.ndarray, radius_x: float, radius_y: float, radius_z: float):
     """Return the (first-order) distance of points to an ellipsoid around the origin, float32 [N]."""
-    a, b, c = x * (1 / radius_x), y * (1 / radius_y), z * (1 / radius_z)
-    # In place, here and in smooth_union: these two are half of the renderer's work.
-    a *= a
-    b *= b
-    c *= c
-    length = a + b
-    length += c
+    return ellipsoids(np.array((x, y, z))[:, None], ((radius_x, radius_y, radius_z),))[0]
+
+
+def ellipsoids(offsets: np.ndarray, radii: tuple[Triple, ...]) -> np.ndarray:
+    """Return the (first-order) distances of points to K ellipsoids, float32 [K, N].
+
+    Args:
+        offsets: float32 [3, K, N], from the middle of each ellipsoid to the points; overwritten.
+        radii: along x, y and z, of each ellipsoid.
+    """
+    # In place, here and in smooth_union, and all of a head at once: these two are half of the work.
+    inverse, inverse_squared = inverse_radii(radii)
+    offsets *= inverse
+    offsets *= offsets
+    x, y, z = offsets
+    length = x + y
+    length += z
     np.sqrt(length, out=length)
-    a *= 1 / radius_x**2
-    b *= 1 / radius_y**2
-    c *= 1 / radius_z**2
-    a += b
-    a += c
-    gradient = np.sqrt(a, out=a)
+    offsets *= inverse_squared
+    x += y
+    x += z
+    gradient = np.sqrt(x, out=x)
     gradient += 1e-5
-    distance = np.subtract(length, 1, out=b)
+    distance = np.subtract(length, 1, out=y)
     distance *= length
     distance /= gradient
     return distance
+
+
+@lru_cache(maxsize=64)
+def inverse_radii(radii: tuple[Triple, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return 1 / radius and 1 / radius^2 of K ellipsoids, float32 [3, K, 1] each."""
+    column = np.array(radii, float).T[..., None]
+    return (1 / column).astype(np.float32), (1 / column**2).astype(np.float32)
 
 
 def capsule(x, y, z, start: tuple[float, float, float], end: tuple[float, float, float], radius: float):
     """Return the distance of points to a rod with round ends from `start` to `end`, float32 [N]."""
     along = [float(b - a) for a, b in zip(start, end, strict=True)]
     x, y, z = x - start[0], y - start[1], z - start[2]
-    share = np.clip((x * along[0] + y * along[1] + z * along[2]) * (1 / sum(a * a for a in along)), 0, 1)
+    share = ((x * along[0] + y * along[1] + z * along[2]) * (1 / sum(a * a for a in along))).clip(0, 1)
     x, y, z = x - along[0] * share, y - along[1] * share, z - along[2] * share
     return np.sqrt(x * x + y * y + z * z) - radius
 
@@ -51,9 +70,9 @@ def smooth_union(first: np.ndarray, second: np.ndarray, radius: float) -> np.nda
     overlap = first - second
     np.abs(overlap, out=overlap)
     np.subtract(radius, overlap, out=overlap)
-    np.maximum(overlap, 0, out=overlap)
+    overlap += np.abs(overlap)  # twice the larger of overlap and 0, faster than np.maximum with a number
     overlap *= overlap
-    overlap *= 0.25 / radius
+    overlap *= 0.0625 / radius
     return np.subtract(np.minimum(first, second), overlap, out=overlap)
 
 
@@ -62,11 +81,14 @@ def smooth_cut(shape: np.ndarray, tool: np.ndarray, radius: float) -> np.ndarray
     return -smooth_union(-shape, tool, radius)
 
 
+def positive(value: np.ndarray) -> np.ndarray:
+    """Return the larger of `value` and 0: what `np.maximum` gives, in half the time."""
+    return value.clip(0, np.inf)
+
+
 def smoothstep(start: float, end: float, value: np.ndarray) -> np.ndarray:
     """Return 0 before `start`, 1 after `end`, and a smooth ramp between (`start` may be the larger)."""
-    ramp = (value - start) * (1 / (end - start))
-    np.maximum(ramp, 0, out=ramp)
-    np.minimum(ramp, 1, out=ramp)
+    ramp = ((value - start) * (1 / (end - start))).clip(0, 1)
     return ramp * ramp * (3 - 2 * ramp)
 
 
@@ -91,4 +113,4 @@ def wave(phase: np.ndarray) -> np.ndarray:
 def turn_around(x: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Return where around the head points lie, -1..1: 0 in front, 0.5 at an ear. An angle without arctan."""
     side = x / (np.abs(x) + np.abs(z) + 1e-4)
-    return 0.5 * np.where(z >= 0, side, np.where(x >= 0, 2 - side, -2 - side))
+    return 0.5 * np.where(z >= 0, side, np.copysign(2 - np.abs(side), x))

@@ -28,7 +28,7 @@ class Surface:
     textures: Textures
     pixels: np.ndarray  # int64 [N], which ray of the picture each point belongs to
     points: np.ndarray  # float32 [3, N], head units
-    things: np.ndarray  # int64 [N], SKIN, HAIR, ... of `scene`
+    things: np.ndarray  # uint8 [N], SKIN, HAIR, ... of `scene`
     normals: np.ndarray  # float32 [3, N], unit length
     to_camera: np.ndarray  # float32 [3, N], unit length
 
@@ -38,13 +38,13 @@ def find_surface(
 ) -> Surface:
     """Return the surface that the rays met."""
     pixels = np.flatnonzero(hit)
-    directions = rays.directions[:, pixels]
+    directions = rays.directions.take(pixels, axis=1)
     points = rays.origin + travelled[pixels] * directions
     things = scene.objects(points)
     normals = np.empty_like(points)
-    for thing in np.unique(things):
+    for thing in scene.things:
         chosen = np.flatnonzero(things == thing)
-        normals[:, chosen] = surface_normals(scene, thing, points[:, chosen])
+        normals[:, chosen] = surface_normals(scene, thing, points.take(chosen, axis=1))
     return Surface(scene.face, scene, rays, textures, pixels, points, things, normals, -directions)
 
 

@@ -23,19 +23,21 @@ class Textures:
 
 def make_textures(seed: int) -> Textures:
     """Return the textures of a seed: the same for all seeds, but shifted."""
-    base, (rows, columns) = base_textures(), (TEXTURE_SIZE * Sampler(TEXTURE, seed).array(2)).astype(int)
-    return Textures(*(np.roll(texture, (rows, columns), (0, 1)) for texture in vars(base).values()))
+    rows, columns = TEXTURE_SIZE - (TEXTURE_SIZE * Sampler(TEXTURE, seed).array(2)).astype(int)
+    shifted = np.s_[rows : rows + TEXTURE_SIZE, columns : columns + TEXTURE_SIZE]
+    return Textures(*(np.ascontiguousarray(texture[shifted]) for texture in vars(base_textures()).values()))
 
 
 @lru_cache(maxsize=1)
 def base_textures() -> Textures:
-    """Return the textures that those of all seeds are shifted from; made once per process."""
+    """Return the textures that those of all seeds are cut from, two periods each way; made once a process."""
     sampler = Sampler(TEXTURE)
-    return Textures(
-        blotches=value_noise(sampler, 6, 6, octaves=5),
-        strands=value_noise(sampler, 2, 40, octaves=3, fall=0.7),
-        curls=value_noise(sampler, 24, 24, octaves=3),
+    textures = (
+        value_noise(sampler, 6, 6, octaves=5),
+        value_noise(sampler, 2, 40, octaves=3, fall=0.7),
+        value_noise(sampler, 24, 24, octaves=3),
     )
+    return Textures(*(np.tile(texture, (2, 2)) for texture in textures))
 
 
 def value_noise(sampler: Sampler, rows: int, columns: int, octaves: int, fall: float = 0.55) -> np.ndarray:
@@ -68,4 +70,4 @@ def look_up(texture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Return the texture at (u, v), counted in periods, float32 [N]."""
     columns = np.floor(u * TEXTURE_SIZE).astype(np.int32) & (TEXTURE_SIZE - 1)
     rows = np.floor(v * TEXTURE_SIZE).astype(np.int32) & (TEXTURE_SIZE - 1)
-    return texture[rows, columns]
+    return texture.take(TEXTURE_SIZE * rows + columns)
