@@ -109,12 +109,15 @@ def setup_cell() -> str:
     ids=["notebook", "command", "pytest"],
 )
 def test_torchs_threads_sleep_while_they_wait(code):
-    environment = {**os.environ, "OMP_DISPLAY_ENV": "TRUE"}
+    environment = {**os.environ, "OMP_DISPLAY_ENV": "VERBOSE"}
     environment.pop("OMP_WAIT_POLICY", None)
     run = {"capture_output": True, "encoding": "utf-8", "check": True, "cwd": project_folder()}
     shown = subprocess.run([sys.executable, "-c", code], env=environment, **run).stderr
-    settings = re.findall(r"OMP_WAIT_POLICY\s*=\s*'?(\w+)", shown)
-    assert settings and set(settings) == {"PASSIVE"}, shown
+    # How often a thread looks again before it sleeps; where nothing is set, 300,000 times.
+    counts = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", shown)
+    if not counts and "OMP" in shown:
+        pytest.skip("torch's threads are not GNU's here, whose waiting this looks at")
+    assert counts and set(counts) == {"0"}, shown
 
 
 @cache
