@@ -11,14 +11,13 @@ NOTEBOOKS := notebooks/[0-9][0-9]_*.ipynb
 run: $(INSTALLED) ## execute the notebooks on the embedded faces (or ELFW_DATA=FOLDER make run) into build/
 	@$(BIN)/elfw run
 
-# Both halves run even if the first fails; the last lines say what was not tested, and the command that changes
-# that. The tests are about the embedded faces, so ELFW_DATA is not theirs.
+# Notebooks first, each after those whose results it loads, and the unit tests beside and after them; a process
+# more than there are cores, because many tests wait. One thread each, as in `elfw run`. The last lines say what was
+# not tested, and the command that changes that. The tests are about the embedded faces, so ELFW_DATA is not theirs.
 test: $(INSTALLED) ## compare the notebooks with a fresh run of them, and run the unit tests
 	@rm -rf build/test && mkdir -p build/test
-	@unset ELFW_DATA; export ELFW_BUILD="$$PWD/build/test"; status=0; \
-	$(BIN)/python -m pytest --nbval --nbval-current-env $(NOTEBOOKS) || status=1; \
-	$(BIN)/python -m pytest -n 2 --dist loadscope -rs || status=1; \
-	exit $$status
+	@unset ELFW_DATA; ELFW_BUILD="$$PWD/build/test" OMP_NUM_THREADS=1 \
+	$(BIN)/python -m pytest --nbval --nbval-current-env -n 3 --dist loadscope -rs $(NOTEBOOKS) tests
 
 lowest: ## run the unit tests with the oldest packages that pyproject.toml allows (needs uv)
 	uv venv --quiet --clear --python 3.10 build/lowest

@@ -3,19 +3,23 @@
 Loaded by `-p elfw_course.nbval_plugin` (pyproject.toml). It works on nbval's own objects through pytest's
 hooks: nbval 0.11 asks a notebook's `skip_compare` what not to compare and a cell's `compare_outputs` whether
 stored and fresh outputs agree; its kernel's `execute_cell_input` sends a cell, `await_reply` waits for it and
-`get_message` receives it.
+`get_message` receives it. On several processes, pytest-xdist's scheduler hands out notebooks in the order of
+`elfw_course.order`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from pathlib import Path
 from queue import Empty
 
 import pytest
 from nbformat import NotebookNode
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
+from xdist.scheduler import LoadScopeScheduling
 
+from elfw_course.order import find_ready, sort_longest_chain_first
 from elfw_course.student import WIDGET_MIME
 from elfw_helpers.notebook import METRICS_MIME, compare_payloads
 
@@ -30,6 +34,39 @@ def pytest_configure(config: pytest.Config) -> None:
     spread = getattr(config.option, "dist", "no") not in ("no", "loadscope", "loadfile")
     if config.getoption("nbval", False) and spread and not hasattr(config, "workerinput"):
         raise pytest.UsageError("Notebooks on several processes need --dist loadscope beside -n.")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling | None:
+    """Hand out notebooks, and other tests in the same run, as NotebooksFirst says."""
+    return NotebooksFirst(config, log) if config.getoption("nbval", False) else None
+
+
+class NotebooksFirst(LoadScopeScheduling):
+    """Hands out notebooks, each after those that it needs, and then everything else."""
+
+    def _assign_work_unit(self, node: object) -> None:
+        """Put the scope that is next to the front of the queue, from where xdist takes it."""
+        self.workqueue.move_to_end(self._choose_scope(node), last=False)
+        super()._assign_work_unit(node)
+
+    def _choose_scope(self, node: object) -> str:
+        """Return a notebook that needs none of the unfinished ones, else other tests, else what there is.
+
+        What the same process has to finish before counts as finished.
+        """
+        waiting = {Path(scope).stem: scope for scope in self.workqueue if scope.endswith(".ipynb")}
+        running = [
+            Path(scope).stem
+            for other, scopes in self.assigned_work.items()
+            for scope, items in scopes.items()
+            if other is not node and not all(items.values())
+        ]
+        notebooks = sort_longest_chain_first(waiting)
+        ready = find_ready(notebooks, running)
+        if ready:
+            return waiting[ready[0]]
+        others = (scope for scope in self.workqueue if scope not in waiting.values())
+        return next(others, None) or waiting[notebooks[0]]
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:

@@ -7,16 +7,19 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import joblib
 import nbformat
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_notebook
 
-from elfw_course.execute import NotebookFailed, execute_notebook, format_duration
+from elfw_course.execute import Execution, NotebookFailed, execute_side_by_side, format_duration
 from elfw_course.results import (
     Result,
     collect_results,
@@ -51,7 +54,7 @@ class NotebookRun:
 
     path: Path  # of the notebook as committed
     notebook: NotebookNode  # executed
-    seconds: float  # wall clock, with the start of the kernel
+    seconds: float = 0.0  # wall clock, with the start of the kernel
     failure: str = ""  # where it failed, and by what; empty where it did not
 
 
@@ -71,10 +74,11 @@ def run_course(names: Sequence[str]) -> int:
     if not data_folder().is_dir():
         raise DataError(data_folder(), "no such folder", "Set ELFW_DATA to a folder in ELFW's layout.")
     print(f"Faces from {data_folder()}\nCopies, pages and figures go to {build_folder()}", flush=True)
+    start = time.monotonic()
     try:
         runs = run_notebooks(notebooks, build_folder())
         results = collect_results((run.path.stem, run.notebook) for run in runs)
-        print("\n" + describe_runs(runs, results))
+        print("\n" + describe_runs(runs, results, time.monotonic() - start))
         write_if_changed(build_folder() / "results.json", encode_results(results, data_folder().name))
     except KeyboardInterrupt:
         print("\nInterrupted. The same command again goes on with what is saved.", file=sys.stderr)
@@ -120,38 +124,60 @@ def find_notebooks(names: Sequence[str]) -> list[Path]:
 
 
 def run_notebooks(notebooks: Sequence[Path], out: Path) -> list[NotebookRun]:
-    """Execute notebooks in order, and leave a copy with its outputs and an HTML page of each in `out`.
+    """Execute notebooks side by side, and leave a copy with its outputs and an HTML page of each in `out`.
 
     Each runs on its own, so all go on after one that failed: copy and page hold what ran until there, and
     stderr says at once what happened. After Ctrl-C, too, copy and page hold what ran until there.
+
+    Returns:
+        A run for each notebook, in their order.
     """
     if any(path.parent.resolve() == out.resolve() for path in notebooks):
         raise ElfwError(f"{out} holds the notebooks themselves. Choose another ELFW_BUILD.")
-    runs = []
+    runs, unfinished = {}, {}
     for path in notebooks:
-        copy, page = out / path.name, out / f"{path.stem}.html"
         try:
-            notebook = nbformat.read(path, as_version=4)
+            unfinished[path] = Execution(nbformat.read(path, as_version=4), path)
         except Exception as error:  # of what is no notebook, nbformat raises errors of all kinds
             reason = str(error).partition("\n")[0]
             print(f"{path} cannot be read as a notebook: {reason}\n", file=sys.stderr)
-            runs.append(NotebookRun(path, new_notebook(), 0.0, f"FAILED: no notebook: {reason}"))
-            continue
-        try:
-            seconds = execute_notebook(notebook, path, _kernel_environment(out))
-            runs.append(NotebookRun(path, notebook, seconds))
-        except NotebookFailed as error:
-            print(f"{error}\nTo look at what ran until there: {page} or {copy}\n", file=sys.stderr)
-            failure = f"FAILED in {error.where}: {error.reason}"
-            runs.append(NotebookRun(path, notebook, error.seconds, failure))
-        finally:
-            write_if_changed(copy, format_notebook(notebook))
-            write_if_changed(page, _to_html(notebook, path))
-    return runs
+            runs[path] = NotebookRun(path, new_notebook(), failure=f"FAILED: no notebook: {reason}")
+    try:
+        with closing(_execute_all(list(unfinished.values()), out)) as executed:
+            for one in executed:
+                copy, page = _write_copies(unfinished.pop(one.path), out)
+                failure = ""
+                if error := one.failure:
+                    print(f"{error}\nTo look at what ran until there: {page} or {copy}\n", file=sys.stderr)
+                    failure = f"FAILED in {error.where}: {error.reason}"
+                runs[one.path] = NotebookRun(one.path, one.notebook, one.seconds, failure)
+    finally:
+        for one in unfinished.values():
+            if one.cell:
+                _write_copies(one, out)
+    return [runs[path] for path in notebooks]
+
+
+def _execute_all(executions: Sequence[Execution], build: Path) -> Iterator[Execution]:
+    """Execute notebooks, one per core that this process may use, which share the cores' threads."""
+    cores = joblib.cpu_count()
+    at_once = max(1, min(cores, len(executions)))
+    environment = {"OMP_NUM_THREADS": str(cores // at_once), **_kernel_environment(build)}
+    return execute_side_by_side(executions, at_once, environment)
+
+
+def _write_copies(execution: Execution, out: Path) -> tuple[Path, Path]:
+    """Write an executed notebook and its page into a folder; return both files."""
+    copy, page = out / execution.path.name, out / f"{execution.name}.html"
+    write_if_changed(copy, format_notebook(execution.notebook))
+    write_if_changed(page, _to_html(execution.notebook, execution.path))
+    return copy, page
 
 
 def refresh_notebooks(notebooks: Sequence[Path], figures: Path) -> None:
     """Execute notebooks with nothing to load from earlier runs and, once all succeeded, replace them.
+
+    They load from each other what `elfw_course.order` says.
 
     Their figures replace those of the same numbers in the folder `figures`.
 
@@ -166,12 +192,14 @@ def refresh_notebooks(notebooks: Sequence[Path], figures: Path) -> None:
         )
     with tempfile.TemporaryDirectory(prefix="elfw-refresh-") as folder:
         build, refreshed = Path(folder).resolve(), {}
-        for path in notebooks:
-            notebook = nbformat.read(path, as_version=4)
-            execute_notebook(notebook, path, _kernel_environment(build))
-            clean_notebook(notebook)
-            _refuse_machine_paths(notebook, path, [str(project_folder()), str(build)])
-            refreshed[path] = format_notebook(notebook)
+        executions = [Execution(nbformat.read(path, as_version=4), path) for path in notebooks]
+        with closing(_execute_all(executions, build)) as executed:
+            for one in executed:
+                if one.failure:
+                    raise one.failure
+                clean_notebook(one.notebook)
+                _refuse_machine_paths(one.notebook, one.path, [str(project_folder()), str(build)])
+                refreshed[one.path] = format_notebook(one.notebook)
         for path, text in refreshed.items():
             write_if_changed(path, text)
             figures.mkdir(exist_ok=True)
@@ -203,8 +231,12 @@ def clean_notebook(notebook: NotebookNode) -> None:
             cell.outputs = kept
 
 
-def describe_runs(runs: Sequence[NotebookRun], results: Sequence[Result]) -> str:
-    """Write the closing table: results by model, minutes by notebook, what failed where, peak memory."""
+def describe_runs(runs: Sequence[NotebookRun], results: Sequence[Result], seconds: float) -> str:
+    """Write the closing table: results by model, minutes by notebook, what failed where, peak memory.
+
+    Args:
+        seconds: wall clock of all together; notebooks ran side by side.
+    """
     rows = [
         (
             one.title,
@@ -216,7 +248,7 @@ def describe_runs(runs: Sequence[NotebookRun], results: Sequence[Result]) -> str
         for one in results
     ]
     times = [(run.path.stem, format_duration(run.seconds), run.failure) for run in runs]
-    times.append(("all", format_duration(sum(run.seconds for run in runs)), ""))
+    times.append(("all", format_duration(seconds), ""))
     lines = [
         f"Results on {data_folder()}",
         "(majority: accuracy of always the commonest answer; balanced: mean of the classes' recalls)",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from elfw_helpers.utils.paths import project_folder
@@ -91,6 +94,30 @@ def test_an_import_loads_no_more_than_it_needs(target):
 
 def test_the_packages_themselves_load_nothing():
     assert run_python(DOORS, *HEAVY) == set()
+
+
+def setup_cell() -> str:
+    """Return the first code cell of a notebook, without magics."""
+    notebook = min((project_folder() / "notebooks").glob("*.ipynb"))
+    cells = nbformat.read(notebook, as_version=4).cells
+    return next(cell.source for cell in cells if cell.cell_type == "code").replace("%pip", "pass  #")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [setup_cell(), "import elfw_course.cli, torch", "import elfw_course.nbval_plugin, torch"],
+    ids=["notebook", "command", "pytest"],
+)
+def test_torchs_threads_sleep_while_they_wait(code):
+    environment = {**os.environ, "OMP_DISPLAY_ENV": "VERBOSE"}
+    environment.pop("OMP_WAIT_POLICY", None)
+    run = {"capture_output": True, "encoding": "utf-8", "check": True, "cwd": project_folder()}
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, **run).stderr
+    # How often a thread looks again before it sleeps; where nothing is set, 300,000 times.
+    counts = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", shown)
+    if not counts and "OMP" in shown:
+        pytest.skip("torch's threads are not GNU's here, whose waiting this looks at")
+    assert counts and set(counts) == {"0"}, shown
 
 
 @cache

@@ -16,6 +16,9 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from elfw_helpers.utils.errors import ElfwError
 
+# The next call finds the workers of the last one, who take seconds to start; they hold what its jobs shared.
+IDLE_SECONDS = 20
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -40,7 +43,7 @@ def run_parallel(
     if workers == 1 or not jobs:
         yield from ((index, function(job)) for index, job in enumerate(jobs))
         return
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
+    with joblib.parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=IDLE_SECONDS):
         # Without a limit in bytes, joblib would share large arrays in memory of which containers have little.
         pool = joblib.Parallel(workers, return_as="generator_unordered", max_nbytes=None)
     numbered = joblib.delayed(run_numbered)
@@ -55,9 +58,9 @@ def run_parallel(
             "a worker process ended without an answer. Most often memory ran out: take fewer workers, or "
             "smaller batches"
         ) from error
-    finally:
-        # Idle workers would hold what the jobs shared for five minutes more.
+    except BaseException:
         get_reusable_executor().shutdown()
+        raise
 
 
 def run_numbered(file: Path, index: int, job: Job) -> tuple[int, Result]:

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from elfw_course.nbval_plugin import NotebooksFirst
 from elfw_helpers.notebook import METRICS_MIME
 
 # The cell timeout of the runs below: a dead kernel must be noticed long before.
@@ -167,13 +168,35 @@ def test_dead_kernel_fails_at_once_and_so_do_the_cells_after_it(verdicts):
     assert after.seconds < CELL_TIMEOUT / 4
 
 
-def test_works_on_two_processes(tmp_path):
-    for name in ("one", "two"):
+def test_works_on_two_processes_beside_other_tests(tmp_path):
+    for name in ("02_transfer_learning", "05_evaluation"):
         cells = [new_code_cell("a = 1", execution_count=1), new_code_cell("assert a == 1", execution_count=2)]
         write_notebook(tmp_path / f"{name}.ipynb", cells)
+    (tmp_path / "test_other.py").write_text("def test_it(): pass\n", encoding="utf-8")
     finished = run_pytest(tmp_path, "-n", "2", "--dist", "loadscope")
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert {name: len(cells) for name, cells in read_verdicts(tmp_path).items()} == {"one": 2, "two": 2}
+    ran = {name: len(cells) for name, cells in read_verdicts(tmp_path).items()}
+    assert ran == {"02_transfer_learning": 2, "05_evaluation": 2, "test_other": 1}
+
+
+def test_notebooks_are_handed_out_first_and_after_those_that_they_need():
+    names = ("01_preprocessing", "02_transfer_learning", "04_grid_search", "05_evaluation")
+    scopes = [f"notebooks/{name}.ipynb" for name in names]
+    queue = NotebooksFirst.__new__(NotebooksFirst)
+    queue.workqueue = dict.fromkeys(["tests/test_one.py", *scopes])
+    queue.assigned_work = {"first": {}, "second": {}}
+
+    def hand_out(node: str, *, ended: bool = False) -> str:
+        scope = queue._choose_scope(node)
+        del queue.workqueue[scope]
+        queue.assigned_work[node][scope] = {"Cell 0": True, "Cell 1": ended}
+        return Path(scope).stem
+
+    assert [hand_out("first", ended=True), hand_out("second")] == ["02_transfer_learning", "04_grid_search"]
+    assert [hand_out("first"), hand_out("first")] == ["01_preprocessing", "test_one"]
+    # Where 04 is to end before it, or nothing else is left.
+    assert queue._choose_scope("second") == scopes[3]
+    assert queue._choose_scope("first") == scopes[3]
 
 
 def test_cells_of_a_notebook_are_not_spread_over_processes(tmp_path):

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import nbformat
@@ -17,10 +18,14 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from elfw_course import execute as execution
+from elfw_course import order
 from elfw_course import run as course
 from elfw_course.results import BEGIN, END, SPEED_BEGIN, SPEED_END, read_results
+from elfw_course.student import list_notebooks
 from elfw_helpers.utils.errors import DataError, ElfwError
+from elfw_helpers.utils.paths import project_folder
 
+NOTEBOOKS = project_folder() / "notebooks"
 RESULTS = """
 from elfw_helpers.notebook import show_metrics
 show_metrics("mini network", atol=0.1, accuracy=0.9, accuracy_interval=(0.85, 0.95), macro_f1=0.7,
@@ -28,6 +33,13 @@ show_metrics("mini network", atol=0.1, accuracy=0.9, accuracy_interval=(0.85, 0.
              majority_baseline=0.6, balanced_accuracy=0.8)
 show_metrics("not a model", atol=0.1, loss=0.5)
 show_metrics("not all scores", atol=0.1, accuracy=0.5, macro_f1=0.5)
+"""
+STUBBORN = """
+while True:
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
 """
 DRAWING = """
 import sys
@@ -155,20 +167,41 @@ def test_run_on_windows_has_no_signals_of_the_loop_and_no_peak_memory(project, m
     assert signal.getsignal(signal.SIGINT) == before and chosen == ["it"]
 
 
-def test_ctrl_c_reaches_the_loop_where_it_knows_no_signals(monkeypatch):
-    def refuse(*_):
-        raise NotImplementedError
+def wait_for(name: str, write: str) -> str:
+    """Return the source of a cell that writes a file and waits for another in the build folder."""
+    return (
+        "import os, pathlib, time\nbuild = pathlib.Path(os.environ['ELFW_BUILD'])\n"
+        f"(build / {write!r}).write_text('')\ndeadline = time.monotonic() + 60\n"
+        f"while not (build / {name!r}).exists():\n    assert time.monotonic() < deadline\n    time.sleep(.05)"
+    )
 
-    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", refuse)
 
-    async def wait_for_ctrl_c() -> bool:
-        pressed = asyncio.Event()
-        with execution._handle_ctrl_c(asyncio.get_running_loop(), pressed.set):
-            await asyncio.sleep(0)
-            signal.raise_signal(signal.SIGINT)
-            return await asyncio.wait_for(pressed.wait(), 10)
+def test_notebooks_run_side_by_side_with_the_cores_shared_among_them(project, monkeypatch):
+    monkeypatch.setattr("joblib.cpu_count", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    threads = "print(os.environ['OMP_NUM_THREADS'])"
+    write_notebook(project / "notebooks" / "01_results.ipynb", wait_for("two", "one"), threads)
+    write_notebook(project / "notebooks" / "02_drawing.ipynb", wait_for("one", "two"), threads)
+    assert course.run_course([]) == 0
+    assert course.run_course(["02"]) == 0
+    said = {
+        path.stem: nbformat.read(path, as_version=4).cells[2].outputs[0].text
+        for path in (project / "build").glob("*.ipynb")
+    }
+    assert said == {"01_results": "1\n", "02_drawing": "2\n"}
 
-    assert asyncio.run(wait_for_ctrl_c())
+
+@pytest.mark.parametrize("failing", ["", "\nraise ValueError"])
+def test_a_notebook_waits_for_those_that_it_needs_even_if_they_fail(project, monkeypatch, failing):
+    monkeypatch.setattr("joblib.cpu_count", lambda: 2)
+    monkeypatch.setattr(order, "NEEDS", {"01_results": {"02_drawing"}})
+    write_notebook(project / "notebooks" / "01_results.ipynb", wait_for("ended", "started"))
+    source = "import os, time; time.sleep(1); before = os.listdir(os.environ['ELFW_BUILD'])\n"
+    source += "open(os.environ['ELFW_BUILD'] + '/ended', 'w').close()\nassert 'started' not in before"
+    write_notebook(project / "notebooks" / "02_drawing.ipynb", source + failing)
+    (project / "build").mkdir()
+    assert course.run_course([]) == bool(failing)
+    assert (project / "build" / "started").exists()
 
 
 def test_kernel_that_dies_is_said_so(project, capsys):
@@ -177,28 +210,42 @@ def test_kernel_that_dies_is_said_so(project, capsys):
     assert "The kernel died" in capsys.readouterr().err
 
 
-def test_interrupt_stops_the_kernel_and_says_how_to_go_on(project):
-    source = f"open({str(project / 'started')!r}, 'w').write(str(__import__('os').getpid()))\n"
-    write_notebook(project / "notebooks" / "01_results.ipynb", source + "import time; time.sleep(60)")
+@pytest.mark.parametrize("source", ["time.sleep(60)", STUBBORN], ids=["sleeping", "stubborn"])
+def test_interrupt_stops_all_kernels_and_says_how_to_go_on(project, source):
+    for name in ("01_results", "02_drawing"):
+        path = project / "notebooks" / f"{name}.ipynb"
+        started = f"open({str(project / name)!r}, 'w').write(str(os.getpid()))\n"
+        write_notebook(
+            path, f"import os, time\nprint('before', flush=True)\n{started}{source}", "print('after')"
+        )
     script = (
-        "import pathlib, sys\nfrom elfw_course import run as course\n"
+        "import pathlib, sys\nimport joblib\nfrom elfw_course import run as course\n"
+        "joblib.cpu_count = lambda: 2\n"
         f"course.project_folder = lambda: pathlib.Path({str(project)!r})\n"
-        "sys.exit(course.run_course(['01']))"
+        "sys.exit(course.run_course([]))"
     )
     environment = {**os.environ, "ELFW_DATA": str(project)}
     process = subprocess.Popen(
         [sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE, encoding="utf-8"
     )
-    deadline = time.monotonic() + 30
-    while not (project / "started").is_file() and time.monotonic() < deadline:
+    files = [project / name for name in ("01_results", "02_drawing")]
+    deadline = time.monotonic() + 60
+    while not all(file.is_file() and file.read_text() for file in files) and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    if source == STUBBORN:
+        time.sleep(1)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert "The same command again goes on" in error
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((project / "started").read_text(encoding="utf-8")), 0)
+    for file in files:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(file.read_text(encoding="utf-8")), 0)
+        copy = nbformat.read(project / "build" / f"{file.name}.ipynb", as_version=4)
+        assert copy.cells[1].outputs[0].text == "before\n" and not copy.cells[2].outputs
 
 
 def test_missing_faces_are_said_before_any_notebook_runs(project, monkeypatch):
@@ -271,7 +318,7 @@ def test_refresh_that_fails_changes_nothing(project, source):
 
 def test_refresh_with_a_wrong_address_says_so_before_any_work(project, monkeypatch):
     (project / "pyproject.toml").write_text('[project.urls]\nrepository = "o/n"\n', encoding="utf-8")
-    monkeypatch.setattr(course, "execute_notebook", None)
+    monkeypatch.setattr(course, "execute_side_by_side", None)
     with pytest.raises(ElfwError, match="pyproject.toml: 'o/n' is no address"):
         course.refresh_course()
 
@@ -286,14 +333,49 @@ def test_pieces_of_text_are_joined_and_noise_removed():
     assert "execution" not in cell.metadata and "widgets" not in notebook.metadata
 
 
-def test_progress_on_a_terminal_is_one_line(monkeypatch, capsys):
+def test_progress_on_a_terminal_is_one_line_for_all_that_run(monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    with execution.ProgressLine("02_transfer", 23) as progress:
-        progress.advance()
-        time.sleep(0.6)
-    lines = capsys.readouterr().out
-    assert "\r\x1b[K02_transfer  cell 1/23  0:01" in lines
-    assert lines.endswith("\r\x1b[K02_transfer  23 cells  0:01\n") and lines.count("\n") == 1
+    monkeypatch.setenv("COLUMNS", "60")
+    progress = execution.Progress()
+    cells = [new_code_cell("1"), new_code_cell(""), new_code_cell("2")]
+    running = [
+        execution.Execution(new_notebook(cells=cells), Path(name))
+        for name in ("02_transfer.ipynb", "04_search.ipynb", "08_a_name_for_which_no_place_is_left.ipynb")
+    ]
+    running[1].cell = 1
+    progress.show(running)
+    progress.ended(running[0])
+    progress.show([])
+    shown, ended = capsys.readouterr().out.removeprefix("\r\x1b[K").split("\r\x1b[K")
+    assert shown.startswith("0:00  02_transfer 0/2  04_search 1/2  08_a_name") and len(shown) == 59
+    assert ended == "02_transfer  2 cells  0:00\n"
+
+
+def test_what_notebooks_load_from_each_other_is_what_the_order_says():
+    stores = {}
+    for path in list_notebooks(NOTEBOOKS):
+        cells = nbformat.read(path, as_version=4).cells
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        used = re.findall(r'(?:build_folder\(\)(?: / "runs")?|store) / "(\w+)"', code)
+        stores[path.stem] = set(used) - {"runs"}
+    assert {"grid", "mini", "resnet18", "unet"} <= stores["07_segmentation"]
+    ancestors = {}
+    for name in TopologicalSorter({name: order.NEEDS.get(name, set()) for name in stores}).static_order():
+        needed = order.NEEDS.get(name, set())
+        assert all(stores[name] & stores[one] for one in needed), f"{name} loads nothing of {needed}"
+        ancestors[name] = needed.union(*(ancestors[one] for one in needed))
+    assert ancestors.keys() == stores.keys()
+    for name, used in stores.items():
+        makers = {next(other for other in stores if store in stores[other]) for store in used}
+        assert makers - {name} <= ancestors[name], f"{name} computes what {makers} do"
+
+
+def test_the_longest_chain_comes_first():
+    names = order.sort_longest_chain_first(path.stem for path in list_notebooks(NOTEBOOKS))
+    assert names[:3] == ["02_transfer_learning", "04_grid_search", "05_evaluation"]
+    assert "05_evaluation" not in order.find_ready(names, [])
+    assert order.find_ready(["07_segmentation", "05_evaluation"], []) == ["05_evaluation"]
+    assert order.find_ready(["07_segmentation"], ["05_evaluation"]) == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Jobs in worker processes: their results, and how they end."""
 
+import math
+import multiprocessing
 import os
 from functools import partial
 
@@ -21,6 +23,22 @@ def test_every_job_has_its_result_and_a_function_need_not_be_in_a_module(workers
 def test_an_error_of_a_job_is_raised(workers):
     with pytest.raises(ZeroDivisionError):
         list(run_parallel(lambda job: 1 / job, [0, 1], workers))
+
+
+def worker_processes() -> set[int]:
+    """Return the ids of this process's workers."""
+    return {process.pid for process in multiprocessing.active_children()}
+
+
+def test_the_next_call_finds_the_workers_of_the_last_one_and_an_error_ends_them():
+    assert dict(run_parallel(abs, [-1, -2], 2)) == {0: 1, 1: 2}
+    workers = worker_processes()
+    assert workers
+    assert dict(run_parallel(math.sqrt, [4, 9], 2)) == {0: 2, 1: 3}
+    assert worker_processes() == workers
+    with pytest.raises(ZeroDivisionError):
+        list(run_parallel(lambda job: 1 / job, [0, 1], 2))
+    assert not worker_processes() & workers
 
 
 def test_a_worker_that_is_killed_is_said_to_be():
