@@ -2,8 +2,8 @@
 
 `build/decoded/KEY/` holds `images.npy`, with masks also `masks.npy` and `attributes.npy`, all uint8, and
 `facts.json` about them. KEY is a checksum of the contents of all files, of the size, and of the code that
-decodes. So that a second start opens none of the files, an empty file beside the arrays is named by a checksum
-of their paths, sizes and times, as in git's index.
+decodes. So that a second start opens none of the files, an empty file beside the arrays is named by a
+checksum of their paths, sizes and times, as in git's index.
 """
 
 from __future__ import annotations
