@@ -1,4 +1,4 @@
-"""Train on 200,000 faces within 1 GiB: seconds of a first and a second start, and the peak of resident memory.
+"""Train on 200,000 faces within 1 GiB: seconds of a first and a second start, and the peak of memory.
 
     python benchmarks/large_set.py [--count 200000] [--folder FOLDER] [--store]
 

@@ -163,7 +163,7 @@ def decode_face(image_path: Path, mask_path: Path | None, size: int) -> tuple[np
     Images are resized with antialiasing (as torchvision's Resize does), masks by nearest neighbour:
     anything smoother would invent classes between two others.
     """
-    image, mask = read_pair(image_path, mask_path)
+    image, mask = read_pair(image_path, mask_path, size)
     pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
     if mask is None:
         return (pixels,)

@@ -128,15 +128,21 @@ class Layout:
     def list_files(self, folder: Path) -> dict[str, Path]:
         """Return the image files of a folder, not of its subfolders, by name without extension, sorted."""
         files: dict[str, Path] = {}
-        for path in sorted(folder.iterdir()):
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: os.path.normcase(entry.name))
+        for entry in entries:
+            path = folder / entry.name
             if folder == self.root and is_of_layout(path):
                 continue
-            reason, fault = explain_not_used(path), find_link_fault(path, folder)
+            # Of nearly all files the folder itself says all that is asked, and none is touched.
+            usual = entry.is_file(follow_symlinks=False) and is_photo_name(entry.name)
+            reason = None if usual else explain_not_used(path)
+            fault = None if usual else find_link_fault(path, folder)
             if reason:
                 self.passed_over.append(DataError(path, *reason))
             elif fault:
                 self.report(path, *fault)
-            elif (first := files.setdefault(compose_unicode(path.stem), path)) != path:
+            elif (first := files.setdefault(compose_unicode(path.stem), path)) is not path:
                 fix = "Rename or remove one of them: names are without extension"
                 self.report(path, f"has the same name as {first.name}", fix)
         return {path.stem: path for path in files.values()}
@@ -322,6 +328,11 @@ def find_root(root: Path) -> Path:
 def is_of_layout(path: Path) -> bool:
     """Return whether a path beside faces/ is a list, a manifest or the folder of masks."""
     return path.name == "labels" or path.suffix in (".txt", ".json")
+
+
+def is_photo_name(name: str) -> bool:
+    """Return whether a file of this name, if it is one, is used as an image."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def explain_not_used(path: Path) -> tuple[str, str] | None:
