@@ -3,7 +3,7 @@
     python benchmarks/large_set.py [--count 200000] [--folder FOLDER] [--store]
 
 Writes the faces, JPEGs of 64 x 64 pixels, each with content of its own (a few of the embedded ones and a
-comment in the file), into a temporary folder, or into FOLDER, which is kept. Two processes follow, one after
+comment in the file), and frozen splits into a temporary folder, or into FOLDER, which is kept. Two processes follow, one after
 the other, each of one thread: the first finds nothing decoded, the second all. Each opens the folder, splits
 it, preloads it, measures the channels' statistics, makes every training batch once, and trains the mini
 network on the first 64,000 images. The peak is `ru_maxrss` of the whole process, torch included.
@@ -44,6 +44,13 @@ def write_faces(folder: Path, count: int) -> None:
         (folder / "faces" / f"{name}.jpg").write_bytes(drawing[:2] + comment + drawing[2:])
     lines = [f"{name} {number % 3 + 1}\n" for number, name in enumerate(names)]
     (folder / "labels.txt").write_text("".join(lines), encoding="utf-8")
+    cuts = {
+        "train": slice(count // 5, None),
+        "validation": slice(count // 10),
+        "test": slice(count // 10, count // 5),
+    }
+    for split, part in cuts.items():
+        (folder / f"{split}.txt").write_text("\n".join(names[part]), encoding="utf-8")
 
 
 def encode_face(file: Path) -> bytes:

@@ -16,6 +16,8 @@ from elfw_helpers.utils.memory import RELEASE_AFTER, release_pages
 # Channel statistics of ImageNet's training images, from torchvision's documentation of its weights.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Bytes of images that are counted or moved at once: counting takes eight times as many.
+AT_ONCE = 1 << 21
 
 
 def channel_statistics(images: Tensor, chosen: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -49,9 +51,11 @@ def channel_statistics(images: Tensor, chosen: Tensor | None = None) -> tuple[Te
 def gather(samples: Tensor, chosen: Tensor | None) -> Iterator[Tensor]:
     """Yield the chosen images, or masks (None: all), in parts, so that memory need not hold them all."""
     chosen = torch.arange(len(samples)) if chosen is None else chosen
-    for part in chosen.split(max(1, RELEASE_AFTER // samples[:1].nbytes)):
+    at_once = max(1, AT_ONCE // samples[:1].nbytes)
+    for step, part in enumerate(chosen.split(at_once)):
         yield samples[part]
-        release_pages(samples)
+        if step * AT_ONCE % RELEASE_AFTER == 0:
+            release_pages(samples)
 
 
 def move(samples: Tensor, chosen: Tensor, device: str | torch.device) -> Tensor:

@@ -128,16 +128,15 @@ class Layout:
     def list_files(self, folder: Path) -> dict[str, Path]:
         """Return the image files of a folder, not of its subfolders, by name without extension, sorted."""
         files: dict[str, Path] = {}
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: os.path.normcase(entry.name))
-        for entry in entries:
-            path = folder / entry.name
+        with os.scandir(folder) as entries:
+            # Of nearly all files the folder itself tells all that is asked: none is touched.
+            found = {entry.name: is_plain_photo(entry) for entry in entries}
+        for name in sorted(found, key=os.path.normcase):
+            path = folder / name
             if folder == self.root and is_of_layout(path):
                 continue
-            # Of nearly all files the folder itself says all that is asked, and none is touched.
-            usual = entry.is_file(follow_symlinks=False) and is_photo_name(entry.name)
-            reason = None if usual else explain_not_used(path)
-            fault = None if usual else find_link_fault(path, folder)
+            reason = None if found[name] else explain_not_used(path)
+            fault = None if found[name] else find_link_fault(path, folder)
             if reason:
                 self.passed_over.append(DataError(path, *reason))
             elif fault:
@@ -330,9 +329,10 @@ def is_of_layout(path: Path) -> bool:
     return path.name == "labels" or path.suffix in (".txt", ".json")
 
 
-def is_photo_name(name: str) -> bool:
-    """Return whether a file of this name, if it is one, is used as an image."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+def is_plain_photo(entry: os.DirEntry) -> bool:
+    """Return whether an entry of a folder is a file, no link, that is used as an image."""
+    suffix = os.path.splitext(entry.name)[1].lower()
+    return suffix in IMAGE_SUFFIXES and entry.name[0] != "." and entry.is_file(follow_symlinks=False)
 
 
 def explain_not_used(path: Path) -> tuple[str, str] | None:

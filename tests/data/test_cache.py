@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from elfw_helpers.data import cache, datasets
 from elfw_helpers.data.cache import CacheWarning
@@ -89,17 +90,20 @@ def test_a_copy_of_a_folder_is_decoded_already(folder, decoded, opened, tmp_path
 @pytest.mark.parametrize("kind", ["faces", "labels"])
 def test_a_changed_file_is_noticed_even_with_its_former_size_and_time(folder, decoded, kind):
     path = folder / kind / "Some_Person01_0002.png"
-    before, times = FaceFolder(folder).preload(SIZE), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
-    shape, size = np.asarray(Image.open(path)).shape, path.stat().st_size
-    # Uncompressed, so that both have the same size.
-    Image.fromarray(np.zeros(shape, np.uint8)).save(path, compress_level=0)
-    padded = path.read_bytes()[:size].ljust(size, b"\0")
-    if len(path.read_bytes()) <= size:
-        path.write_bytes(padded)
-    os.utime(path, ns=times)
+    before, status = FaceFolder(folder).preload(SIZE), path.stat()
+    black = Image.new("RGB", Image.open(path).size)
+    black.save(path)
+    # A PNG's text takes 14 bytes and its letters.
+    padding = PngInfo()
+    padding.add_text("a", "a" * (status.st_size - path.stat().st_size - 14))
+    black.save(path, pnginfo=padding)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
     after = FaceFolder(folder).preload(SIZE)
-    changed = after.images if kind == "faces" else after.masks
-    assert not torch.equal(changed, before.images if kind == "faces" else before.masks)
+    changed = [
+        not torch.equal(*pair) for pair in ((before.images, after.images), (before.masks, after.masks))
+    ]
+    assert changed == [kind == "faces", kind == "labels"]
     assert fingerprint(before.images, before.masks) != fingerprint(after.images, after.masks)
 
 
