@@ -3,10 +3,10 @@
     python benchmarks/large_set.py [--count 200000] [--folder FOLDER] [--store]
 
 Writes the faces, JPEGs of 64 x 64 pixels, each with content of its own (a few of the embedded ones and a
-comment in the file), and frozen splits into a temporary folder, or into FOLDER, which is kept. Two processes follow, one after
-the other, each of one thread: the first finds nothing decoded, the second all. Each opens the folder, splits
-it, preloads it, measures the channels' statistics, makes every training batch once, and trains the mini
-network on the first 64,000 images. The peak is `ru_maxrss` of the whole process, torch included.
+comment in the file), and frozen splits into a temporary folder, or into FOLDER, which is kept. Two processes
+follow, one after the other, each of one thread: the first finds nothing decoded, the second all. Each opens
+the folder, preloads it, measures the channels' statistics, makes every training batch once, and trains the
+mini network on the first 64,000 images. The peak is `ru_maxrss` of the whole process, torch included.
 """
 
 from __future__ import annotations
