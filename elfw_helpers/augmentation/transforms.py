@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from elfw_helpers.utils.device import layout_of, send
+
 # Each number is drawn uniformly from -x to +x; scale, gamma, contrast and balance are e to that power.
 SCALE = 0.2
 ANGLE = 0.15  # radians
@@ -57,10 +59,10 @@ def warp_batch(inputs: Tensor, targets: Tensor, maps: Tensor) -> tuple[Tensor, T
     Images are interpolated. Masks take the nearest pixel: anything smoother would invent classes between
     two others. Arguments as in `augment_batch`; `maps` as `draw_affine_maps` returns them.
     """
-    grid = affine_grid(maps.to(inputs.device), list(inputs.shape), align_corners=False)
+    grid = affine_grid(send(maps, inputs.device), list(inputs.shape), align_corners=False)
     moved = grid_sample(inputs, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    # `grid_sample` does not keep this layout, in which the CPU trains up to 1.6 times as fast.
-    moved = moved.contiguous(memory_format=torch.channels_last)
+    # `grid_sample` does not keep the CPU's layout, in which it trains up to 1.6 times as fast.
+    moved = moved.contiguous(memory_format=layout_of(inputs.device))
     if targets.ndim == 3:
         masks = targets[:, None].to(inputs.dtype)
         masks = grid_sample(masks, grid, mode="nearest", padding_mode="border", align_corners=False)
@@ -71,8 +73,9 @@ def warp_batch(inputs: Tensor, targets: Tensor, maps: Tensor) -> tuple[Tensor, T
 def jitter_colours(inputs: Tensor, generator: torch.Generator) -> Tensor:
     """Change brightness (by a gamma), colour balance, contrast and saturation of each image, all in 0..1."""
     count = len(inputs)
-    drawn = [draw_uniform(generator, count, channels, 1, 1) for channels in (1, 3, 1, 1)]
-    gamma, balance, contrast, saturation = (numbers.to(inputs.device) for numbers in drawn)
+    channels = (1, 3, 1, 1)
+    drawn = torch.cat([draw_uniform(generator, count, number, 1, 1) for number in channels], 1)
+    gamma, balance, contrast, saturation = send(drawn, inputs.device).split(channels, 1)
     changed = inputs.clamp(DARKEST, 1) ** (GAMMA * gamma).exp() * (BALANCE * balance).exp()
     changed = (changed - 0.5) * (CONTRAST * contrast).exp() + 0.5
     grey = changed.mean(1, keepdim=True)

@@ -69,12 +69,11 @@ def check_folder(root: str | Path) -> Audit:
     """
     layout = scan_folder(root)
     problems = list(layout.problems)
-    results = in_parallel(lambda name: examine_face(layout, name), list(layout.images), "checking faces")
+    names = list(layout.images)
+    results = list(in_parallel(lambda name: examine_face(layout, name), names, "checking faces"))
     problems.extend(result for result in results if isinstance(result, DataError))
     faces = {
-        name: result
-        for name, result in zip(layout.images, results, strict=True)
-        if isinstance(result, FaceRecord)
+        name: result for name, result in zip(names, results, strict=True) if isinstance(result, FaceRecord)
     }
     problems.extend(find_shared_persons(layout))
     problems.extend(find_repeated_photos(layout, faces))

@@ -10,13 +10,17 @@ from torch import Tensor
 
 from elfw_helpers.data.datasets import FaceTensors
 from elfw_helpers.data.splits import Split
+from elfw_helpers.utils.device import layout_of, send
+from elfw_helpers.utils.memory import RELEASE_AFTER, release_pages
 
 # Channel statistics of ImageNet's training images, from torchvision's documentation of its weights.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Bytes of images that are counted or moved at once: counting takes eight times as many.
+AT_ONCE = 1 << 21
 
 
-def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+def channel_statistics(images: Tensor, chosen: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each channel, exactly, in one pass.
 
     An 8-bit channel has 256 possible values, so counting them loses nothing: no running sums in
@@ -24,6 +28,7 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         images: uint8 [N, H, W, 3].
+        chosen: int64 [M], indices of the images to count, without copying all of them; None counts all.
 
     Returns:
         mean and (population) standard deviation, float64 [3], of values scaled to 0..1.
@@ -33,12 +38,34 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     """
     if images.dtype != torch.uint8 or images.numel() == 0:
         raise ValueError(f"expected uint8 images [N, H, W, 3], got {images.dtype} {tuple(images.shape)}")
-    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(-1)])
+    counts = torch.zeros(3, 256, dtype=torch.int64)
+    for part in gather(images, chosen):
+        counts += torch.stack([torch.bincount(values.flatten(), minlength=256) for values in part.unbind(-1)])
     values = torch.arange(256, dtype=torch.float64) / 255
     share = counts.double() / counts.sum(1, keepdim=True)
     mean = share @ values
     variance = (share * (values - mean[:, None]) ** 2).sum(1)
     return mean, variance.sqrt()
+
+
+def gather(samples: Tensor, chosen: Tensor | None) -> Iterator[Tensor]:
+    """Yield the chosen images, or masks (None: all), in parts, so that memory need not hold them all."""
+    chosen = torch.arange(len(samples)) if chosen is None else chosen
+    at_once = max(1, AT_ONCE // samples[:1].nbytes)
+    for step, part in enumerate(chosen.split(at_once)):
+        yield samples[part]
+        if step * AT_ONCE % RELEASE_AFTER == 0:
+            release_pages(samples)
+
+
+def move(samples: Tensor, chosen: Tensor, device: str | torch.device) -> Tensor:
+    """Return the chosen images or targets on a device."""
+    moved = torch.empty(len(chosen), *samples.shape[1:], dtype=samples.dtype, device=device)
+    place = 0
+    for part in gather(samples, chosen):
+        moved[place : place + len(part)] = part.to(device)
+        place += len(part)
+    return moved
 
 
 class Batches:
@@ -57,6 +84,11 @@ class Batches:
         augment: called as `augment(inputs, targets, generator)` on every batch, before
             normalisation, with float inputs [B, 3, H, W] in 0..1; returns both.
         device: where the batches are made; the uint8 data moves there once.
+        chosen: int64 [M], indices of the samples that are meant; None means all. On the CPU nothing is
+            copied: each batch is taken from `images`, which may be larger than the memory.
+
+    Raises:
+        ValueError: there is no sample, another number of targets, or a batch size below 1.
     """
 
     def __init__(
@@ -70,12 +102,18 @@ class Batches:
         precision: torch.dtype = torch.float32,
         shuffle_seed: int | None = None,
         augment: Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]] | None = None,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
+        chosen: Tensor | None = None,
     ):
-        if len(images) != len(targets) or len(images) == 0:
-            found = f"{len(images)} images and {len(targets)} targets"
+        self.count = len(images) if chosen is None else len(chosen)
+        if len(images) != len(targets) or self.count == 0:
+            found = f"{self.count} images and {len(targets)} targets"
             raise ValueError(f"{found}: need as many of each, at least one")
-        self.images, self.targets = images.to(device), targets.to(device)
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}: need at least one sample in a batch")
+        if chosen is not None and torch.device(device).type != "cpu":
+            images, targets, chosen = move(images, chosen, device), move(targets, chosen, device), None
+        self._images, self._targets, self._chosen = images.to(device), targets.to(device), chosen
         self.mean = torch.as_tensor(mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
         self.std = torch.as_tensor(std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
         self.batch_size, self.shuffle_seed, self.augment = batch_size, shuffle_seed, augment
@@ -87,14 +125,19 @@ class Batches:
         return len(self._cut(torch.empty(self.count)))
 
     @property
-    def count(self) -> int:
-        """Number of samples in one epoch."""
-        return len(self.images)
-
-    @property
     def device(self) -> torch.device:
         """Where the batches are made."""
-        return self.images.device
+        return self._images.device
+
+    @property
+    def images(self) -> Tensor:
+        """The images of all samples, uint8 [count, H, W, 3], in order."""
+        return self._images if self._chosen is None else self._images[self._chosen]
+
+    @property
+    def targets(self) -> Tensor:
+        """The targets of all samples, in order."""
+        return self._targets if self._chosen is None else self._targets[self._chosen]
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of one epoch; the order depends on the shuffle seed and `number` alone."""
@@ -102,16 +145,19 @@ class Batches:
         generator = torch.Generator().manual_seed(1_000_003 * (self.shuffle_seed or 0) + number)
         shuffled = self.shuffle_seed is not None
         order = torch.randperm(self.count, generator=generator) if shuffled else torch.arange(self.count)
-        for chosen in self._cut(order.to(self.device)):
-            # NHWC storage read as NCHW is torch's channels_last: no copy, and the CPU's faster layout.
-            inputs = self.images[chosen].permute(0, 3, 1, 2).float().div_(255)
+        order = order if self._chosen is None else self._chosen[order]
+        every = max(1, RELEASE_AFTER // (self.batch_size * self._images[:1].nbytes))
+        for step, chosen in enumerate(self._cut(send(order, self.device))):
+            if step % every == 0:
+                release_pages(self._images)
+                release_pages(self._targets)
+            inputs = self._images[chosen].permute(0, 3, 1, 2)
+            # Here alone the layout of all that follows is decided, in the pass that makes floats.
+            inputs = inputs.to(torch.float32, memory_format=layout_of(self.device)).div_(255)
             # Masks stay uint8 until they are needed: as int64 they would be 2.7 times their images.
-            targets = self.targets[chosen].long()
+            targets = self._targets[chosen].long()
             if self.augment is not None:
                 inputs, targets = self.augment(inputs, targets, generator)
-            if self.device.type == "cuda":
-                # A GPU's deterministic float32 convolutions are faster in NCHW proper.
-                inputs = inputs.contiguous()
             yield inputs.sub_(self.mean).div_(self.std), targets
 
     def _cut(self, order: Tensor) -> list[Tensor]:
@@ -144,7 +190,6 @@ def split_batches(faces: FaceTensors, split: Split, *, seed: int = 0, **options:
     """
 
     def cut(indices: Tensor, shuffle_seed: int | None = None) -> Batches:
-        images, targets = faces.images[indices], faces.attributes[indices]
-        return Batches(images, targets, shuffle_seed=shuffle_seed, **options)
+        return Batches(faces.images, faces.attributes, chosen=indices, shuffle_seed=shuffle_seed, **options)
 
     return SplitBatches(cut(split.train, seed), cut(split.validation), cut(split.test))

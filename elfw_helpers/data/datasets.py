@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,15 +12,20 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, features
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from elfw_helpers.data.cache import load_decoded
 from elfw_helpers.data.images import read_image, read_mask, read_pair
 from elfw_helpers.data.labels import attribute_from_mask
 from elfw_helpers.data.layout import scan_folder, warn_of_passed_over
 from elfw_helpers.data.splits import Split, draw_split, make_split, warn_of_untested
+from elfw_helpers.utils.fingerprints import fingerprint
+
+# Files that are read before the first of them is used.
+AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ class FaceFolder(Dataset):
         if self.layout.listed:
             return torch.tensor([self.layout.listed[name] for name in self.names])
         masks = in_parallel(lambda name: attribute_from_mask(read_mask(self.layout.masks[name])), self.names)
-        return torch.tensor(masks)
+        return torch.tensor(list(masks))
 
     @cached_property
     def persons(self) -> list[str]:
@@ -118,39 +123,68 @@ class FaceFolder(Dataset):
     def preload(self, size: int) -> FaceTensors:
         """Decode every face once, on all cores, and keep it at `size` x `size` pixels.
 
+        The build folder keeps them, for this size, and a second call maps them into memory, as long as no
+        file has changed. Changes made in the tensors stay in them.
+
         Raises:
             DataError: a file is damaged; the first one is named.
+            ValueError: the size is none.
+
+        Warns:
+            CacheWarning: what was kept is damaged and made again, or nothing can be kept.
         """
-        loaded = in_parallel(lambda index: self.load(index, size), range(len(self)))
-        images, masks, attributes = zip(*loaded, strict=True)
-        self.attributes = torch.tensor(attributes)
-        return FaceTensors(
-            torch.from_numpy(np.stack(images)),
-            torch.from_numpy(np.stack(masks)) if self.layout.masks else None,
-            self.attributes,
-            self.names,
+        if size < 1:
+            raise ValueError(f"size is {size!r}: give the side of the images in pixels, at least 1")
+        images, masks = self.layout.images, self.layout.masks
+        shapes: dict[str, tuple[int, ...]] = {"images": (len(self), size, size, 3)}
+        if masks:
+            shapes |= {"masks": (len(self), size, size), "attributes": (len(self),)}
+        loaded = load_decoded(
+            [*images.values(), *(masks[name] for name in images if masks)],
+            shapes,
+            lambda: in_parallel(lambda name: decode_face(images[name], masks.get(name), size), self.names),
+            fingerprint(decode_face, features.version("libjpeg_turbo")),
         )
+        if not self.layout.listed:
+            self.attributes = loaded["attributes"].long()
+        return FaceTensors(loaded["images"], loaded.get("masks"), self.attributes, self.names)
 
     def load(self, index: int, size: int) -> tuple[np.ndarray, np.ndarray | None, int]:
-        """Return image uint8 [size, size, 3], mask uint8 [size, size] or None, class index.
-
-        Images are resized with antialiasing (as torchvision's Resize does), masks by nearest neighbour:
-        anything smoother would invent classes between two others.
-        """
-        image, mask = self.read(index)
-        pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
-        attribute = self.find_attribute(index, mask)
-        if mask is not None:
-            mask = np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST))
-        return pixels, mask, attribute
+        """Return image uint8 [size, size, 3], mask uint8 [size, size] or None, class index."""
+        name = self.names[index]
+        pixels, *of_mask = decode_face(self.layout.images[name], self.layout.masks.get(name), size)
+        mask, by_mask = of_mask or (None, None)
+        return pixels, mask, self.layout.listed.get(name, by_mask)
 
 
-def in_parallel(function: Callable[[Any], Any], items: Sequence, label: str = "reading faces") -> list[Any]:
-    """Return `function` of every item, in order, one thread per core; a bar when it takes over 2 seconds."""
+def decode_face(image_path: Path, mask_path: Path | None, size: int) -> tuple[np.ndarray, ...]:
+    """Return an image uint8 [size, size, 3], and with a mask also uint8 [size, size] and its class index.
+
+    Images are resized with antialiasing (as torchvision's Resize does), masks by nearest neighbour:
+    anything smoother would invent classes between two others.
+    """
+    image, mask = read_pair(image_path, mask_path, size)
+    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    if mask is None:
+        return (pixels,)
+    small = np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST))
+    return pixels, small, np.array(attribute_from_mask(mask), np.uint8)
+
+
+def in_parallel(
+    function: Callable[[Any], Any], items: Sequence, label: str = "reading faces"
+) -> Iterator[Any]:
+    """Yield `function` of every item, in order, one thread per core; a bar when it takes over 2 seconds."""
     # Threads are enough: Pillow and NumPy release the interpreter lock while they decode and resize.
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        # An error ends `map`, which cancels what is still waiting.
-        return list(tqdm(pool.map(function, items), label, len(items), delay=2, unit="file"))
+    with (
+        ThreadPoolExecutor(joblib.cpu_count()) as pool,
+        tqdm(desc=label, total=len(items), delay=2, unit="file") as bar,
+    ):
+        # In parts, for what is done early waits in memory. An error ends `map`, which cancels what waits.
+        for start in range(0, len(items), AT_ONCE):
+            for result in pool.map(function, items[start : start + AT_ONCE]):
+                bar.update()
+                yield result
 
 
 class CustomDataset(FaceFolder):

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,11 @@ class Names:
 
     def __init__(self, names: Iterable[str]):
         self._names = {compose_unicode(name): name for name in names}
-        self._near = {simplify_name(strip_suffix(name)): name for name in self._names.values()}
+
+    @cached_property
+    def _near(self) -> dict[str, str]:
+        """The names by what is left of them without case, accents and the like; made when one is wrong."""
+        return {simplify_name(strip_suffix(name)): name for name in self._names.values()}
 
     def find(self, text: str) -> str | None:
         """Return the name that a text means, with or without its extension and `faces/`; None if none."""

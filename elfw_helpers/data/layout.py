@@ -128,15 +128,20 @@ class Layout:
     def list_files(self, folder: Path) -> dict[str, Path]:
         """Return the image files of a folder, not of its subfolders, by name without extension, sorted."""
         files: dict[str, Path] = {}
-        for path in sorted(folder.iterdir()):
+        with os.scandir(folder) as entries:
+            # Of nearly all files the folder itself tells all that is asked: none is touched.
+            found = {entry.name: is_plain_photo(entry) for entry in entries}
+        for name in sorted(found, key=os.path.normcase):
+            path = folder / name
             if folder == self.root and is_of_layout(path):
                 continue
-            reason, fault = explain_not_used(path), find_link_fault(path, folder)
+            reason = None if found[name] else explain_not_used(path)
+            fault = None if found[name] else find_link_fault(path, folder)
             if reason:
                 self.passed_over.append(DataError(path, *reason))
             elif fault:
                 self.report(path, *fault)
-            elif (first := files.setdefault(compose_unicode(path.stem), path)) != path:
+            elif (first := files.setdefault(compose_unicode(path.stem), path)) is not path:
                 fix = "Rename or remove one of them: names are without extension"
                 self.report(path, f"has the same name as {first.name}", fix)
         return {path.stem: path for path in files.values()}
@@ -322,6 +327,12 @@ def find_root(root: Path) -> Path:
 def is_of_layout(path: Path) -> bool:
     """Return whether a path beside faces/ is a list, a manifest or the folder of masks."""
     return path.name == "labels" or path.suffix in (".txt", ".json")
+
+
+def is_plain_photo(entry: os.DirEntry) -> bool:
+    """Return whether an entry of a folder is a file, no link, that is used as an image."""
+    suffix = os.path.splitext(entry.name)[1].lower()
+    return suffix in IMAGE_SUFFIXES and entry.name[0] != "." and entry.is_file(follow_symlinks=False)
 
 
 def explain_not_used(path: Path) -> tuple[str, str] | None:

@@ -120,7 +120,7 @@ def segmentation_batches(
     training = {"shuffle_seed": seed, "augment": recipe.augment}
     parts = ((train, training), (validation, {}), (split.test, {}))
     return SplitBatches(
-        *(Batches(faces.images[part], faces.masks[part], **options, **more) for part, more in parts)
+        *(Batches(faces.images, faces.masks, chosen=part, **options, **more) for part, more in parts)
     )
 
 

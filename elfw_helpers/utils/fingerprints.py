@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from elfw_helpers.utils.errors import ElfwError
+from elfw_helpers.utils.memory import RELEASE_AFTER, release_pages
 
 PACKAGE = __name__.partition(".")[0]
 # What these functions read or run is found nowhere in the code that calls them (`model.eval()` is harmless).
@@ -159,12 +160,15 @@ def describe_tensor(tensor: Tensor) -> tuple:
     """Return a tensor's numbers, device, layout in memory, hooks, and whether it is trained."""
     try:
         values = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().flatten()
-        numbers = hashlib.sha256(values.view(torch.uint8).numpy()).digest()
+        numbers = hashlib.sha256()
+        for part in values.view(torch.uint8).split(RELEASE_AFTER):
+            numbers.update(part.numpy())
+            release_pages(values)
         facts = (str(tensor.dtype), tensor.device.type, tuple(tensor.shape), tensor.stride())
     except Exception as error:
         raise FingerprintError(f"a tensor's numbers cannot be read ({error})") from error
     hooks = tuple((tensor._backward_hooks or {}).values())
-    return ("tensor", type(tensor), tensor.requires_grad, hooks, facts, numbers)
+    return ("tensor", type(tensor), tensor.requires_grad, hooks, facts, numbers.digest())
 
 
 def describe_network(network: nn.Module) -> tuple:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from elfw_helpers.data.images import read_image
+from elfw_helpers.data.datasets import decode_face
+from elfw_helpers.data.images import ORIENTATION, UPRIGHT, read_image, read_scaled
 from elfw_helpers.utils.errors import DataError, PhotoWarning
 
 HEIGHT, WIDTH = 20, 24
@@ -144,3 +145,58 @@ def test_the_photo_of_a_phone_is_one_picture(tmp_path):
     first, second = Image.new("RGB", (20, 20), "white"), Image.new("RGB", (20, 20), "black")
     first.save(tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[second])
     assert np.asarray(read_image(tmp_path / "phone.jpg")).min() > 250
+
+
+def write_photo(path, width: int, height: int, **options) -> None:
+    """Write a smooth, coloured JPEG that is bright at its left and its top."""
+    rows, columns = np.mgrid[0 : height : height * 1j, 0 : width : width * 1j]
+    red, green = 255 * (1 - columns / width), 255 * (1 - rows / height)
+    pixels = np.stack([red, green, 128 + 60 * np.sin(rows / 40)], -1).astype(np.uint8)
+    Image.fromarray(pixels).save(path, quality=92, **options)
+
+
+def shrink_whole(path, size: int) -> np.ndarray:
+    """Return a photo that is decoded whole, then resized, int64 [size, size, 3]."""
+    return np.asarray(read_image(path).resize((size, size), Image.Resampling.BILINEAR)).astype(int)
+
+
+def test_a_large_photo_is_decoded_at_a_fraction_and_looks_the_same(tmp_path):
+    write_photo(tmp_path / "large.jpg", 1600, 1200)
+    image, size = read_scaled(tmp_path / "large.jpg", 32)
+    assert size == (1600, 1200) and image.size == (200, 150)
+    assert (
+        np.abs(
+            decode_face(tmp_path / "large.jpg", None, 32)[0] - shrink_whole(tmp_path / "large.jpg", 32)
+        ).max()
+        <= 1
+    )
+
+
+@pytest.mark.parametrize("size", [32, 64, 96])
+def test_a_photo_of_elfw_s_size_keeps_every_bit(tmp_path, size):
+    write_photo(tmp_path / "face.jpg", 250, 250)
+    assert (
+        decode_face(tmp_path / "face.jpg", None, size)[0] == shrink_whole(tmp_path / "face.jpg", size)
+    ).all()
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_large_photo_that_is_turned_fits_its_mask(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    write_photo(tmp_path / "turned.jpg", 1600, 1200, exif=exif)
+    shape = (1600, 1200) if orientation > UPRIGHT else (1200, 1600)
+    Image.fromarray(np.ones(shape, np.uint8)).save(tmp_path / "right.png")
+    pixels, mask, _ = decode_face(tmp_path / "turned.jpg", tmp_path / "right.png", 32)
+    assert np.abs(pixels - shrink_whole(tmp_path / "turned.jpg", 32)).max() <= 1 and (mask == 1).all()
+    Image.fromarray(np.ones(shape[::-1], np.uint8)).save(tmp_path / "wrong.png")
+    with pytest.raises(DataError, match=f"on an image of {shape[1]} x {shape[0]} pixels"):
+        decode_face(tmp_path / "turned.jpg", tmp_path / "wrong.png", 32)
+
+
+def test_a_large_photo_that_is_cut_off_is_refused(tmp_path):
+    write_photo(tmp_path / "large.jpg", 1600, 1200)
+    content = (tmp_path / "large.jpg").read_bytes()
+    (tmp_path / "large.jpg").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="truncated"):
+        decode_face(tmp_path / "large.jpg", None, 32)
