@@ -98,7 +98,7 @@ def search_settings(
     errors = [""] * len(settings)
     pending = [index for index, history in enumerate(histories) if len(history) < epochs]
     chosen = [settings[index] for index in pending]
-    if together:
+    if together and chosen:
         runs = enumerate(train_together(model, chosen, epochs, **data, folder=store))
     else:
         options = {"make_model": make_model, "seed": seed, "checkpoint": store, **data}
@@ -126,7 +126,7 @@ def choose_together(
     if strategy not in get_args(Strategy):
         known = ", ".join(map(repr, get_args(Strategy)))
         raise TrainingError(f"there is no strategy {strategy!r}. Known are {known}")
-    if strategy == "one by one" or (strategy == "auto" and train.device.type == "cpu"):
+    if not settings or strategy == "one by one" or (strategy == "auto" and train.device.type == "cpu"):
         return False
     try:
         check_batchable(model, settings, train)

@@ -173,13 +173,14 @@ def check_batchable(model: nn.Module, settings: Sequence[dict[str, float]], batc
     elif not any(weight.requires_grad for weight in model.parameters()):
         reason = "none of its weights is trained"
     else:
-        inputs, targets = next(iter(batches))
         stack = Stack(model, torch.tensor(complete(settings[:1])), batches.device)
-        model.train()
+        before = [buffer.clone() for buffer in model.train().buffers()]
         try:
-            stack.measure(inputs, targets)
+            stack.measure(*next(iter(batches)))
+            if not all(map(torch.equal, before, model.buffers())):
+                reason = "training changes its buffers, as batch normalisation does"
         except (RuntimeError, ValueError) as error:
-            # Batch statistics, dropout, a branch that asks for a value: torch says which in its first line.
+            # Dropout, batch statistics, a branch that asks for a value: torch says which in its first line.
             reason = str(error).partition("\n")[0]
     if reason:
         fix = "Take strategy='one by one'"
