@@ -71,9 +71,10 @@ def search_settings(
         out: a folder; the state of every run is stored there after each epoch. An interrupted search goes on
             from it, and so does one of more epochs. A run that failed is tried again.
         seed: of the initial weights, the same for all runs.
-        strategy: "together" trains all settings as one batched model, by far the faster on a GPU for a small
-            network, the slower on a CPU. Where the model cannot be batched, that is an error. "auto" takes
-            it on a GPU where it can, and else "one by one". The results agree, but for their last digits.
+        strategy: "together" trains all settings as one batched model, which saves a GPU most of its kernels'
+            starts and is slower on a CPU; where the model cannot be batched, that is an error. "auto" takes
+            it on a GPU where it can, and else "one by one". The results agree, but for their last digits, so
+            each has its own store.
         workers: processes; None takes one per core that this process may use. A GPU has one process.
 
     Returns:
@@ -210,6 +211,9 @@ def train_setting(
     torch.set_num_threads(1)
     try:
         return fit(make_seeded(make_model, seed), seed=seed, **options, **setting), ""
+    except OSError:
+        # A full disk is no fault of this setting's: the next run could not be stored either.
+        raise
     except Exception as error:
         return History(), str(error) if isinstance(error, ElfwError) else f"{type(error).__name__}: {error}"
     finally:

@@ -155,6 +155,8 @@ def train_together(
                     state = {"settings": chosen, "errors": errors, **asdict(history)}
                     save_checkpoint(folder / fingerprint(chosen), stack, state)
                 bar.update()
+                if all(errors):
+                    break
     return [
         (History() if error else take_network(history, place), error) for place, error in enumerate(errors)
     ]

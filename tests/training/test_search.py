@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import multiprocessing
@@ -87,6 +88,10 @@ def make_moody():
     return nn.Sequential(nn.Flatten(), Moody(192, 3))
 
 
+def make_linear():
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+
+
 class Failing(nn.Sequential):
     """A network that fails in training as many do: no memory, or shapes that do not fit."""
 
@@ -145,6 +150,17 @@ def test_any_error_of_a_run_is_that_run_s(error, reason):
     data = {"train": make_batches(), "validation": make_batches(seed=1)}
     history, found = search.train_setting({"lr": 0.01}, lambda: model, seed=0, epochs=1, **data)
     assert found.startswith(reason) and len(history) == 0
+
+
+@pytest.mark.parametrize("strategy", ["one by one", "together"])
+def test_a_full_disk_ends_the_search_and_names_the_file(tmp_path, monkeypatch, strategy):
+    def fill(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fill)
+    data = make_batches(), make_batches(seed=1)
+    with pytest.raises(OSError, match=f"No space left.*{tmp_path.name}"):
+        grid_search(make_linear, *data, 1, out=tmp_path, grid={"lr": (0.01,)}, workers=1, strategy=strategy)
 
 
 def make_hidden():

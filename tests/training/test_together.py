@@ -41,6 +41,19 @@ def read_state(out):
     return load_file(file)
 
 
+@pytest.fixture
+def steps(monkeypatch):
+    """How many networks each step trains: a patch of our own code would make each run another one."""
+    taken, original = [], torch.autograd.grad
+
+    def watched(outputs, weights):
+        taken.append(len(weights))
+        return original(outputs, weights)
+
+    monkeypatch.setattr(torch.autograd, "grad", watched)
+    return taken
+
+
 @pytest.mark.parametrize("make", [MiniNetwork, make_plain, make_frozen])
 def test_weights_after_an_epoch_are_those_of_18_lone_runs(tmp_path, make):
     batches = draw_faces(22) if make is MiniNetwork else make_batches()
@@ -102,8 +115,12 @@ def test_one_that_diverges_fails_in_the_words_of_a_lone_run_and_the_others_go_on
     pd.testing.assert_frame_equal(table, alone, rtol=1e-4)
     assert table["best_epoch"].isna().tolist() == [False, True, False]
     assert run(tmp_path, settings, make=make)["error"].tolist() == alone["error"].tolist()
+
+
+def test_where_all_have_diverged_no_epoch_more_is_trained(tmp_path, steps):
     with pytest.raises(TrainingError, match="every run failed, the first by: the .*learning rate"):
-        run(tmp_path, [{"lr": rate}], make=make)
+        run(tmp_path, [{"lr": 1e20}, {"lr": 1e21}], epochs=3)
+    assert len(steps) == 3
 
 
 def make_normalised():
@@ -169,19 +186,6 @@ def test_an_unknown_strategy_is_refused_and_the_known_are_named(tmp_path):
 
 def test_no_settings_are_an_empty_table(tmp_path):
     assert len(run(tmp_path, [])) == 0
-
-
-@pytest.fixture
-def steps(monkeypatch):
-    """How many networks each step trains: a patch of our own code would make each run another one."""
-    taken, original = [], torch.autograd.grad
-
-    def watched(outputs, weights):
-        taken.append(len(weights))
-        return original(outputs, weights)
-
-    monkeypatch.setattr(torch.autograd, "grad", watched)
-    return taken
 
 
 def test_an_interrupted_grid_goes_on_bit_for_bit(tmp_path, monkeypatch, steps):
