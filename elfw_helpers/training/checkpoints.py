@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,6 +21,7 @@ from torch import Tensor, nn
 
 from elfw_helpers.utils.errors import TrainingError
 from elfw_helpers.utils.files import write_atomically
+from elfw_helpers.utils.fingerprints import fingerprint
 
 PROGRESS = "progress.json"
 
@@ -62,6 +66,20 @@ class TrainingState:
                 self.optimizer.state[parameter]["momentum_buffer"] = groups["momentum"][name].to(device)
 
 
+def name_epochs(run: Path, rates: Sequence[float]) -> Path:
+    """Return where a run is stored when it has gone through epochs with these learning rates."""
+    return run.with_name(fingerprint(run.name, list(rates)))
+
+
+def find_start(run: Path, rates: Sequence[float]) -> Path:
+    """Return where the longest beginning of a run is stored: its own folder, or that of a shorter run.
+
+    A shorter run keeps its folder, for its best epoch may be another one than the longer run's.
+    """
+    folders = [name_epochs(run, rates[:epochs]) for epochs in range(len(rates), -1, -1)]
+    return next((folder for folder in folders if (folder / PROGRESS).exists()), folders[0])
+
+
 def save_checkpoint(folder: Path, state: TrainingState, history: dict[str, list[float]]) -> None:
     """Save a training state and its history, then delete the epoch before."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,13 +103,27 @@ def load_checkpoint(
     """
     if not (folder / PROGRESS).exists():
         return history
-    try:
-        progress = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+    progress = read_progress(folder)
+    with damage_advice(folder):
         # A bare name: a path in a tampered file must not lead out of the folder.
         content = (folder / Path(progress["tensors"]).name).read_bytes()
         if hashlib.sha256(content).hexdigest() != progress["sha256"]:
             raise ValueError(f"{progress['tensors']} is not the file that was saved")
         state.restore(load(content))
         return progress["history"]
+
+
+def read_progress(folder: Path) -> dict[str, Any]:
+    """Return what a checkpoint's `progress.json` says, or raise TrainingError where it is damaged."""
+    with damage_advice(folder):
+        progress = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+        return {name: progress[name] for name in ("tensors", "sha256", "history")}
+
+
+@contextmanager
+def damage_advice(folder: Path) -> Iterator[None]:
+    """Raise TrainingError with advice where a checkpoint cannot be read."""
+    try:
+        yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise TrainingError(f"the checkpoint in {folder} is damaged ({error}). Delete that folder") from error

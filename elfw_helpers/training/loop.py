@@ -21,7 +21,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from elfw_helpers.data.batches import Batches
-from elfw_helpers.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from elfw_helpers.training.checkpoints import (
+    TrainingState,
+    find_start,
+    load_checkpoint,
+    name_epochs,
+    save_checkpoint,
+)
 from elfw_helpers.training.losses import Loss
 from elfw_helpers.utils.device import compute_logits, exact_arithmetic, memory_advice
 from elfw_helpers.utils.errors import TrainingError
@@ -87,7 +93,8 @@ def fit(
         seed: of whatever is random inside the model (the batches have their own seed).
         checkpoint: a folder. Each distinct run (settings, data, initial weights, code) gets its own
             folder in it, saved after every epoch: an interrupted run continues bit for bit where it
-            stopped, a finished one is loaded, and another setting starts another run.
+            stopped, a finished one is loaded, one of more epochs continues a shorter one with the same
+            learning rates, and another setting starts another run.
 
     Raises:
         TrainingError: the loss is unknown, or not finite in training or validation, `lr` or `epochs` cannot
@@ -105,10 +112,10 @@ def fit(
         model.to(train.device)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=momentum, weight_decay=weight_decay)
         state, history = TrainingState(model, optimizer), History()
-        settings = [rates, momentum, weight_decay, loss, seed]
-        folder = name_run(checkpoint, fit, model, train, validation, settings)
-        if folder:
-            history = History(**load_checkpoint(folder, state, asdict(history)))
+        settings = [momentum, weight_decay, loss, seed]
+        run = name_run(checkpoint, fit, model, train, validation, settings)
+        if run:
+            history = History(**load_checkpoint(find_start(run, rates), state, asdict(history)))
         with show_bar(epochs, done=len(history)) as bar:
             for epoch in range(len(history), epochs):
                 optimizer.param_groups[0]["lr"] = rates[epoch]
@@ -117,8 +124,8 @@ def fit(
                 history.append(*trained, *checked)
                 if history.best_epoch == epoch:
                     state.keep_best()
-                if folder:
-                    save_checkpoint(folder, state, asdict(history))
+                if run:
+                    save_checkpoint(name_epochs(run, rates), state, asdict(history))
                 bar.update()
                 bar.set_postfix(train=f"{trained[0]:.3f}", validation=f"{checked[0]:.3f}", refresh=False)
     state.restore_best()
@@ -176,11 +183,7 @@ def train_epoch(
     with torch.random.fork_rng(devices=[batches.device] if batches.device.type == "cuda" else []):
         torch.manual_seed(1_000_003 * seed + epoch)
         sums, counts, accuracy = take_steps(model, batches, optimizer, loss, epoch)
-    losses = sums.sum(0)
-    if not losses.isfinite().all():
-        step = int((~losses.isfinite()).nonzero()[0])
-        where = f"at step {step + 1} of epoch {epoch + 1}"
-        raise_diverged("loss", losses[step].item(), where, optimizer.param_groups[0]["lr"], "")
+    refuse_losses(sums.sum(0), epoch, optimizer.param_groups[0]["lr"])
     return (sums.sum(1) / counts.sum(1)).sum().item(), accuracy
 
 
@@ -221,6 +224,19 @@ def count_correct(logits: Tensor, targets: Tensor) -> Tensor:
     return (logits.argmax(1) == targets).sum()
 
 
+def refuse_losses(losses: Tensor, epoch: int, rate: float) -> None:
+    """Raise TrainingError if the loss of a step, [steps], is not finite."""
+    if not losses.isfinite().all():
+        step = int((~losses.isfinite()).nonzero()[0])
+        raise_diverged("loss", losses[step].item(), f"at step {step + 1} of epoch {epoch + 1}", rate, "")
+
+
+def refuse_validation(value: float, epoch: int, rate: float) -> None:
+    """Raise TrainingError if the validation loss is not finite."""
+    if not math.isfinite(value):
+        raise_diverged("validation loss", value, f"after epoch {epoch + 1}", rate, " and class weights of 0")
+
+
 def raise_diverged(name: str, value: float, where: str, rate: float, more: str) -> None:
     """Raise TrainingError for a loss that is not finite."""
     raise TrainingError(
@@ -236,8 +252,7 @@ def validate_epoch(
     if batches is None:
         return math.nan, math.nan
     value, accuracy = evaluate(model, batches, loss)
-    if not math.isfinite(value):
-        raise_diverged("validation loss", value, f"after epoch {epoch + 1}", rate, " and class weights of 0")
+    refuse_validation(value, epoch, rate)
     return value, accuracy
 
 

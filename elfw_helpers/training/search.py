@@ -1,4 +1,4 @@
-"""Grid search and random search for settings: runs in parallel, each stored as soon as it is finished."""
+"""Grid search and random search for settings: runs in parallel, or batched, stored epoch by epoch."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,8 @@ from torch import nn
 from tqdm import tqdm
 
 from elfw_helpers.data.batches import Batches
-from elfw_helpers.training.loop import fit, name_run
+from elfw_helpers.training.loop import History, fit, name_run
+from elfw_helpers.training.together import check_batchable, train_together
 from elfw_helpers.utils.errors import ElfwError, TrainingError
 from elfw_helpers.utils.files import write_atomically
 from elfw_helpers.utils.fingerprints import fingerprint
@@ -27,6 +29,7 @@ from elfw_helpers.utils.parallel import run_parallel
 REPORT_GRID = {"lr": (1e-4, 5e-4, 1e-3), "momentum": (0.9, 0.95), "weight_decay": (1e-5, 5e-5, 1e-4)}
 
 Setting = dict[str, float]
+Strategy = Literal["auto", "one by one", "together"]
 
 
 def grid_search(
@@ -52,20 +55,26 @@ def search_settings(
     *,
     out: str | Path,
     seed: int = 0,
+    strategy: Strategy = "auto",
     workers: int | None = None,
 ) -> pd.DataFrame:
-    """Train a new model with each of the settings; runs that `out` holds already are not repeated.
+    """Train a new model with each of the settings; epochs that `out` holds already are not repeated.
 
-    On the CPU, each run has a process and one thread to itself: two runs side by side on one core each
-    are faster than one after the other on two, and the results do not depend on the number of cores.
+    One by one on the CPU, each run has a process and one thread to itself: two runs side by side on one core
+    each are faster than one after the other on two, and the results do not depend on the number of cores.
 
     Args:
         make_model: returns a new model.
         train, validation: the batches.
         epochs: of every run.
         settings: arguments of `fit` by name, one mapping per run.
-        out: a folder; every finished run is stored there at once. One that failed is tried again.
+        out: a folder; the state of every run is stored there after each epoch. An interrupted search goes on
+            from it, and so does one of more epochs. A run that failed is tried again.
         seed: of the initial weights, the same for all runs.
+        strategy: "together" trains all settings as one batched model, which saves a GPU most of its kernels'
+            starts and is slower on a CPU; where the model cannot be batched, that is an error. "auto" takes
+            it on a GPU where it can, and else "one by one". The results agree, but for their last digits, so
+            each has its own store.
         workers: processes; None takes one per core that this process may use. A GPU has one process.
 
     Returns:
@@ -74,7 +83,7 @@ def search_settings(
         which says why a run failed (its numbers are NaN) and is empty otherwise.
 
     Raises:
-        TrainingError: every run failed.
+        TrainingError: every run failed, the strategy is unknown, or the runs cannot be trained together.
         ElfwError: a worker was killed.
 
     Warns:
@@ -82,23 +91,51 @@ def search_settings(
     """
     settings = [{name: float(value) for name, value in setting.items()} for setting in settings]
     Path(out).mkdir(parents=True, exist_ok=True)
-    shared = {"train": train, "validation": validation, "epochs": epochs, "seed": seed}
-    common = name_run(out, train_setting, make_seeded(make_model, seed), shared)
-    files = [name_file(common, setting) for setting in settings]
-    rows = [json.loads(file.read_text("utf-8")) if file and file.exists() else None for file in files]
-    pending = [index for index, row in enumerate(rows) if row is None]
-    job = partial(train_setting, make_model=make_model, **shared)
+    model, data = make_seeded(make_model, seed), {"train": train, "validation": validation}
+    together = choose_together(strategy, make_seeded(make_model, seed), settings, train)
+    store = name_run(out, train_together if together else train_setting, model, data, seed)
+    files = [name_file(store, setting) for setting in settings]
+    histories = [read_history(file) for file in files]
+    errors = [""] * len(settings)
+    pending = [index for index, history in enumerate(histories) if len(history) < epochs]
     chosen = [settings[index] for index in pending]
+    if together and chosen:
+        runs = enumerate(train_together(model, chosen, epochs, **data, folder=store))
+    else:
+        options = {"make_model": make_model, "seed": seed, "checkpoint": store, **data}
+        job = partial(train_setting, epochs=epochs, **options)
+        runs = run_parallel(job, chosen, workers if train.device.type == "cpu" else 1)
     with tqdm(total=len(files), initial=len(files) - len(pending), unit="run") as bar:
-        for place, result in run_parallel(job, chosen, workers if train.device.type == "cpu" else 1):
+        for place, (history, error) in runs:
             index = pending[place]
-            rows[index] = {**settings[index], **result}
-            if files[index] and not result["error"]:
-                write_atomically(files[index], json.dumps(rows[index], indent=1).encode())
+            histories[index], errors[index] = history, error
+            if files[index] and not error:
+                write_atomically(files[index], json.dumps(asdict(history), indent=1).encode())
             bar.update()
-    table = pd.DataFrame(rows)
+    rows = zip(settings, histories, errors, strict=True)
+    table = pd.DataFrame(
+        {**setting, **summarise(history, epochs), "error": error} for setting, history, error in rows
+    )
     check_finished(table)
     return table
+
+
+def choose_together(
+    strategy: Strategy, model: nn.Module, settings: Sequence[Setting], train: Batches
+) -> bool:
+    """Say whether to train the settings together; TrainingError where that is asked for and cannot be."""
+    if strategy not in get_args(Strategy):
+        known = ", ".join(map(repr, get_args(Strategy)))
+        raise TrainingError(f"there is no strategy {strategy!r}. Known are {known}")
+    if not settings or strategy == "one by one" or (strategy == "auto" and train.device.type == "cpu"):
+        return False
+    try:
+        check_batchable(model, settings, train)
+    except TrainingError:
+        if strategy == "together":
+            raise
+        return False
+    return True
 
 
 def expand_grid(grid: Mapping[str, Sequence[float]]) -> list[Setting]:
@@ -141,12 +178,19 @@ def check_finished(table: pd.DataFrame) -> None:
         raise TrainingError(f"every run failed, the first by: {table['error'].iloc[0]}")
 
 
-def name_file(common: Path | None, setting: Setting) -> Path | None:
-    """Return the file of one run, named by its setting and a fingerprint of all that decides it."""
-    if common is None:
+def name_file(store: Path | None, setting: Setting) -> Path | None:
+    """Return the file of one run's history, named by its setting and a fingerprint of all that decides it."""
+    if store is None:
         return None
     words = "_".join(f"{name}-{value:g}" for name, value in setting.items())
-    return common.with_name(f"{words}_{fingerprint(common.name, sorted(setting.items()))}.json")
+    return store.with_name(f"{words}_{fingerprint(store.name, sorted(setting.items()))}.json")
+
+
+def read_history(file: Path | None) -> History:
+    """Return the history in a file, of no epochs where there is none."""
+    if file is None or not file.exists():
+        return History()
+    return History(**json.loads(file.read_text(encoding="utf-8")))
 
 
 def make_seeded(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -158,26 +202,35 @@ def make_seeded(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 def train_setting(
     setting: Setting, make_model: Callable[[], nn.Module], seed: int, **options: Any
-) -> dict[str, float | str]:
-    """Train one setting and return its results; a failed run returns NaN and says why.
+) -> tuple[History, str]:
+    """Train one setting; return its history and "", or an empty history and why it failed.
 
     In one thread, also without a worker process: the last bits depend on the number of threads.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        history = fit(make_seeded(make_model, seed), seed=seed, **options, **setting)
+        return fit(make_seeded(make_model, seed), seed=seed, **options, **setting), ""
+    except OSError:
+        # A full disk is no fault of this setting's: the next run could not be stored either.
+        raise
     except Exception as error:
-        names = ("train_loss", "validation_loss", "validation_accuracy", "best_validation_loss", "best_epoch")
-        reason = str(error) if isinstance(error, ElfwError) else f"{type(error).__name__}: {error}"
-        return {**dict.fromkeys(names, math.nan), "error": reason}
+        return History(), str(error) if isinstance(error, ElfwError) else f"{type(error).__name__}: {error}"
     finally:
         torch.set_num_threads(threads)
+
+
+def summarise(history: History, epochs: int) -> dict[str, float]:
+    """Return what a table says of a run's first epochs; NaN where it has none, for it failed."""
+    if not len(history):
+        names = ("train_loss", "validation_loss", "validation_accuracy", "best_validation_loss", "best_epoch")
+        return dict.fromkeys(names, math.nan)
+    # A longer run has gone through the same epochs.
+    first = History(*(series[:epochs] for series in vars(history).values()))
     return {
-        "train_loss": history.train_loss[-1],
-        "validation_loss": history.validation_loss[-1],
-        "validation_accuracy": history.validation_accuracy[-1],
-        "best_validation_loss": history.validation_loss[history.best_epoch],
-        "best_epoch": history.best_epoch + 1,
-        "error": "",
+        "train_loss": first.train_loss[-1],
+        "validation_loss": first.validation_loss[-1],
+        "validation_accuracy": first.validation_accuracy[-1],
+        "best_validation_loss": first.validation_loss[first.best_epoch],
+        "best_epoch": first.best_epoch + 1,
     }

@@ -504,6 +504,42 @@ def test_killed_run_goes_on_bit_for_bit(tmp_path):
     assert same_weights(resumed, straight)
 
 
+def watch_epochs(monkeypatch):
+    """Return a list of the epochs that runs of seed 1 train; patching our own code would make other runs."""
+    trained, original = [], torch.manual_seed
+
+    def watched(seed):
+        if seed > 1_000_000:
+            trained.append(seed - 1_000_003)
+        return original(seed)
+
+    monkeypatch.setattr(torch, "manual_seed", watched)
+    return trained
+
+
+def test_a_longer_run_continues_a_shorter_one_bit_for_bit(tmp_path, monkeypatch):
+    epochs = watch_epochs(monkeypatch)
+
+    def train(rates, checkpoint=tmp_path):
+        model = make_model()
+        history = fit(
+            model, make_batches(), make_batches(seed=1), len(rates), lr=rates, seed=1, checkpoint=checkpoint
+        )
+        return history, model
+
+    # The second epoch's rate spoils it, so the best weights of the short run are not its last.
+    rates = [0.05, 5.0, 0.05, 0.05]
+    short, longer = train(rates[:2]), train(rates)
+    assert epochs == [0, 1, 2, 3]
+    # Asked for later, the shorter run is still itself; one between them goes on from it; another starts anew.
+    again, between, other = train(rates[:2]), train(rates[:3]), train([0.04, *rates[1:3]])
+    assert epochs == [0, 1, 2, 3, 2, 0, 1, 2]
+    assert short[0].best_epoch == 0 and other[0] != between[0]
+    for history, model in (short, longer, again, between):
+        expected, straight = train(rates[: len(history)], None)
+        assert history == expected and same_weights(model, straight)
+
+
 def test_damaged_checkpoint_says_so(tmp_path):
     fit(make_model(), make_batches(), None, 1, checkpoint=tmp_path)
     tensors = next(tmp_path.glob("*/*.safetensors"))

@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import multiprocessing
@@ -22,7 +23,7 @@ from elfw_helpers.training.search import (
 from elfw_helpers.utils.errors import TrainingError
 from elfw_helpers.utils.fingerprints import FingerprintWarning
 from elfw_helpers.utils.parallel import run_parallel
-from tests.training.test_loop import make_batches, make_model
+from tests.training.test_loop import make_batches, make_model, watch_epochs
 
 GRID = {"lr": (0.01, 0.05), "momentum": (0.0, 0.9)}
 
@@ -72,7 +73,7 @@ def test_other_data_or_another_seed_is_another_search(tmp_path):
     run(tmp_path, grid=grid)
     run(tmp_path, grid=grid, seed=1)
     grid_search(make_model, make_batches(seed=5), make_batches(seed=1), 2, out=tmp_path, grid=grid)
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.glob("*.json"))) == 3
 
 
 class Moody(nn.Linear):
@@ -87,11 +88,21 @@ def make_moody():
     return nn.Sequential(nn.Flatten(), Moody(192, 3))
 
 
+def make_linear():
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+
+
 class Failing(nn.Sequential):
     """A network that fails in training as many do: no memory, or shapes that do not fit."""
 
     def forward(self, inputs):
         raise self.error
+
+
+@pytest.fixture
+def epochs(monkeypatch):
+    """The epochs that runs of seed 1 train, from 0."""
+    return watch_epochs(monkeypatch)
 
 
 @pytest.fixture
@@ -112,7 +123,7 @@ def test_failed_runs_are_marked_stop_no_other_and_are_tried_again(tmp_path, work
     assert "Lower the learning rate" in table["error"][0] and table["error"][1] == ""
     assert math.isnan(table["best_validation_loss"][0])
     assert best_setting(table, ["lr"]) == {"lr": 0.01}
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.glob("*.json"))) == 1
     with pytest.raises(TrainingError, match="every run failed"):
         best_setting(table.head(1), ["lr"])
     with pytest.raises(TrainingError, match="every run failed, the first by: the loss is .* learning rate"):
@@ -137,8 +148,19 @@ def test_any_error_of_a_run_is_that_run_s(error, reason):
     model = Failing(nn.Flatten(), nn.Linear(192, 3))
     model.error = error
     data = {"train": make_batches(), "validation": make_batches(seed=1)}
-    result = search.train_setting({"lr": 0.01}, lambda: model, seed=0, epochs=1, **data)
-    assert result["error"].startswith(reason)
+    history, found = search.train_setting({"lr": 0.01}, lambda: model, seed=0, epochs=1, **data)
+    assert found.startswith(reason) and len(history) == 0
+
+
+@pytest.mark.parametrize("strategy", ["one by one", "together"])
+def test_a_full_disk_ends_the_search_and_names_the_file(tmp_path, monkeypatch, strategy):
+    def fill(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fill)
+    data = make_batches(), make_batches(seed=1)
+    with pytest.raises(OSError, match=f"No space left.*{tmp_path.name}"):
+        grid_search(make_linear, *data, 1, out=tmp_path, grid={"lr": (0.01,)}, workers=1, strategy=strategy)
 
 
 def make_hidden():
@@ -205,7 +227,7 @@ def test_interruption_keeps_finished_runs_and_leaves_no_process(tmp_path, monkey
     while multiprocessing.active_children() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not multiprocessing.active_children()
-    assert json.loads(written[0].read_text(encoding="utf-8"))["error"] == ""
+    assert len(json.loads(written[0].read_text(encoding="utf-8"))["validation_loss"]) == 2
 
 
 def test_the_precision_of_the_batches_reaches_the_workers(tmp_path):
@@ -221,6 +243,17 @@ def test_chosen_settings_are_the_same_runs_as_in_a_grid(tmp_path):
     some = search_settings(make_model, make_batches(), make_batches(seed=1), 2, chosen, out=tmp_path)
     assert len(list(tmp_path.glob("*.json"))) == 4
     pd.testing.assert_frame_equal(some, table.iloc[[3, 0]].reset_index(drop=True))
+
+
+def test_a_shorter_search_is_read_off_a_longer_one_and_a_longer_one_goes_on(tmp_path, workers, epochs):
+    def search_for(epochs, out):
+        data = make_batches(), make_batches(seed=1)
+        return grid_search(make_model, *data, epochs, out=out, grid={"lr": (0.01, 0.05)}, seed=1)
+
+    tables = {count: search_for(count, tmp_path) for count in (2, 1, 3)}
+    assert epochs == [0, 1, 0, 1, 2, 2]
+    for count, table in tables.items():
+        pd.testing.assert_frame_equal(table, search_for(count, tmp_path / str(count)), check_exact=True)
 
 
 def test_sampled_settings_fill_their_ranges_evenly_in_the_logarithm():
