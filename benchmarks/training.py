@@ -5,8 +5,8 @@
 Every row trains the same network from the same weights, on the same images, in batches as large, for as many
 epochs, with the same SGD, normalisation and threads, and without validation. Each round of a row is a process
 of its own, in turns with the other rows', and has a seed of its own. *Reading* rows decode, resize and
-normalise an image each time it is used, as the report does; *in memory*, a framework's DataLoader takes
-normalised float32 images from one tensor, as its users would. Measured in each round:
+normalise an image each time it is used, as the report does; rows *in memory* do it once, and their DataLoader
+takes images from one float32 tensor. Measured in each round:
 
 - images/s: all epochs but the first;
 - share of the rate at which torch multiplies float32 matrices, right afterwards in the same process.
@@ -27,8 +27,10 @@ import importlib
 import importlib.util
 import itertools
 import logging
+import multiprocessing
 import os
 import resource
+import shutil
 import statistics
 import tempfile
 import time
@@ -36,7 +38,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,10 +54,10 @@ from torchvision import transforms
 from elfw_helpers.data.batches import Batches
 from elfw_helpers.data.datasets import CustomDataset, FaceFolder
 from elfw_helpers.models import mini_network, resnet18
-from elfw_helpers.training.loop import fit, predict_logits
+from elfw_helpers.training.loop import fit
 from elfw_helpers.utils.paths import data_folder
 
-IMAGES, EPOCHS, BATCH, MATRIX = 512, 4, 32, 2048
+IMAGES, EPOCHS, BATCH, MATRIX = 384, 3, 32, 2048
 SETTINGS = {"lr": 0.01, "momentum": 0.9}
 MEAN, STD = [0.5] * 3, [0.25] * 3
 # Of each network: how it is made, and the side of its images in pixels.
@@ -64,12 +65,12 @@ NETWORKS = {"mini network": (mini_network, 64), "ResNet-18": (resnet18, 32)}
 
 
 class Task(NamedTuple):
-    """What all rows of a network train alike; the seed decides first weights and order."""
+    """What all rows of a network train alike: indices of the folder's images, and how many threads."""
 
     network: str
     folder: Path
-    chosen: torch.Tensor
-    test: torch.Tensor
+    chosen: list[int]
+    test: list[int]
     threads: int
 
     @property
@@ -77,22 +78,18 @@ class Task(NamedTuple):
         """The side of the images, in pixels."""
         return NETWORKS[self.network][1]
 
-    def make_batches(self, indices: torch.Tensor, shuffle_seed: int | None = None) -> Batches:
-        """Return some of the folder's faces, decoded, as the course's batches."""
-        faces = FaceFolder(self.folder).preload(self.size)
-        options = {"mean": MEAN, "std": STD, "batch_size": BATCH, "shuffle_seed": shuffle_seed}
-        return Batches(faces.images[indices], faces.attributes[indices], **options)
+    def read(self, indices: list[int]) -> Dataset:
+        """Return images, float32 [3, H, W], normalised, and class indices, read when they are asked for."""
+        steps = [transforms.Resize((self.size,) * 2), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+        return Subset(CustomDataset(self.folder, transform=transforms.Compose(steps)), indices)
 
     def make_dataset(self, in_memory: bool) -> Dataset:
-        """Return the images to train on as pairs of a normalised float32 image and a class index."""
-        if in_memory:
-            # In the layout that torchvision's ToTensor gives.
-            faces = FaceFolder(self.folder).preload(self.size)
-            images = faces.images[self.chosen].permute(0, 3, 1, 2).contiguous().float() / 255
-            return TensorDataset(transforms.Normalize(MEAN, STD)(images), faces.attributes[self.chosen])
-        steps = [transforms.Resize((self.size,) * 2), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-        faces = CustomDataset(self.folder, transform=transforms.Compose(steps))
-        return Subset(faces, self.chosen.tolist())
+        """Return what a DataLoader trains on: the images read one by one, or two tensors in memory."""
+        faces = self.read(self.chosen)
+        if not in_memory:
+            return faces
+        images, targets = zip(*faces, strict=True)
+        return TensorDataset(torch.stack(images), torch.tensor(targets))
 
 
 def train_plainly(model: nn.Module, task: Task, seed: int, workers: int, in_memory: bool) -> None:
@@ -156,7 +153,10 @@ def train_with_fastai(model: nn.Module, task: Task, seed: int, workers: int, in_
 
 def train_with_fit(model: nn.Module, task: Task, seed: int, workers: int, in_memory: bool) -> None:
     """Train with the course's `fit`."""
-    fit(model, task.make_batches(task.chosen, shuffle_seed=seed), None, EPOCHS, **SETTINGS)
+    faces = FaceFolder(task.folder).preload(task.size)
+    options = {"mean": MEAN, "std": STD, "batch_size": BATCH, "shuffle_seed": seed}
+    batches = Batches(faces.images[task.chosen], faces.attributes[task.chosen], **options)
+    fit(model, batches, None, EPOCHS, **SETTINGS)
 
 
 class Row(NamedTuple):
@@ -229,6 +229,8 @@ def measure_matrices() -> float:
 def measure_round(row: Row, task: Task, seed: int, build: Path) -> list[float]:
     """Train once, in this fresh process; return a value per quantity."""
     os.environ["ELFW_BUILD"] = str(build)
+    # A spawned process would spawn a DataLoader's workers too; a user's script starts them as Python does.
+    multiprocessing.set_start_method(None, force=True)
     warnings.filterwarnings("ignore")
     importlib.import_module(row.package)
     torch.set_num_threads(task.threads)
@@ -242,9 +244,14 @@ def measure_round(row: Row, task: Task, seed: int, build: Path) -> list[float]:
     after_first = stamps[-1] - stamps[len(stamps) // EPOCHS - 1]
     rate = (EPOCHS - 1) * len(task.chosen) / after_first
     share = rate * count_operations(task.network) / measure_matrices()
-    test = task.make_batches(task.test)
-    correct = predict_logits(model, test).argmax(1) == test.targets
-    return [rate, share, stamps[0] - start, megabytes, correct.double().mean().item()]
+    return [rate, share, stamps[0] - start, megabytes, test_accuracy(model, task)]
+
+
+@torch.inference_mode()
+def test_accuracy(model: nn.Module, task: Task) -> float:
+    """Return the share of the test images that a model names rightly."""
+    images, targets = next(iter(DataLoader(task.read(task.test), len(task.test))))
+    return (model.eval()(images).argmax(1) == targets).double().mean().item()
 
 
 def measure_rows(rows: Mapping[str, Row], task: Task, processes: int = 1) -> dict[str, list[list[float]]]:
@@ -257,7 +264,7 @@ def measure_rows(rows: Mapping[str, Row], task: Task, processes: int = 1) -> dic
         def measure(name: str, seeds: Iterator[int]) -> list[float]:
             seed = next(seeds)
             build = Path(folder) / f"{name.removesuffix(', again')} {seed}"
-            with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
                 jobs = [pool.submit(measure_round, rows[name], task, seed, build) for _ in range(processes)]
                 rates, *others = zip(*(job.result() for job in jobs), strict=True)
             return [sum(rates), *map(statistics.mean, others)]
@@ -289,30 +296,46 @@ def installed(rows: Mapping[str, Row]) -> dict[str, Row]:
     }
 
 
+def copy_part(data: Path, folder: Path) -> Task:
+    """Return the task of the mini network, in a folder that holds its images alone.
+
+    `fit`'s way decodes all images of a folder, the other rows decode those that they train on.
+    """
+    faces = FaceFolder(data)
+    split = faces.split(seed=0)
+    if len(split.train) < IMAGES:
+        raise SystemExit(f"{data} has {len(split.train)} faces to train on: {IMAGES} are needed")
+    chosen = [faces.names[index] for index in split.train[:IMAGES]]
+    test = [faces.names[index] for index in split.test]
+    labels = dict(zip(faces.names, faces.attributes.tolist(), strict=True))
+    (folder / "faces").mkdir()
+    for name in chosen + test:
+        image = faces.layout.images[name]
+        shutil.copy(image, folder / "faces")
+    lines = "".join(f"{name} {labels[name] + 1}\n" for name in chosen + test)
+    (folder / "labels.txt").write_text(lines, encoding="utf-8")
+    place = {name: index for index, name in enumerate(FaceFolder(folder).names)}
+    indices = [[place[name] for name in names] for names in (chosen, test)]
+    return Task("mini network", folder, *indices, joblib.cpu_count())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=data_folder(), help="a folder of faces in ELFW's layout")
     parser.add_argument("--store", action="store_true", help="write results/training.json")
     arguments = parser.parse_args()
-    faces, cores = FaceFolder(arguments.data), joblib.cpu_count()
-    if len(faces) < IMAGES * 5 // 4:
-        parser.error(f"{arguments.data} has {len(faces)} faces, and {IMAGES * 5 // 4} are needed")
-    split, rows = faces.split(seed=0), installed(READING | IN_MEMORY | AGAIN)
-    if left_out := sorted((READING | IN_MEMORY).keys() - rows):
+    if left_out := sorted((READING | IN_MEMORY).keys() - installed(READING | IN_MEMORY)):
         print(f'Not installed: {"; ".join(left_out)}. To have them: pip install -e ".[benchmarks]"')
-
-    task = Task("mini network", arguments.data, split.train[:IMAGES], split.test, cores)
-    rounds = measure_rows(rows, task)
-    alone = task._replace(threads=1)
-    rounds |= {
-        f"{name}, {cores} processes of 1 thread": found
-        for name, found in measure_rows({"fit": IN_MEMORY["fit"]}, alone, cores).items()
-    }
-    figures = [*list_figures(task.network, rounds)]
-    task = task._replace(network="ResNet-18")
-    figures += list_figures(task.network, measure_rows(installed(IN_MEMORY), task))
+    with tempfile.TemporaryDirectory() as folder:
+        task = copy_part(arguments.data, Path(folder))
+        rounds = measure_rows(installed(READING | IN_MEMORY | AGAIN), task)
+        halves = measure_rows({"fit": IN_MEMORY["fit"]}, task._replace(threads=1), task.threads)
+        rounds |= {f"{name}, {task.threads} processes of 1 thread": found for name, found in halves.items()}
+        figures = [*list_figures(task.network, rounds)]
+        task = task._replace(network="ResNet-18")
+        figures += list_figures(task.network, measure_rows(installed(IN_MEMORY), task))
+    print(f"{EPOCHS} epochs of {IMAGES} images of {arguments.data.name}, {task.threads} threads")
     packages = [name for name in ("lightning", "fastai") if importlib.util.find_spec(name)]
-    print(f"{EPOCHS} epochs of {len(task.chosen)} images of {arguments.data.name}, {cores} threads")
     report("training", figures, store=arguments.store, packages=packages)
 
 
