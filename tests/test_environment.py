@@ -99,7 +99,7 @@ def test_every_package_that_is_imported_is_declared():
     # Colab's own package, and what the plugin of pytest needs: there when the line is reached.
     for imported, extras, others in (
         (course, ("deploy",), {"elfw_helpers", "elfw_course", "google", "pytest", "nbval", "xdist"}),
-        (tests, ("deploy", "dev"), {"elfw_helpers", "elfw_course", "tests", *siblings}),
+        (tests, ("deploy", "dev", "benchmarks"), {"elfw_helpers", "elfw_course", "tests", *siblings}),
     ):
         declared = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in pyproject_packages(*extras)}
         assert {name.partition(".")[0] for name in imported} - others - declared == set()

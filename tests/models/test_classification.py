@@ -36,6 +36,28 @@ def test_torchsummary_prints_the_reports_table():
     assert TABLE in printed.getvalue()
 
 
+def test_clamping_changes_nothing_but_the_layout_of_gradients():
+    network, images = mini_network(), torch.rand(4, 3, 64, 64).to(memory_format=torch.channels_last)
+    layouts = []
+    network.pool2.register_full_backward_hook(
+        lambda module, inputs, outputs: layouts.append(
+            outputs[0].is_contiguous(memory_format=torch.channels_last)
+        )
+    )
+    logits = network(images)
+    logits.square().sum().backward()
+    assert layouts == [True]
+
+    plain = mini_network()
+    plain.load_state_dict(network.state_dict())
+    blocks = [plain.conv1, plain.relu1, plain.pool1, plain.conv2, plain.relu2, plain.pool2]
+    expected = plain.linear(nn.Sequential(*blocks)(images).flatten(1))
+    expected.square().sum().backward()
+    assert torch.equal(logits, expected)
+    for ours, theirs in zip(network.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours.grad, theirs.grad)
+
+
 def test_parameters_are_counted():
     assert count_parameters(mini_network()) == 29_667
     assert count_parameters(mini_network(classes=5)) == 29_667 + 2 * 8_193
