@@ -76,7 +76,8 @@ def load_decoded(files: Sequence[Path], shapes: Shapes, decode: Decode, code: st
             arrays = read_entry(entry, shapes)
         except (OSError, ValueError, KeyError, TypeError) as error:
             warnings.warn(f"{entry} is not used and made again: {error}", CacheWarning, stacklevel=3)
-            shutil.rmtree(entry)
+            with suppress(FileNotFoundError):  # Another process has removed it.
+                shutil.rmtree(entry)
             arrays = known = None
         if arrays is None:
             write_entry(entry, shapes, decode(), lambda: list_files(files, shapes, code) == listing)
