@@ -12,6 +12,7 @@ import errno
 import functools
 import hashlib
 import json
+import math
 import os
 import shutil
 import threading
@@ -71,12 +72,15 @@ def load_decoded(files: Sequence[Path], shapes: Shapes, decode: Decode, code: st
         folder = build_folder() / "decoded"
         folder.mkdir(exist_ok=True)
         known = next(folder.glob(f"*/{listing}"), None)
+        if not known:
+            require_room(folder, shapes)
         entry = known.parent if known else folder / hash_contents(files, shapes, code)
         try:
             arrays = read_entry(entry, shapes)
         except (OSError, ValueError, KeyError, TypeError) as error:
             warnings.warn(f"{entry} is not used and made again: {error}", CacheWarning, stacklevel=3)
-            shutil.rmtree(entry)
+            with suppress(FileNotFoundError):  # Another process has removed it.
+                shutil.rmtree(entry)
             arrays = known = None
         if arrays is None:
             write_entry(entry, shapes, decode(), lambda: list_files(files, shapes, code) == listing)
@@ -162,17 +166,21 @@ def describe_file(file: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
+def require_room(folder: Path, shapes: Shapes) -> None:
+    """Raise OSError where an entry would take too much of what is free on a disk."""
+    needed = sum(math.prod(shape) for shape in shapes.values())
+    if needed > MOST_OF_FREE * shutil.disk_usage(folder).free:
+        raise OSError(errno.ENOSPC, f"{needed >> 20} MB are over a tenth of what is free", str(folder))
+
+
 def write_entry(
     entry: Path, shapes: Shapes, faces: Iterable[Sequence[np.ndarray]], is_current: Callable[[], bool]
 ) -> None:
     """Write an entry face by face, so that memory holds few; it appears when complete, if still current.
 
     Raises:
-        OSError: it cannot be written, or would take too much of a disk.
+        OSError: it cannot be written.
     """
-    needed = sum(int(np.prod(shape)) for shape in shapes.values())
-    if needed > MOST_OF_FREE * shutil.disk_usage(entry.parent).free:
-        raise OSError(errno.ENOSPC, f"{needed >> 20} MB are over a tenth of what is free", str(entry.parent))
     part = entry.with_name(f".{entry.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         part.mkdir()

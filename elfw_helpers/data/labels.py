@@ -75,9 +75,18 @@ def decode_colours(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         class ids uint8 [H, W] (0 where unknown) and a boolean [H, W], true where the colour is unknown.
     """
     # ELFW's channels are all 0 or 255, so a colour is a three-bit number: one table look-up, no search.
-    codes = (colours >> 7) @ np.array([4, 2, 1], np.uint8)
     table = np.full(8, 255, np.uint8)
-    table[(PALETTE >> 7) @ np.array([4, 2, 1], np.uint8)] = np.arange(len(PALETTE))
-    ids = table[codes]
-    unknown = (ids == 255) | ((colours != 0) & (colours != 255)).any(-1)
-    return np.where(unknown, 0, ids).astype(np.uint8), unknown
+    table[number_colours(PALETTE)] = np.arange(len(PALETTE))
+    ids = table[number_colours(colours)]
+    unknown = ids == 255
+    # In uint8, adding 1 makes 0 of 255, and more than 1 of all but 0.
+    between = colours + np.uint8(1) > 1
+    if between.any():
+        unknown |= between.any(-1)
+    ids[unknown] = 0
+    return ids, unknown
+
+
+def number_colours(colours: np.ndarray) -> np.ndarray:
+    """Return a number from 0 to 7 for each colour, uint8 [..., 3], whose channels are all 0 or 255."""
+    return colours[..., 0] & 4 | colours[..., 1] & 2 | colours[..., 2] & 1

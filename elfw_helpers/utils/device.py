@@ -4,7 +4,7 @@ when memory is full.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from textwrap import shorten
@@ -44,7 +44,7 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
             module.training = was_training
 
 
-def compute_logits(network: nn.Module, inputs: Tensor, precision: torch.dtype) -> Tensor:
+def compute_logits(network: Callable[[Tensor], Tensor], inputs: Tensor, precision: torch.dtype) -> Tensor:
     """Return a network's logits, float32, computed in float32 or by mixed precision.
 
     Args:

@@ -144,14 +144,14 @@ def test_lists_that_cannot_be_read_do_not_end_the_check(folder):
 def test_a_folder_that_the_system_refuses_is_one_line_with_path_and_remedy(
     folder, refused, monkeypatch, capsys
 ):
-    listed = Path.iterdir
+    listed = os.scandir
 
     def refuse(path):
-        if path.name == refused:
+        if Path(path).name == refused:
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return listed(path)
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     assert main(["check", str(folder)]) == 1
     said = capsys.readouterr().out
     assert f"{folder / refused}: Permission denied" in said and "rights (`ls -ld`" in said
