@@ -2,8 +2,8 @@
 
     python benchmarks/rendering.py [--store]
 
-In turns in one run: faces in this process; faces by two workers, from the first face on; what the workers need
-until that first face; and a whole `elfw render`, in a process of its own, as users call it: with the start of
+In turns in one run: faces in this process; faces by two workers, from their first face on; what the workers
+need until that face; and a whole `elfw render`, in a process of its own, as users call it: with the start of
 Python and of the workers, the files and the manifest.
 """
 
