@@ -55,12 +55,12 @@ class Scene:
             alone: one thing to look at alone, which takes less time.
         """
         looked_at = self.things if alone is None else (alone,)
-        looks = [Look(self.face, part, relief) for part in split_points(points)]
+        looks = (Look(self.face, part, relief) for part in split_points(points))
         return np.concatenate([reduce(np.minimum, map(look.distance, looked_at)) for look in looks])
 
     def objects(self, points: np.ndarray) -> np.ndarray:
         """Return which thing is nearest to each point [3, N], uint8 [N]."""
-        looks = [Look(self.face, part, relief=1.0) for part in split_points(points)]
+        looks = (Look(self.face, part, relief=1.0) for part in split_points(points))
         return np.concatenate([self.nearest_thing(look) for look in looks])
 
     def nearest_thing(self, look: Look) -> np.ndarray:
