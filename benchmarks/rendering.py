@@ -1,20 +1,27 @@
 """Measure how many faces of 128 x 128 pixels are rendered per second, on one core and on two.
 
-    python benchmarks/rendering.py
+    python benchmarks/rendering.py [--store]
 
-Both are measured in one run, alternately, so that whatever else the machine does slows both alike.
-The workers' start (about half a second) is not counted.
+In turns in one run: faces in this process; faces by two workers, from their first face on; what the workers
+need until that face; and a whole `elfw render`, in a process of its own, as users call it: with the start of
+Python and of the workers, the files and the manifest.
 """
 
 from __future__ import annotations
 
-import statistics
+import argparse
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
+
+from measure import Figure, measure_in_turns, ratios, report
 
 from elfw_helpers.rendering import render_face
 from elfw_helpers.utils.parallel import run_parallel
 
-FACES, ROUNDS, SIZE = 60, 3, 128
+FACES, FOLDER, SIZE, WORKERS = 100, 300, 128, 2
 
 
 def render_one(seed: int) -> int:
@@ -22,22 +29,57 @@ def render_one(seed: int) -> int:
     return int((render_face(seed, SIZE).mask > 0).sum())
 
 
-def measure_rate(seeds: range, workers: int) -> float:
-    """Return faces per second."""
+def measure_one_core() -> float:
+    """Return faces per second in this process."""
     start = time.perf_counter()
-    for _ in run_parallel(render_one, seeds, workers):
-        pass
-    return len(seeds) / (time.perf_counter() - start)
+    for seed in range(FACES):
+        render_one(seed)
+    return FACES / (time.perf_counter() - start)
+
+
+def measure_workers() -> tuple[float, float]:
+    """Return faces per second of two workers from their first face on, and the seconds until that face."""
+    times = [time.perf_counter()]
+    times += [time.perf_counter() for _ in run_parallel(render_one, range(2 * FACES), WORKERS)]
+    return (len(times) - 2) / (times[-1] - times[1]), times[1] - times[0]
+
+
+def measure_command() -> float:
+    """Return faces per second of `elfw render` from its call to its end."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "set"
+        command = [
+            sys.executable,
+            "-m",
+            "elfw_course.cli",
+            "render",
+            "--out",
+            str(out),
+            "--count",
+            str(FOLDER),
+        ]
+        start = time.perf_counter()
+        subprocess.run([*command, "--size", str(SIZE)], check=True, capture_output=True)
+        return FOLDER / (time.perf_counter() - start)
 
 
 def main() -> None:
-    for workers in (1, 2):
-        measure_rate(range(8), workers)
-    rounds = [range(first, first + FACES) for first in range(0, ROUNDS * FACES, FACES)]
-    rates = [(measure_rate(seeds, 1), measure_rate(seeds, 2)) for seeds in rounds]
-    single, double = (statistics.median(column) for column in zip(*rates, strict=True))
-    print(f"one core   {single:5.1f} faces/s")
-    print(f"two cores  {double:5.1f} faces/s  ({double / single:.2f} times as many)")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--store", action="store_true", help="write benchmarks/results/rendering.json")
+    store = parser.parse_args().store
+    render_one(0)  # makes the textures
+    measures = {"one core": measure_one_core, "workers": measure_workers, "command": measure_command}
+    measured = measure_in_turns(measures)
+    two_cores, starts = zip(*measured["workers"], strict=True)
+    size = f"{SIZE} px"
+    figures = [
+        Figure(f"faces of {size}, one core", measured["one core"], "faces/s"),
+        Figure(f"faces of {size}, two cores", two_cores, "faces/s", "two workers, without their start"),
+        Figure("two cores to one", ratios(two_cores, measured["one core"])),
+        Figure("start of two workers", starts, "s", "until the first face"),
+        Figure(f"elfw render, {FOLDER} faces", measured["command"], "faces/s", "from call to end"),
+    ]
+    report("rendering", figures, store=store, packages=("pillow", "joblib"))
 
 
 if __name__ == "__main__":

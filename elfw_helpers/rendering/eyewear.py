@@ -35,14 +35,18 @@ def put_on_eyewear(picture: np.ndarray, rays: Rays, reach: np.ndarray, eyewear: 
     visible = (travelled < reach + 0.02) & (directions[2] < 0)
     soft = 0.6 * rays.pixel
     lens_cover, rim_cover = visible * smoothstep(soft, -soft, lens), visible * smoothstep(soft, -soft, rim)
+    cover, temples = np.maximum(lens_cover, rim_cover), temple_cover(origin, directions, reach, eyewear)
+    # Most of a picture is left as it is.
+    seen, picture = np.flatnonzero(cover > 0), picture.copy()
+    below = picture.take(seen, axis=1)
+    x, y, rim, lens_cover, rim_cover = (values[seen] for values in (x, y, rim, lens_cover, rim_cover))
     mirrored = eyewear.reflection * smoothstep(-0.2, 0.6, wave(eyewear.reflection_slope * x + 0.7 * y))
     glass = column(eyewear.lens_colour) * (0.8 + 0.4 * y)
-    seen = picture * (1 - eyewear.tint) + eyewear.tint * glass + mirrored
-    picture = blend(picture, seen, lens_cover)
-    picture = blend(picture, column(eyewear.frame_colour) * (1 + smoothstep(0.004, -0.02, rim)), rim_cover)
-    temples = temple_cover(origin, directions, reach, eyewear)
-    picture = np.where(temples, column(eyewear.frame_colour), picture)
-    return picture, (np.maximum(lens_cover, rim_cover) > 0.5) | temples
+    glazed = blend(below, below * (1 - eyewear.tint) + eyewear.tint * glass + mirrored, lens_cover)
+    frame = column(eyewear.frame_colour)
+    picture[:, seen] = blend(glazed, frame * (1 + smoothstep(0.004, -0.02, rim)), rim_cover)
+    picture[:, temples] = frame
+    return picture, (cover > 0.5) | temples
 
 
 def shade_behind(points: np.ndarray, lamp: np.ndarray, eyewear: Eyewear) -> np.ndarray:

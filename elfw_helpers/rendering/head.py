@@ -28,6 +28,7 @@ def head_distance(points: np.ndarray, identity: Identity, expression: Expression
     side, y, _ = points
     middles, radii = head_parts(identity)
     offsets = points[:, None] - middles
+    # Not part of the middles: the smile and the slopes; and the numbers alone, which would round differently.
     offsets[1, CHEEKS] -= 0.03 * max(expression.smile, 0)
     offsets[1, CHIN] -= 0.17
     offsets[2, RIDGE] += 0.16 * y
