@@ -99,7 +99,7 @@ def compare_halving() -> Iterator[Figure]:
     yield Figure(
         "epochs, successive halving",
         [spent],
-        note=" ".join(f"{keep} go on after {epochs}," for epochs, keep in RUNGS[:-1]),
+        note=", ".join(f"{keep} go on after {epochs}" for epochs, keep in RUNGS[:-1]),
     )
 
 
