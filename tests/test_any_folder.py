@@ -1,11 +1,13 @@
 """All notebooks run to their end on folders of many kinds, with words where a lesson has nothing to show.
 
 The cells of a notebook are run in this process, as a kernel would run them, on a few small faces; a
-training lasts one epoch. Each kind of folder is a class, so that `--dist loadscope` runs two at once.
+training lasts one epoch, and what is timed is timed three times. Each kind of folder is a class, so that
+`--dist loadscope` runs two at once.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -86,7 +88,10 @@ def run_cells(path: Path) -> None:
     try:
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "code":
-                shell.run_cell(cell.source).raise_error()
+                source = cell.source
+                if "nbval-ignore-output" in cell.metadata.get("tags", []):
+                    source = re.sub(r"\brange\([12]00\)", "range(3)", source)
+                shell.run_cell(source).raise_error()
                 plt.close("all")
     finally:
         InteractiveShell.clear_instance()
