@@ -55,12 +55,12 @@ def draw_filter(image: Tensor, kernel: Tensor, result: Tensor) -> Figure:
     for axes, title in zip(panels, titles, strict=True):
         axes.set(xticks=[], yticks=[], frame_on=False)
         axes.set_title(title, fontsize=12, weight="normal")
-    panels[0].imshow(image, cmap="gray", vmin=0, vmax=1)
-    panels[1].imshow(kernel, cmap="RdBu_r", vmin=-3, vmax=3)
+    panels[0].imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
+    panels[1].imshow(kernel.numpy(), cmap="RdBu_r", vmin=-3, vmax=3)
     for (y, x), value in np.ndenumerate(kernel.numpy()):
         panels[1].text(x, y, f"{value:+.0f}" if value else "0", ha="center", va="center", fontsize=14)
     most = result.abs().max().item()
-    drawn = panels[2].imshow(result, cmap="RdBu_r", vmin=-most, vmax=most)
+    drawn = panels[2].imshow(result.numpy(), cmap="RdBu_r", vmin=-most, vmax=most)
     bar = figure.colorbar(drawn, ax=panels[2], ticks=[-most, 0, most], shrink=0.9)
     bar.ax.set_yticklabels(
         [f"{-most:.1f}: darker on the right", "0: no edge", f"{most:.1f}: brighter on the right"]
@@ -86,7 +86,7 @@ def draw_first_layer(filters: Tensor, maps: Tensor) -> Figure:
         show_pictures(panels[first // 4], pictures[first : first + 8], titles, size=10)
         show_pictures(panels[first // 4 + 1], ())
         for axes, one in zip(panels[first // 4 + 1], maps[first : first + 8], strict=True):
-            axes.imshow(one, cmap="gray", vmin=0)
+            axes.imshow(one.numpy(), cmap="gray", vmin=0)
     figure.tight_layout(pad=0.4)
     return figure
 
