@@ -25,6 +25,7 @@ def code_of(notebook) -> list[str]:
 
 def test_the_course_is_complete():
     assert [path.stem for path in NOTEBOOKS] == [
+        "00_primer",
         "01_preprocessing",
         "02_transfer_learning",
         "03_overfit_one_sample",

@@ -25,6 +25,16 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "draw_overlays",
             "show_faces",
         ],
+        "primer": [
+            "draw_descents",
+            "draw_filter",
+            "draw_first_layer",
+            "draw_momentum",
+            "draw_overlap",
+            "draw_pixels",
+            "draw_step_losses",
+            "draw_surprise",
+        ],
         "training": [
             "compare_losses",
             "draw_grid_search",
