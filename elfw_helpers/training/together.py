@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,7 +26,7 @@ from elfw_helpers.training.loop import (
     refuse_validation,
     show_bar,
 )
-from elfw_helpers.utils.device import compute_logits, exact_arithmetic, memory_advice
+from elfw_helpers.utils.device import exact_arithmetic, memory_advice
 from elfw_helpers.utils.errors import TrainingError
 from elfw_helpers.utils.fingerprints import fingerprint
 
@@ -62,15 +61,14 @@ class Stack:
             name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
         }
 
-    def measure(self, inputs: Tensor, targets: Tensor, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+    def measure(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return each network's summed cross-entropy over a batch and its right answers, [S] each."""
 
         # Grouped convolutions, which this becomes, are slower in the layout that is faster for one network.
         inputs = inputs.contiguous()
 
         def measure_one(row: Tensor) -> tuple[Tensor, Tensor]:
-            network = partial(functional_call, self.model, self.unpack(row))
-            logits = compute_logits(network, inputs, precision)
+            logits = functional_call(self.model, self.unpack(row), (inputs,))
             return cross_entropy(logits, targets, reduction="sum"), count_correct(logits, targets)
 
         return vmap(measure_one)(self.weights)
@@ -80,7 +78,7 @@ class Stack:
         self.model.train()
         sums, correct = [], []
         for inputs, targets in batches.epoch(epoch):
-            batch_sums, batch_correct = self.measure(inputs, targets, batches.precision)
+            batch_sums, batch_correct = self.measure(inputs, targets)
             # Of the sum over the networks each has its own gradient: no row depends on another.
             (gradient,) = torch.autograd.grad(batch_sums.sum() / targets.numel(), self.weights)
             with torch.no_grad():
@@ -95,7 +93,7 @@ class Stack:
     def validate(self, batches: Batches) -> tuple[Tensor, Tensor]:
         """Return mean loss and accuracy of each network, [S] each, and keep the weights of a lowest loss."""
         self.model.eval()
-        measured = [self.measure(*batch, batches.precision) for batch in batches]
+        measured = [self.measure(*batch) for batch in batches]
         sums, correct = (torch.stack(parts).double().sum(0) for parts in zip(*measured, strict=True))
         losses = sums / batches.targets.numel()
         better = losses < self.lowest
@@ -174,13 +172,16 @@ def check_batchable(model: nn.Module, settings: Sequence[dict[str, float]], batc
     reason = ""
     if unknown := sorted(set().union(*settings) - set(DEFAULTS)):
         reason = f"{unknown[0]!r} is none of {', '.join(DEFAULTS)}"
+    elif batches.precision != torch.float32:
+        # torch's automatic casts do not reach convolutions that are batched.
+        reason = f"they compute in {batches.precision}, which works in float32 alone"
     elif not any(weight.requires_grad for weight in model.parameters()):
         reason = "none of its weights is trained"
     else:
         stack = Stack(model, torch.tensor(complete(settings[:1])), batches.device)
         before = [buffer.clone() for buffer in model.train().buffers()]
         try:
-            stack.measure(*next(iter(batches)), batches.precision)
+            stack.measure(*next(iter(batches)))
             if not all(map(torch.equal, before, model.buffers())):
                 reason = "training changes its buffers, as batch normalisation does"
         except (RuntimeError, ValueError) as error:

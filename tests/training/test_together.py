@@ -70,6 +70,13 @@ def test_weights_after_an_epoch_are_those_of_18_lone_runs(tmp_path, make):
     assert len(state["weights"]) == 18
 
 
+def test_mixed_precision_is_trained_one_by_one(tmp_path):
+    batches = make_batches(count=20)
+    batches.precision = torch.bfloat16
+    with pytest.raises(TrainingError, match="float32 alone.*one by one"):
+        search_settings(make_plain, batches, batches, 1, SETTINGS, out=tmp_path, strategy="together")
+
+
 def test_the_table_is_the_one_of_runs_one_by_one(tmp_path):
     settings = [*SETTINGS, {"lr": 2.0, "momentum": 0.5}]
     table = run(tmp_path, settings, epochs=6)
