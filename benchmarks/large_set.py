@@ -6,7 +6,7 @@ Writes the faces, JPEGs of 64 x 64 pixels, each with content of its own (a few o
 comment in the file), and frozen splits into a temporary folder, or into FOLDER, which is kept. Two processes
 follow, one after the other, each of one thread: the first finds nothing decoded, the second all. Each opens
 the folder, preloads it, measures the channels' statistics, makes every training batch once, and trains the
-mini network on the first 64,000 images. The peak is `ru_maxrss` of the whole process, torch included.
+mini network on the first 32,000 images. The peak is `ru_maxrss` of the whole process, torch included.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from PIL import Image
 
 from elfw_helpers.utils.paths import project_folder
 
-DRAWINGS, SIDE, TRAINED = 50, 64, 64_000
+DRAWINGS, SIDE, TRAINED = 50, 64, 32_000
 MIB = 1 << 10  # of what `ru_maxrss` counts, on Linux
 
 

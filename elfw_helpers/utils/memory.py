@@ -13,7 +13,7 @@ from torch import Tensor
 
 # Bytes of a large tensor that are read before its pages are released. Around each page that is read, Linux
 # maps those that it has at hand, so up to ten times as much is resident then.
-RELEASE_AFTER = 1 << 23
+RELEASE_AFTER = 1 << 22
 # Smaller tensors stay in memory.
 LARGE = 1 << 28
 # Flags of a page in Linux' pagemap (https://docs.kernel.org/admin-guide/mm/pagemap.html).

@@ -245,7 +245,7 @@ def test_a_disk_with_little_room_is_left_alone(folder, decoded, monkeypatch):
 
 
 def test_a_build_folder_that_cannot_be_made(folder, decoded, tmp_path):
-    (tmp_path / "build").write_text("a file")
+    (tmp_path / "build").write_text("a file", encoding="utf-8")
     assert_works_and_says_once(folder, "build")
 
 

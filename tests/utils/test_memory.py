@@ -30,7 +30,11 @@ def mapped(tmp_path, monkeypatch) -> Tensor:
 
 def count_resident(tensor: Tensor) -> int:
     """Return the bytes of a tensor's mapping that are in memory now."""
-    areas = re.findall(r"^(\w+)-(\w+) .*?^Rss: +(\d+) kB", Path("/proc/self/smaps").read_text(), re.M | re.S)
+    areas = re.findall(
+        r"^(\w+)-(\w+) .*?^Rss: +(\d+) kB",
+        Path("/proc/self/smaps").read_text("utf-8", "replace"),
+        re.M | re.S,
+    )
     around = [int(rss) for start, end, rss in areas if int(start, 16) <= tensor.data_ptr() < int(end, 16)]
     return 1024 * around[0]
 
