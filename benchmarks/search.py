@@ -4,8 +4,9 @@
     python benchmarks/search.py halving [--store]
 
 Both train the mini network with the report's 18 settings on the embedded faces. `together` times an epoch
-(ten on a GPU) of both strategies, in turns. `halving` needs no quiet machine: for five seeds, each with its
-own initial weights and order of images, it compares the lowest validation loss that either finds.
+(ten on a GPU) of both strategies as they are used, in turns: one by one, the start of its processes counts.
+`halving` needs no quiet machine: for five seeds, each with its own initial weights and order of images, it
+compares the lowest validation loss that either finds.
 """
 
 from __future__ import annotations
