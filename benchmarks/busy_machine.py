@@ -33,7 +33,8 @@ from elfw_helpers.models.segmentation import UNet
 SECONDS, BATCH = 1.2, 32
 LOAD = 2
 # How threads wait: the environment of a process, by the name of its setting.
-SETTINGS = {"threads spin": {}, "threads sleep": {"OMP_WAIT_POLICY": "PASSIVE"}}
+COURSE = "threads sleep"
+SETTINGS = {"threads spin": {}, COURSE: {"OMP_WAIT_POLICY": "PASSIVE"}}
 # Network, side of its images in pixels, shape of a target.
 NETWORKS = {
     "mini network, 64 px": (mini_network, 64, ()),
@@ -117,8 +118,10 @@ def describe(name: str, rates: dict[tuple[str, str, str], list[float]]) -> Itera
         yield Figure(f"{label}: alone", alone, "steps/s")
         yield Figure(f"{label}: beside {LOAD} busy programs", loaded, "steps/s")
         yield Figure(f"{label}: each of two at once", two, "steps/s", "the slower")
-        yield Figure(f"{label}: time of a step when busy, per its quiet time", ratios(alone, loaded))
-        yield Figure(f"{label}: speed of each of two, per that of one alone", ratios(two, alone))
+        slower, each = ratios(alone, loaded), ratios(two, alone)
+        shown = setting == COURSE
+        yield Figure(f"{label}: time of a step when busy, per its quiet time", slower, headline=shown)
+        yield Figure(f"{label}: speed of each of two, per that of one alone", each, headline=shown)
 
 
 def main() -> None:

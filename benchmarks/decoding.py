@@ -89,13 +89,13 @@ def main() -> None:
         measures["preload, second start", joblib.cpu_count()] = again
         values = measure_in_turns(measures)
     figures = [
-        Figure(f"{kind}: {name}, {cores} core{'s' * (cores > 1)}", speeds, "faces/s")
+        Figure(f"{kind}: {name}, {cores} core{'s' * (cores > 1)}", speeds, "faces/s", headline=cores > 1)
         for (name, cores), speeds in values.items()
     ]
     for name in WAYS:
         if name != "ours":
             by_core = ratios(values["ours", 1], values[name, 1])
-            figures.append(Figure(f"{kind}: ours / {name}, 1 core", by_core))
+            figures.append(Figure(f"{kind}: ours / {name}, 1 core", by_core, headline=True))
     report("decoding", figures, store=arguments.store, packages=("pillow", "simplejpeg"))
 
 

@@ -74,10 +74,18 @@ def main() -> None:
     size = f"{SIZE} px"
     figures = [
         Figure(f"faces of {size}, one core", measured["one core"], "faces/s"),
-        Figure(f"faces of {size}, two cores", two_cores, "faces/s", "two workers, without their start"),
+        Figure(
+            f"faces of {size}, two cores",
+            two_cores,
+            "faces/s",
+            "two workers, without their start",
+            headline=True,
+        ),
         Figure("two cores to one", ratios(two_cores, measured["one core"])),
         Figure("start of two workers", starts, "s", "until the first face"),
-        Figure(f"elfw render, {FOLDER} faces", measured["command"], "faces/s", "from call to end"),
+        Figure(
+            f"elfw render, {FOLDER} faces", measured["command"], "faces/s", "from call to end", headline=True
+        ),
     ]
     report("rendering", figures, store=store, packages=("pillow", "joblib"))
 

@@ -94,7 +94,7 @@ def compare_halving() -> Iterator[Figure]:
     yield Figure("lowest validation loss, grid", whole, "nats", f"{SEEDS} seeds")
     yield Figure("lowest validation loss, successive halving", halved, "nats", f"{SEEDS} seeds")
     worse = [found - lowest for found, lowest in zip(halved, whole, strict=True)]
-    yield Figure("halving's loss minus the grid's", worse, "nats", f"{SEEDS} seeds")
+    yield Figure("halving's loss minus the grid's", worse, "nats", f"{SEEDS} seeds", headline=True)
     yield Figure("standard deviation of the grid's over seeds", [statistics.stdev(whole)], "nats")
     yield Figure("epochs, grid", [EPOCHS * len(table)])
     yield Figure(

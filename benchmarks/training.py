@@ -277,7 +277,8 @@ def list_figures(network: str, rounds: Mapping[str, list[list[float]]]) -> Itera
     """Yield the figures of a network, quantity by quantity, and what `fit` is against others."""
     for place, (quantity, unit) in enumerate(QUANTITIES.items()):
         for name, found in rounds.items():
-            yield Figure(f"{network}, {quantity}: {name}", [values[place] for values in found], unit)
+            values, shown = [values[place] for values in found], name == "fit" and quantity != "accuracy"
+            yield Figure(f"{network}, {quantity}: {name}", values, unit, headline=shown)
     rates = {name: [values[0] for values in found] for name, found in rounds.items()}
     for kind, others in (
         ("report's loops that read", [name for name in READING if name.startswith("report")]),
@@ -287,7 +288,7 @@ def list_figures(network: str, rounds: Mapping[str, list[list[float]]]) -> Itera
         if known := [name for name in others if name in rates]:
             best = max(known, key=lambda name: statistics.median(rates[name]))
             label = f"{network}, fit against the better of the {kind}"
-            yield Figure(label, ratios(rates["fit"], rates[best]), "times", best)
+            yield Figure(label, ratios(rates["fit"], rates[best]), "times", best, headline=True)
 
 
 def installed(rows: Mapping[str, Row]) -> dict[str, Row]:
