@@ -3,8 +3,8 @@
     python benchmarks/decoding.py [--data FOLDER] [--store]
 
 All ways decode the same files, in turns, on one core and on all, in threads. PIL's plain way opens, converts
-and resizes. The bare decoder (simplejpeg: `pip install simplejpeg`) is given the file's bytes and resizes
-nothing; scaled, it computes from the JPEG's coefficients the smallest picture that is not below 64 x 64.
+and resizes. The bare decoder (simplejpeg: `pip install -e ".[benchmarks]"`) is given the file's bytes and
+resizes nothing; scaled, it computes from the JPEG's coefficients the smallest picture not below 64 x 64.
 `FaceFolder.preload` is measured as a user sees it, opening the folder included: the first start decodes and
 keeps the faces on disk, the second finds them there.
 """

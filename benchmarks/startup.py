@@ -37,7 +37,7 @@ STARTS = {
 def time_start(name: str) -> float:
     """Return the seconds from the start to the end of a fresh Python; refuse one that failed."""
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, *STARTS[name]], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *STARTS[name]], capture_output=True, encoding="utf-8")
     seconds = time.perf_counter() - start
     if done.returncode != (2 if name == UNKNOWN else 0):
         raise SystemExit(f"{name} ended with code {done.returncode}: {done.stderr}")

@@ -47,7 +47,9 @@ TORCH = """
 __version__ = "2.11.0+cu128"
 def get_num_threads(): return 2
 def set_num_threads(count): pass
-class nn: pass
+class nn: Module = object
+class Tensor: pass
+class dtype: pass
 class cuda: is_available = staticmethod(lambda: False)
 """
 LOOK_AROUND = """

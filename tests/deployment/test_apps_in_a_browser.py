@@ -55,6 +55,7 @@ class Visitor:
         self.page.set_default_timeout(SECONDS)
         self.page.goto(url)
         self.page.locator(".examples:visible button").last.wait_for()
+        self.page.get_by_text("choose a file").locator("visible=true").first.wait_for()
 
     def turn_to(self, tab: str) -> None:
         self.page.get_by_role("tab", name=tab).click()
