@@ -2,9 +2,9 @@
 
     python benchmarks/busy_machine.py [--store]
 
-With torch's own setting, whose threads wait for each other by spinning, and with the course's, whose threads
-sleep (`OMP_WAIT_POLICY=PASSIVE`, set when elfw_helpers is imported before torch). Steps are forward, backward
-and SGD on one batch of 32 in memory, with a thread per core.
+With torch's own setting, whose threads wait for each other by spinning; with threads that sleep at once; and
+with the course's, whose threads spin shortly and then sleep (set when elfw_helpers is imported before torch).
+Steps are forward, backward and SGD on one batch of 32 in memory, with a thread per core.
 """
 
 from __future__ import annotations
@@ -30,11 +30,15 @@ from torch.nn.functional import cross_entropy
 from elfw_helpers.models.classification import mini_network, resnet18
 from elfw_helpers.models.segmentation import UNet
 
-SECONDS, BATCH = 1.2, 32
+SECONDS, BATCH = 1.0, 32
 LOAD = 2
 # How threads wait: the environment of a process, by the name of its setting.
-COURSE = "threads sleep"
-SETTINGS = {"threads spin": {}, COURSE: {"OMP_WAIT_POLICY": "PASSIVE"}}
+COURSE = "threads soon sleep"
+SETTINGS = {
+    "threads spin": {},
+    "threads sleep": {"OMP_WAIT_POLICY": "PASSIVE"},
+    COURSE: {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "600"},
+}
 # Network, side of its images in pixels, shape of a target.
 NETWORKS = {
     "mini network, 64 px": (mini_network, 64, ()),
@@ -74,7 +78,8 @@ def count_steps(name: str) -> float:
 
 def start_process(setting: str) -> ProcessPoolExecutor:
     """Start a process with a setting; it stays, and keeps its networks."""
-    os.environ.pop("OMP_WAIT_POLICY", None)
+    for name in SETTINGS[COURSE]:
+        os.environ.pop(name, None)
     os.environ.update(SETTINGS[setting])
     pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
     for name in NETWORKS:

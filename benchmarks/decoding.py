@@ -89,7 +89,12 @@ def main() -> None:
         measures["preload, second start", joblib.cpu_count()] = again
         values = measure_in_turns(measures)
     figures = [
-        Figure(f"{kind}: {name}, {cores} core{'s' * (cores > 1)}", speeds, "faces/s", headline=cores > 1)
+        Figure(
+            f"{kind}: {name}, {cores} core{'s' * (cores > 1)}",
+            speeds,
+            "faces/s",
+            headline=name.startswith("preload"),
+        )
         for (name, cores), speeds in values.items()
     ]
     for name in WAYS:

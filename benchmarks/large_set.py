@@ -126,7 +126,14 @@ def main() -> None:
         for start in ("first", "second"):
             for step, (seconds, peak) in start_process(folder, Path(temporary) / "build").items():
                 figures.append(Figure(f"{start} start: {step}", [seconds], "s", f"peak {peak:.0f} MiB"))
-            figures.append(Figure(f"{start} start: peak of resident memory", [peak], "MiB", headline=True))
+            figures.append(
+                Figure(
+                    f"{arguments.count:,} faces at 64 px, {start} start: peak of resident memory",
+                    [peak],
+                    "MiB",
+                    headline=True,
+                )
+            )
         report("large_set", figures, store=arguments.store)
 
 
