@@ -7,9 +7,7 @@ training lasts one epoch, and what is timed is timed three times. Each kind of f
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import platform
 import re
 import shutil
 import sys
@@ -32,6 +30,7 @@ from elfw_helpers.augmentation import augment_folder
 from elfw_helpers.data.images import read_mask
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.training import loop, search, segmentation
+from elfw_helpers.utils.memory import return_freed_memory
 from elfw_helpers.utils.paths import project_folder
 
 NOTEBOOKS = list_notebooks(project_folder() / "notebooks")
@@ -98,14 +97,9 @@ def run_cells(path: Path) -> None:
                 plt.close("all")
     finally:
         InteractiveShell.clear_instance()
-        release_memory()
-
-
-def release_memory() -> None:
-    """Give the system back what a notebook held: its own kernel would have ended here."""
-    gc.collect()
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
+        # A kernel of its own would have ended here, and its memory with it.
+        gc.collect()
+        return_freed_memory()
 
 
 @pytest.fixture(scope="session")

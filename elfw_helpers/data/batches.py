@@ -88,7 +88,7 @@ class Batches:
             copied: each batch is taken from `images`, which may be larger than the memory.
 
     Raises:
-        ValueError: there is no sample, another number of targets, or a batch size below 1.
+        ValueError: there is no sample, another number of targets, a batch size below 1, or another precision.
     """
 
     def __init__(

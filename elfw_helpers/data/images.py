@@ -56,8 +56,8 @@ MOST_PIXELS = 50_000_000
 # than eight times as large is decoded whole, so ELFW's photos keep every bit.
 SPARE = 4
 
-# EXIF's tag of rotation; its values above the second number exchange width and height.
-ORIENTATION, UPRIGHT = 274, 4
+# EXIF's tag of rotation, and its values that exchange width and height. Files hold others too, of no meaning.
+ORIENTATION, SIDEWAYS = 274, (5, 6, 7, 8)
 # TIFF's tags, by number: https://www.loc.gov/preservation/digital/formats/content/tiff_tags.shtml
 IS_COPY, BITS, PHOTOMETRIC, LOWEST, HIGHEST = 254, 258, 262, 280, 281
 SAMPLE_FORMAT, LOWEST_FLOAT, HIGHEST_FLOAT = 339, 340, 341
@@ -181,7 +181,7 @@ def read_scaled(path: Path, side: int | None = None) -> tuple[Image.Image, tuple
             warnings.warn(text, PhotoWarning, stacklevel=2)
         samples = describe_samples(image)
         upright = to_rgb(path, ImageOps.exif_transpose(image), samples)
-        return upright, size[::-1] if image.getexif().get(ORIENTATION, 1) > UPRIGHT else size
+        return upright, size[::-1] if image.getexif().get(ORIENTATION) in SIDEWAYS else size
 
 
 def read_mask(path: Path) -> np.ndarray:

@@ -121,9 +121,9 @@ def read_progress(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def damage_advice(folder: Path) -> Iterator[None]:
-    """Raise TrainingError with advice where a checkpoint cannot be read."""
+def damage_advice(place: Path, kind: str = "folder") -> Iterator[None]:
+    """Raise TrainingError with advice where what is stored of a run, a folder or file, cannot be read."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise TrainingError(f"the checkpoint in {folder} is damaged ({error}). Delete that folder") from error
+        raise TrainingError(f"the run stored in {place} is damaged ({error}). Delete that {kind}") from error

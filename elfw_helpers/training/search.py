@@ -18,6 +18,7 @@ from torch import nn
 from tqdm import tqdm
 
 from elfw_helpers.data.batches import Batches
+from elfw_helpers.training.checkpoints import damage_advice
 from elfw_helpers.training.loop import History, fit, name_run
 from elfw_helpers.training.together import check_batchable, train_together
 from elfw_helpers.utils.errors import ElfwError, TrainingError
@@ -83,7 +84,8 @@ def search_settings(
         which says why a run failed (its numbers are NaN) and is empty otherwise.
 
     Raises:
-        TrainingError: every run failed, the strategy is unknown, or the runs cannot be trained together.
+        TrainingError: every run failed, the strategy is unknown, the runs cannot be trained together, or what
+            is stored of one is damaged.
         ElfwError: a worker was killed.
 
     Warns:
@@ -92,7 +94,7 @@ def search_settings(
     settings = [{name: float(value) for name, value in setting.items()} for setting in settings]
     Path(out).mkdir(parents=True, exist_ok=True)
     model, data = make_seeded(make_model, seed), {"train": train, "validation": validation}
-    together = choose_together(strategy, make_seeded(make_model, seed), settings, train)
+    together = choose_together(strategy, model, settings, train)
     store = name_run(out, train_together if together else train_setting, model, data, seed)
     files = [name_file(store, setting) for setting in settings]
     histories = [read_history(file) for file in files]
@@ -187,10 +189,11 @@ def name_file(store: Path | None, setting: Setting) -> Path | None:
 
 
 def read_history(file: Path | None) -> History:
-    """Return the history in a file, of no epochs where there is none."""
+    """Return the history in a file, of no epochs where there is none; TrainingError where it is damaged."""
     if file is None or not file.exists():
         return History()
-    return History(**json.loads(file.read_text(encoding="utf-8")))
+    with damage_advice(file, "file"):
+        return History(**json.loads(file.read_text(encoding="utf-8")))
 
 
 def make_seeded(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:

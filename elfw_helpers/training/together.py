@@ -5,6 +5,7 @@ On a GPU, a small network's step takes as long as starting its kernels does; bat
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -141,6 +142,7 @@ def train_together(
     keep_freed_memory()
     chosen = complete(settings)
     with exact_arithmetic(), memory_advice(max(train.batch_size, validation.batch_size)):
+        model = copy.deepcopy(model)
         stack = Stack(model, torch.tensor(chosen, dtype=torch.float64), train.device)
         history, errors = resume(stack, folder, epochs)
         with show_bar(epochs, done=len(history)) as bar:
@@ -168,7 +170,10 @@ def complete(settings: Sequence[dict[str, float]]) -> list[list[float]]:
 
 
 def check_batchable(model: nn.Module, settings: Sequence[dict[str, float]], batches: Batches) -> None:
-    """Raise TrainingError where a model, or a setting, cannot be trained together with others."""
+    """Raise TrainingError where a model, or a setting, cannot be trained together with others.
+
+    It is tried on one batch, with a copy of the model.
+    """
     reason = ""
     if unknown := sorted(set().union(*settings) - set(DEFAULTS)):
         reason = f"{unknown[0]!r} is none of {', '.join(DEFAULTS)}"

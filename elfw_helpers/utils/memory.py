@@ -38,9 +38,14 @@ def release_pages(tensor: Tensor) -> None:
     start, length = ctypes.c_void_p(first * mmap.PAGESIZE), ctypes.c_size_t(count * mmap.PAGESIZE)
     if library.madvise(start, length, mmap.MADV_DONTNEED):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    # Other C libraries than glibc have no such function.
-    with suppress(AttributeError):
-        library.malloc_trim(0)
+    return_freed_memory()
+
+
+def return_freed_memory() -> None:
+    """Give the system what the C library keeps free; other libraries than glibc have no such function."""
+    if sys.platform == "linux":
+        with suppress(AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_unchanged(first: int, count: int) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from elfw_helpers.data.datasets import decode_face
-from elfw_helpers.data.images import ORIENTATION, UPRIGHT, read_image, read_scaled
+from elfw_helpers.data.images import ORIENTATION, SIDEWAYS, read_image, read_scaled
 from elfw_helpers.utils.errors import DataError, PhotoWarning
 
 HEIGHT, WIDTH = 20, 24
@@ -180,12 +180,12 @@ def test_a_photo_of_elfw_s_size_keeps_every_bit(tmp_path, size):
     ).all()
 
 
-@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("orientation", [0, 1, 3, 6, 8, 9, 100])
 def test_a_large_photo_that_is_turned_fits_its_mask(tmp_path, orientation):
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     write_photo(tmp_path / "turned.jpg", 1600, 1200, exif=exif)
-    shape = (1600, 1200) if orientation > UPRIGHT else (1200, 1600)
+    shape = (1600, 1200) if orientation in SIDEWAYS else (1200, 1600)
     Image.fromarray(np.ones(shape, np.uint8)).save(tmp_path / "right.png")
     pixels, mask, _ = decode_face(tmp_path / "turned.jpg", tmp_path / "right.png", 32)
     assert np.abs(pixels - shrink_whole(tmp_path / "turned.jpg", 32)).max() <= 1 and (mask == 1).all()

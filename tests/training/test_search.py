@@ -68,6 +68,14 @@ def test_interrupted_search_repeats_no_run(tmp_path, monkeypatch):
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
 
 
+def test_a_damaged_file_of_a_run_is_named(tmp_path):
+    run(tmp_path)
+    file = next(tmp_path.glob("*.json"))
+    file.write_text(file.read_text("utf-8")[:-10], "utf-8")
+    with pytest.raises(TrainingError, match=f"{file.name} is damaged.*Delete that file"):
+        run(tmp_path)
+
+
 def test_other_data_or_another_seed_is_another_search(tmp_path):
     grid = {"lr": (0.01,)}
     run(tmp_path, grid=grid)
