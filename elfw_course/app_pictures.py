@@ -22,11 +22,11 @@ WIDTH, HEIGHT = 1120, 760
 PICTURES = {
     "attributes": (
         "spectacles",
-        "The app of attributes: a rendered face with glasses, the heat map of ResNet-18's evidence, and three bars.",
+        "The app of attributes: a rendered face with glasses, a heat map of the evidence, and three bars.",
     ),
     "segmentation": (
         "mouth-mask",
-        "The app of masks: a rendered face under its coloured mask, and a legend with the share of each class.",
+        "The app of masks: a rendered face under its coloured mask, and a legend of the classes.",
     ),
 }
 # The fifth example is a photo of a person. Pictures of people are never stored here.
@@ -60,7 +60,7 @@ def open_page(url: str) -> Iterator[Page]:
     """Open an address in a Chromium without a screen."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not found:
-        raise ElfwError("There is no Chromium to photograph the apps with. Debian, Ubuntu: sudo apt install chromium")
+        raise ElfwError("There is no Chromium. On Debian and Ubuntu: sudo apt install chromium")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, headless=True, args=FLAGS)
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})

@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
