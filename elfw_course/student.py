@@ -73,7 +73,7 @@ def read_repository(project: Path) -> str:
 
 
 def write_address(project: Path) -> None:
-    """Write pyproject.toml's address into badges and setup cells of all notebooks, and into README's badges."""
+    """Write pyproject.toml's address into badges and setup cells of all notebooks, and README's badges."""
     new = read_repository(project)
     readme = project / "README.md"
     for path in list_notebooks(project / "notebooks"):

@@ -14,7 +14,9 @@ def test_readme_has_a_row_with_both_times_and_a_badge_for_every_notebook():
     text = (project_folder() / "README.md").read_text(encoding="utf-8")
     for path in list_notebooks(project_folder() / "notebooks"):
         number = path.stem[:2]
-        row = rf"\| \[{number} [^|]+\]\(notebooks/{path.name}\) \| [^|]+ \| [^|]+ \| [^|]+ min \| .*\[{number}\] \|"
+        row = (
+            rf"\| \[{number} [^|]+\]\(notebooks/{path.name}\) \|([^|]+\|){{2}} [^|]+ min \| .*\[{number}\] \|"
+        )
         assert re.search(row, text), path.name
         address = f"https://colab.research.google.com/github/{read_repository(project_folder())}"
         assert f"[{number}]: {address}/blob/main/notebooks/{path.name}\n" in text
