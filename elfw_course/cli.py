@@ -317,6 +317,15 @@ def results() -> None:
     write_results(project_folder())
 
 
+@app.command("picture-apps")
+def picture_apps() -> None:
+    """Draw figures/app_*.png: both apps in a browser without a screen."""
+    from elfw_course.app_pictures import picture_apps as write_pictures
+
+    for file in write_pictures(project_folder() / "figures"):
+        print(file)
+
+
 @contextmanager
 def explain_bad_value(command: str) -> Iterator[None]:
     """Explain a ValueError, such as a count of 0, and end with exit code 2."""

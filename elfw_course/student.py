@@ -73,13 +73,16 @@ def read_repository(project: Path) -> str:
 
 
 def write_address(project: Path) -> None:
-    """Write pyproject.toml's address into badges and setup cells of all notebooks; their outputs stay."""
+    """Write pyproject.toml's address into badges and setup cells of all notebooks, and README's badges."""
     new = read_repository(project)
+    readme = project / "README.md"
     for path in list_notebooks(project / "notebooks"):
         text = path.read_text(encoding="utf-8")
         old = SETUP_ADDRESS.search(text)
         if old:
             write_if_changed(path, replace_repository(text, old[1], new))
+            if readme.exists():
+                write_if_changed(readme, replace_repository(readme.read_text(encoding="utf-8"), old[1], new))
 
 
 def replace_repository(text: str, old: str, new: str) -> str:

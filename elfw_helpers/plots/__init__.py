@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "draw_iou_changes",
             "draw_grad_cam",
             "draw_intervals",
+            "draw_latency",
             "draw_mistakes",
             "draw_paired_answers",
             "draw_ratio_study",

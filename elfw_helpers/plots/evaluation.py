@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
@@ -192,6 +193,23 @@ def draw_class_iou(scores: Mapping[str, SegmentationScores], title: str) -> Figu
     axes.grid(False, axis="x")
     if len(scores) > 1:
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, -0.33), ncols=len(scores))
+    sns.despine(figure)
+    return figure
+
+
+@message_if_empty("no step was timed")
+def draw_latency(steps: Mapping[str, ArrayLike], title: str) -> Figure:
+    """Draw how long the steps of an answer take: a bar to the median, a whisker to the 95th percentile.
+
+    Args:
+        steps: by name, in their order, the milliseconds of each repetition.
+    """
+    figure, axes = make_row_chart(list(steps))
+    median, high = np.percentile(np.stack(list(steps.values())), (50, 95), axis=1)
+    lengths = error_lengths(median, median, high)
+    axes.barh(range(len(steps)), median, height=0.6, xerr=lengths, capsize=4, color=COLOURS[0])
+    axes.set(xlabel="milliseconds: bar p50, whisker p95", title=title)
+    axes.grid(False, axis="y")
     sns.despine(figure)
     return figure
 

@@ -5,6 +5,7 @@ import inspect
 import io
 import os
 import random
+import re
 import socket
 import struct
 import time
@@ -20,7 +21,7 @@ from PIL import EpsImagePlugin, Image
 
 from elfw_course.cli import main
 from elfw_helpers.data.images import read_image, read_mask
-from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
+from elfw_helpers.data.labels import ATTRIBUTES, DISPLAY_COLOURS, PALETTE, PIXEL_CLASSES
 from elfw_helpers.deployment import predict
 from elfw_helpers.deployment.apps import serve, uploads
 from elfw_helpers.deployment.apps.attributes import answer_attributes, show_attributes
@@ -478,3 +479,13 @@ def test_a_photo_without_a_face_says_so_in_both_apps(app, client, monkeypatch):
     moving = encode(FACE, "GIF", save_all=True, append_images=[FACE.rotate(90)])
     (remark,) = ask_app(client, "segmentation", ("moving.gif", moving))["remarks"]
     assert "holds several pictures" in remark
+
+
+def test_the_mask_over_the_photo_has_the_legends_colours_and_the_file_elfws():
+    page = show_segmentation(FACE, answer_segmentation(make_models("unet")["unet"], FACE))
+    pictures = [base64.b64decode(content) for content in re.findall(r"data:image/png;base64,([^\"]+)", page)]
+    cover, download = (Image.open(io.BytesIO(content)) for content in pictures)
+    assert cover.getpalette()[:21] == DISPLAY_COLOURS.flatten().tolist()
+    assert download.getpalette()[:21] == PALETTE.flatten().tolist()
+    shown = re.findall(r"background:rgb\((\d+), (\d+), (\d+)\)", page)
+    assert [list(map(int, colour)) for colour in shown] == DISPLAY_COLOURS.tolist()

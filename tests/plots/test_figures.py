@@ -313,3 +313,12 @@ def test_an_empty_figure_is_words_also_where_its_arguments_are_named():
     assert plots.draw_confusion(matrices={}).axes[0].texts[0].get_text() == "nothing was measured"
     with pytest.raises(TypeError, match="missing a required argument: 'matrices'"):
         plots.draw_confusion()
+
+
+def test_latency_is_a_bar_to_the_median_and_a_whisker_to_the_95th_percentile():
+    figure = plots.draw_latency({"decode": np.arange(101.0), "network": np.full(101, 5.0)}, "Answers")
+    (axes,) = figure.axes
+    assert [bar.get_width() for bar in axes.patches] == [50, 5]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["decode", "network"]
+    (whiskers,) = axes.collections
+    assert [segment[:, 0].tolist() for segment in whiskers.get_segments()] == [[50, 95], [5, 5]]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from elfw_helpers.data.images import mask_picture
-from elfw_helpers.data.labels import ATTRIBUTES, BACKGROUND, attribute_from_mask
+from elfw_helpers.data.labels import ATTRIBUTES, BACKGROUND, DISPLAY_COLOURS, attribute_from_mask
 from elfw_helpers.deployment.apps.html import (
     embed_picture,
     encode_data_url,
@@ -48,7 +48,8 @@ def show_segmentation(image: Image.Image, answer: dict) -> str:
     """Return the answer for a photo as HTML; the slider above it changes the opacity in the browser."""
     picture, shown, fractions = answer["mask"], shrink_to_page(image), answer["class_fractions"]
     cover = picture.resize(shown.size, Image.Resampling.NEAREST)
-    # The background stays clear.
+    # In the legend's colours; the file to download keeps ELFW's. The background stays clear.
+    cover.putpalette(DISPLAY_COLOURS.tobytes())
     cover.info["transparency"] = BACKGROUND
     return (
         f'<section class="answer"><h2>{answer["attribute"]}</h2>'

@@ -353,3 +353,78 @@ def soften(logits, temperature):
 def soften(logits, temperature):
     with np.errstate(over="ignore"):
         return 1 / (1 + np.exp(-logits / temperature))
+
+
+# right: repair: from the darkest to the brightest value of each channel
+def repair(images):
+    low, high = images.min((1, 2), keepdims=True), images.max((1, 2), keepdims=True)
+    return ((images - low.astype(float)) * 255 / np.maximum(high.astype(float) - low, 1)).astype("uint8")
+
+
+# right: repair: Pillow's autocontrast
+def repair(images):
+    from PIL import Image, ImageOps
+
+    faces = [ImageOps.autocontrast(Image.fromarray(face), cutoff=2) for face in images]
+    return np.stack([np.asarray(face) for face in faces])
+
+
+# right: repair: mean and deviation of each channel, loops
+def repair(images):
+    repaired = []
+    for face in images.astype(float):
+        for channel, (mean, deviation) in enumerate(((128, 64), (111, 60), (100, 58))):
+            part = face[..., channel]
+            face[..., channel] = (part - part.mean()) / (part.std() + 0.1) * deviation + mean
+        repaired.append(np.clip(face, 0, 255).round().astype(np.uint8))
+    return np.array(repaired)
+
+
+# wrong: repair: nothing
+def repair(images):
+    return images.copy()
+
+
+# wrong: repair: all as bright as the others
+def repair(images):
+    brightness = images.mean((1, 2, 3), keepdims=True)
+    return np.clip(images * (115 / brightness), 0, 255).astype(np.uint8)
+
+
+# wrong: repair: each channel as bright as in training
+def repair(images):
+    brightness = images.mean((1, 2), keepdims=True)
+    return np.clip(images * (np.array([128, 111, 100]) / brightness), 0, 255).astype(np.uint8)
+
+
+# wrong: repair: stretched by the extremes of all pictures together
+def repair(images):
+    low, high = np.percentile(images, (2, 98))
+    return (255 * ((images - low) / (high - low)).clip(0, 1)).astype(np.uint8)
+
+
+# wrong: repair: a gamma curve
+def repair(images):
+    return (255 * (images / 255) ** 0.5).astype(np.uint8)
+
+
+# wrong: repair: more contrast about the middle
+def repair(images):
+    return np.clip((images - 127.0) * 2 + 127, 0, 255).astype(np.uint8)
+
+
+# wrong: repair: the extremes along the wrong axes
+def repair(images):
+    low, high = images.min((0, 1), keepdims=True), images.max((0, 1), keepdims=True)
+    return ((images - low.astype(float)) * 255 / np.maximum(high.astype(float) - low, 1)).astype("uint8")
+
+
+# wrong: repair: only the darkest value is moved
+def repair(images):
+    return images - images.min((1, 2), keepdims=True)
+
+
+# wrong: repair: from 0 to 1
+def repair(images):
+    low, high = images.min((1, 2), keepdims=True), images.max((1, 2), keepdims=True)
+    return (images - low.astype(float)) / np.maximum(high.astype(float) - low, 1)
