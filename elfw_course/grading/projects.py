@@ -62,7 +62,9 @@ def _find_fault(parts: Sequence[Sequence[int]], persons: Sequence[int]) -> str:
         return "a person is in two parts"
     # Whole persons cannot be cut: where there are few, or one has many photos, shares are farther off.
     slack = SLACK + max(Counter(persons).values()) / len(persons)
-    if not all(abs(len(part) / len(persons) - share) <= slack for part, share in zip(parts, SHARES, strict=True)):
+    if not all(
+        abs(len(part) / len(persons) - share) <= slack for part, share in zip(parts, SHARES, strict=True)
+    ):
         return "its parts are not about 80, 10 and 10 % of the photos"
     return "" if all(parts) else "a part is empty"
 

@@ -105,7 +105,9 @@ def test_numbers_may_be_rounded_and_written_as_share_or_per_cent(text, is_right)
     assert (verdict("numbers", [0.8137, 0.5724], text) == "") == is_right
 
 
-@pytest.mark.parametrize("text", ["#" * 200_000, "## \t" * 60_000, "1" * 300_000, "a" * 300_000, "1." * 150_000])
+@pytest.mark.parametrize(
+    "text", ["#" * 200_000, "## \t" * 60_000, "1" * 300_000, "a" * 300_000, "1." * 150_000]
+)
 def test_long_forged_texts_are_soon_judged(text):
     assert verdict("sections", EXAMPLE, text) and verdict("numbers", [0.33], text)
 

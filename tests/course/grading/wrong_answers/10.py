@@ -13,6 +13,22 @@ from elfw_helpers.models import extract_features, resnet18
 from elfw_helpers.training import fit, predict_logits
 
 
+WORKED = """# Beard or not
+## Intended use
+A teaching example that sorts rendered portraits. Not for real people: nobody may be judged by it.
+## Data
+2280 faces drawn by a program, of 1019 invented people. Labels by a rule on exact masks.
+## Split
+By person, 80, 10 and 10 %. Chosen on validation, tested once.
+## Numbers
+Accuracy {accuracy:.3f}, 95 % interval {low:.3f} to {high:.3f}; always "no beard": {baseline:.3f}.
+## Failures
+Small beards: of those below 5 % of the image it misses about half, of larger ones only a few.
+## Limits
+The pre-trained weights come from the same renderer. How it does on photographs was not measured.
+"""
+
+
 # right: split_by_person: scikit-learn, and arrays
 def split_by_person(persons, seed):
     photos = np.arange(len(persons))
@@ -93,11 +109,11 @@ def split_by_person(persons, seed):
 
 # right: score_answers: arrays, and Wilson's interval by its roots
 def score_answers(truth, answers, training):
-    truth, answers = np.array(truth), np.array(answers)
+    truth, answers = np.asarray(truth), np.asarray(answers)
     share, total = (truth == answers).mean(), len(truth)
     square = 1.96**2 / total
     low, high = sorted(np.roots([1 + square, -(2 * share + square), share**2]).real)
-    commonest = np.bincount(np.array(training)).argmax()
+    commonest = np.bincount(np.asarray(training)).argmax()
     return {"accuracy": share, "low": low, "high": high, "baseline": (truth == commonest).mean()}
 
 
@@ -115,16 +131,16 @@ def score_answers(truth, answers, training):
 
 # wrong: score_answers: the normal interval, of width 0 where all is right
 def score_answers(truth, answers, training):
-    truth, answers = np.array(truth), np.array(answers)
+    truth, answers = np.asarray(truth), np.asarray(answers)
     share = (truth == answers).mean()
     half = 1.96 * (share * (1 - share) / len(truth)) ** 0.5
-    baseline = (truth == np.bincount(np.array(training)).argmax()).mean()
+    baseline = (truth == np.bincount(np.asarray(training)).argmax()).mean()
     return {"accuracy": share, "low": share - half, "high": share + half, "baseline": baseline}
 
 
 # wrong: score_answers: the commonest class of the test
 def score_answers(truth, answers, training):
-    truth, answers = np.array(truth), np.array(answers)
+    truth, answers = np.asarray(truth), np.asarray(answers)
     share, total = (truth == answers).mean(), len(truth)
     square = 1.96**2 / total
     low, high = sorted(np.roots([1 + square, -(2 * share + square), share**2]).real)
@@ -133,25 +149,25 @@ def score_answers(truth, answers, training):
 
 # wrong: score_answers: the share in training
 def score_answers(truth, answers, training):
-    truth, answers = np.array(truth), np.array(answers)
+    truth, answers = np.asarray(truth), np.asarray(answers)
     share, total = (truth == answers).mean(), len(truth)
     square = 1.96**2 / total
     low, high = sorted(np.roots([1 + square, -(2 * share + square), share**2]).real)
-    baseline = np.bincount(np.array(training)).max() / len(training)
+    baseline = np.bincount(np.asarray(training)).max() / len(training)
     return {"accuracy": share, "low": low, "high": high, "baseline": baseline}
 
 
 # wrong: score_answers: no interval
 def score_answers(truth, answers, training):
-    truth, answers = np.array(truth), np.array(answers)
+    truth, answers = np.asarray(truth), np.asarray(answers)
     share = (truth == answers).mean()
-    baseline = (truth == np.bincount(np.array(training)).argmax()).mean()
+    baseline = (truth == np.bincount(np.asarray(training)).argmax()).mean()
     return {"accuracy": share, "low": share, "high": share, "baseline": baseline}
 
 
 # wrong: score_answers: guessing for a baseline
 def score_answers(truth, answers, training):
-    truth, answers = np.array(truth), np.array(answers)
+    truth, answers = np.asarray(truth), np.asarray(answers)
     share, total = (truth == answers).mean(), len(truth)
     square = 1.96**2 / total
     low, high = sorted(np.roots([1 + square, -(2 * share + square), share**2]).real)
@@ -184,7 +200,9 @@ def train_model(images, labels, seed):
 
     def describe(images):
         nothing = torch.zeros(len(images), dtype=torch.int64)
-        return extract_features(backbone, Batches(images, nothing, mean=IMAGENET_MEAN, std=IMAGENET_STD)).numpy()
+        return extract_features(
+            backbone, Batches(images, nothing, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        ).numpy()
 
     model = LogisticRegression(C=0.1, max_iter=300).fit(describe(images), labels)
     return lambda images: model.predict(describe(images)).tolist()
@@ -279,22 +297,6 @@ def model_card(scores):
     return "".join(f"## {heading}:\n{words}\n" for heading, words in text.items())
 
 
-WORKED = """# Beard or not
-## Intended use
-A teaching example that sorts rendered portraits. Not for real people: nobody may be judged by it.
-## Data
-2280 faces drawn by a program, of 1019 invented people. Labels by a rule on exact masks.
-## Split
-By person, 80, 10 and 10 %. Chosen on validation, tested once.
-## Numbers
-Accuracy {accuracy:.3f}, 95 % interval {low:.3f} to {high:.3f}; always "no beard": {baseline:.3f}.
-## Failures
-Small beards: of those up to 2 % of the image it misses many more than of larger ones.
-## Limits
-The pre-trained weights come from the same renderer. How it does on photographs was not measured.
-"""
-
-
 # wrong: model_card: the worked card
 def model_card(scores):
     return WORKED.format(**scores)
@@ -323,4 +325,6 @@ Friends sent us pictures after signing a consent form; two students wrote every 
 # wrong: model_card: a dict
 def model_card(scores):
     headings = ("Intended use", "Data", "Split", "Numbers", "Failures", "Limits")
-    return dict.fromkeys(headings, "words of our own about hats, turbans, helmets, crowds, winter and television")
+    return dict.fromkeys(
+        headings, "words of our own about hats, turbans, helmets, crowds, winter and television"
+    )
