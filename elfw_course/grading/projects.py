@@ -91,7 +91,7 @@ def judge_sections(expected: dict[str, str], value: Any) -> str:
 
 
 def judge_numbers(expected: list[float], value: Any) -> str:
-    """Return "" for a text that states all numbers, each as a share or in per cent, or that one is missing."""
+    """Return "" for a text that states all numbers, as shares or in per cent, or that one is missing."""
     if type(value) is not str:
         return "not a text"
     stated = [float(number) for number in NUMBER.findall(value)]

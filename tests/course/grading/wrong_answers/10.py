@@ -12,7 +12,6 @@ from elfw_helpers.data import IMAGENET_MEAN, IMAGENET_STD, Batches, channel_stat
 from elfw_helpers.models import extract_features, resnet18
 from elfw_helpers.training import fit, predict_logits
 
-
 WORKED = """# Beard or not
 ## Intended use
 A teaching example that sorts rendered portraits. Not for real people: nobody may be judged by it.
@@ -266,16 +265,16 @@ def model_card(scores):
     lines = [
         "# Hats, seen from afar",
         "### Intended use",
-        "Counts hats on a stage for the costume department; forbidden for entrance control or sorting applicants.",
+        "Counts hats on a stage for the costume department; forbidden for entrance control or applicants.",
         "### Data",
         "Friends sent us pictures after signing a consent form; two students wrote every word independently.",
         "### Split",
-        "Each friend belongs wholly to learning, tuning or final examination; twins were kept together as well.",
+        "Each friend belongs wholly to learning, tuning or final examination; twins stay together.",
         "### Numbers",
-        "{accuracy:.1%} correct answers among everything examined; plausible range from {low:.1%} up to {high:.1%}. "
+        "{accuracy:.1%} correct among everything examined; plausible range {low:.1%} up to {high:.1%}. "
         "Whoever never looks gets {baseline:.1%}.",
         "### Failures",
-        "Turbans and helmets confuse our network; backlight hides dark brims, which one row counted separately.",
+        "Turbans and helmets confuse our network; backlight hides dark brims, as one row counted.",
         "### Limits",
         "Only adults, indoor lamps, two telephones. Nothing is known about winter, crowds or television.",
         "### Thanks",
@@ -287,12 +286,12 @@ def model_card(scores):
 def model_card(scores):
     numbers = ", ".join(f"{name}: {round(float(value), 2)}" for name, value in scores.items())
     text = {
-        "INTENDED USE": "museum visitors learn how machines err; police, schools and employers must leave alone",
-        "Data": "public paintings photographed under licence, annotated twice, disagreements settled together",
-        "Split": "every painter stands entirely inside one partition, drawn using seed seven before training began",
+        "INTENDED USE": "museum visitors learn how machines err; police, schools, employers: keep off",
+        "Data": "public paintings photographed under licence, annotated twice, disputes settled together",
+        "Split": "every painter stands entirely inside one partition, drawn before training began",
         "Numbers": f"measured afterwards across unseen paintings without any retries whatsoever: {numbers}",
-        "Failures": "varnish reflections, profiles and sketches account nearly completely for our errors, counted twice",
-        "Limits": "European art between 1600 and 1800; other centuries, sculpture, cameras remain entirely untested",
+        "Failures": "varnish reflections, profiles and sketches explain nearly all our errors",
+        "Limits": "European art between 1600 and 1800; other centuries, sculpture, cameras remain untested",
     }
     return "".join(f"## {heading}:\n{words}\n" for heading, words in text.items())
 
@@ -316,7 +315,7 @@ def model_card(scores):
 # wrong: model_card: three sections of six
 def model_card(scores):
     return f"""## Intended use
-Counts hats on a stage for the costume department; forbidden for entrance control or sorting applicants.
+Counts hats on a stage for the costume department; forbidden for entrance control or applicants.
 ## Data
 Friends sent us pictures after signing a consent form; two students wrote every word independently. {scores}
 """
