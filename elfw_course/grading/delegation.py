@@ -41,7 +41,7 @@ def flag_delegations(key: Key, sources: Collection[str], lecture: Iterable[str])
     origins, definitions = _find_imports([*given, *trees]), _find_definitions(trees)
     flags = []
     for exercise in key.exercises:
-        packages = {COURSE, *exercise.without}
+        packages = {COURSE, *exercise.without} - set(exercise.may_use)
         used = sorted(
             name
             for name in _follow_names(exercise.name, definitions, origins)

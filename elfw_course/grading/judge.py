@@ -7,12 +7,14 @@ from them or hashed: an answer costs time that grows with its size and no faster
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from elfw_course.grading.inside.encode import DEEPEST
 from elfw_course.grading.key import Probe
+from elfw_course.grading.projects import JUDGES
 
 MOST_SIDES = 64  # of an array; NumPy's own limit
 LONGEST_SIDE = 1 << 62
@@ -50,6 +52,8 @@ def judge(probe: Probe, content: Any) -> str:
             return "not of the dtype that was asked for"
         if probe.shape is not None and getattr(value, "shape", None) != probe.shape:
             return "not of the shape that was asked for"
+        if probe.judged_as:
+            return JUDGES[probe.judged_as](probe.expect, value)
         if probe.measure:
             return judge_predictions(probe, value)
         if matches(probe.expect, value, probe.atol, probe.rtol):
@@ -185,7 +189,8 @@ def judge_predictions(probe: Probe, value: Any) -> str:
     truth, predicted = _flatten(probe.expect), value.flat if isinstance(value, Array) else _flatten(value)
     if len(truth) != len(predicted) or any(type(one) is not int for one in predicted):
         return f"not one class id, an int, for each of {len(truth)} inputs"
-    score = accuracy(truth, predicted) if probe.measure == "accuracy" else mean_iou(truth, predicted)
+    measures = {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy, "mean_iou": mean_iou}
+    score = measures[probe.measure](truth, predicted)
     if score >= probe.at_least - probe.margin:
         return ""
     return f"{probe.measure.replace('_', ' ')} {score:.3f} on hidden inputs; {probe.at_least} was asked for"
@@ -206,6 +211,13 @@ def _flatten(values: Any) -> list[Any]:
 def accuracy(truth: Sequence[int], predicted: Sequence[int]) -> float:
     """Return the share of right answers."""
     return sum(map(int.__eq__, truth, predicted)) / len(truth)
+
+
+def balanced_accuracy(truth: Sequence[int], predicted: Sequence[int]) -> float:
+    """Return the mean recall of the classes that occur in the truth."""
+    right, support = Counter(), Counter(truth)
+    right.update(one for one, other in zip(truth, predicted, strict=True) if one == other)
+    return sum(right[label] / count for label, count in support.items()) / len(support)
 
 
 def mean_iou(truth: Sequence[int], predicted: Sequence[int]) -> float:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from elfw_course.grading.exercises import Released
+from elfw_course.grading.projects import JUDGES
 from elfw_course.student import tomllib
 from elfw_helpers.utils.errors import DataError, ElfwError
 from elfw_helpers.utils.paths import project_folder
 
-MEASURES = ("accuracy", "mean_iou")
+MEASURES = ("accuracy", "balanced_accuracy", "mean_iou")
 NUMBER = (int, float)
 KINDS = {str: "a text", int: "a whole number", NUMBER: "a number", list: "a list", dict: "a table"}
 # The fields of each table: by name, the type, and the default if there is one.
@@ -23,10 +24,13 @@ KEY_FIELDS = {
     **{"notebook": (str,), "setup": (str, ""), "memory_mb": (int, 2048), "own_seconds": (NUMBER, 20)},
     **{"exercises": (dict,), "written": (list, [])},
 }
-EXERCISE_FIELDS = {"seconds": (NUMBER, 10), "inputs": (str, ""), "probes": (list,), "without": (list, [])}
+EXERCISE_FIELDS = {
+    **{"seconds": (NUMBER, 10), "inputs": (str, ""), "probes": (list,)},
+    **{"without": (list, []), "may_use": (list, [])},
+}
 PROBE_FIELDS = {
     **{"name": (str,), "call": (str,), "given": (str, ""), "points": (NUMBER, 1), "dtype": (str, None)},
-    **{"shape": (list, None), "atol": (NUMBER, 1e-6), "rtol": (NUMBER, 1e-5)},
+    **{"shape": (list, None), "atol": (NUMBER, 1e-6), "rtol": (NUMBER, 1e-5), "judged_as": (str, None)},
 }
 MEASURE_FIELDS = {"measure": (str,), "at_least": (NUMBER,), "margin": (NUMBER,)}
 
@@ -47,6 +51,7 @@ class Probe:
     measure: str | None = None  # of predictions against `expect`: one of MEASURES
     at_least: float = 0.0  # what the measure must reach, as students are told
     margin: float = 0.0  # how far below is still right, for chance
+    judged_as: str | None = None  # where many answers are right: one of JUDGES, which `expect` is for
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class Exercise:
     probes: tuple[Probe, ...]
     inputs: bytes  # an .npz of hidden arrays, which probes find as `hidden`
     without: tuple[str, ...]  # packages that it is to be solved without; an answer that uses one is flagged
+    may_use: tuple[str, ...] = ()  # packages that would be flagged, but are welcome here
 
     @property
     def points(self) -> float:
@@ -154,6 +160,7 @@ def _read_exercise(path: Path, name: str, table: Any) -> Exercise:
         tuple(_read_probe(path, f"probe {place} of {name}", probe) for place, probe in probes),
         _read_beside(path, fields["inputs"]) if fields["inputs"] else b"",
         tuple(fields["without"]),
+        tuple(fields["may_use"]),
     )
 
 
@@ -170,6 +177,8 @@ def _read_probe(path: Path, place: str, table: Any) -> Probe:
     if probe.measure not in (None, *MEASURES):
         found = f"{place} has the measure {probe.measure!r}"
         raise DataError(path, found, f"Use one of {', '.join(MEASURES)}")
+    if probe.judged_as not in (None, *JUDGES):
+        raise DataError(path, f"{place} is judged as {probe.judged_as!r}", f"Use one of {', '.join(JUDGES)}")
     # Found out inside the sandbox, a slip of the key's would look like the student's.
     for field, code, mode in (("given", probe.given, "exec"), ("call", probe.call, "eval")):
         try:
