@@ -8,7 +8,6 @@ from collections.abc import Iterable
 # not executed, it computes that itself.
 NEEDS = {
     "05_evaluation": {"02_transfer_learning", "04_grid_search"},
-    "07_segmentation": {"05_evaluation"},
 }
 
 
