@@ -1,4 +1,11 @@
-"""pytest plugin on top of nbval: metrics within their tolerance, and notebooks that were really run.
+"""pytest plugin on top of nbval: metrics within tolerance, claims that hold, notebooks that were really run.
+
+A cell's metadata say what its metrics are held to:
+
+    "elfw": {"atol": 0.05, "claims": {"the claim in words": "shown['title']['metric'] > 0.9"}}
+
+`atol` is that of `compare_payloads`. A claim is a Python expression over `shown[title][metric]`, or for a
+table `shown[title][column][row]`, which has to be true of the fresh run.
 
 Loaded by `-p elfw_course.nbval_plugin` (pyproject.toml). It works on nbval's own objects through pytest's
 hooks: nbval 0.11 asks a notebook's `skip_compare` what not to compare and a cell's `compare_outputs` whether
@@ -10,7 +17,7 @@ stored and fresh outputs agree; its kernel's `execute_cell_input` sends a cell, 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from queue import Empty
 
@@ -21,7 +28,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from elfw_course.order import find_ready, sort_longest_chain_first
 from elfw_course.student import WIDGET_MIME
-from elfw_helpers.notebook import METRICS_MIME, compare_payloads
+from elfw_helpers.notebook import METRICS_MIME, Payload, Tolerance, compare_payloads
 
 # Drawn differently by every version of a library, or for the eye only; nbval itself leaves png and jpeg out.
 NOT_COMPARED = ("image/svg+xml", "text/html", "stderr")
@@ -81,9 +88,13 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         compare_rest = item.compare_outputs
 
         def compare_outputs(now: list[NotebookNode], stored: list[NotebookNode]) -> bool:
-            differences = compare_metrics(stored, now)
+            held_to = item.cell.metadata.get("elfw", {})
+            differences = compare_metrics(stored, now, held_to.get("atol", 0))
             if differences:
-                item.comparison_traceback = [*differences, "If the new values are right: make refresh"]
+                differences.append("If the new values are right: make refresh")
+            differences += find_broken_claims(now, held_to.get("claims", {}))
+            if differences:
+                item.comparison_traceback = differences
                 return False
             return compare_rest(_drop_metrics_and_widgets(now), _drop_metrics_and_widgets(stored))
 
@@ -105,17 +116,52 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     return result
 
 
-def compare_metrics(stored: list[NotebookNode], now: list[NotebookNode]) -> list[str]:
-    """Compare the metrics among a cell's outputs, in order; return lines that say what differs."""
-    before, after = (
-        [output["data"][METRICS_MIME] for output in outputs if METRICS_MIME in output.get("data", {})]
-        for outputs in (stored, now)
-    )
+def compare_metrics(stored: list[NotebookNode], now: list[NotebookNode], atol: Tolerance) -> list[str]:
+    """Compare the metrics among a cell's outputs, in order; return lines that say what differs.
+
+    A tolerance that fits nothing would check nothing, so it is a difference too.
+    """
+    before, after = find_payloads(stored), find_payloads(now)
     if len(before) != len(after):
         titles = ", ".join(str(payload["title"]) for payload in before or after)
         return [f"Metrics differ in number: {len(before)} stored, {len(after)} now ({titles})"]
+    columns = {column["name"] for payload in after for column in payload["columns"]}
+    unknown = sorted(set(atol) - columns) if isinstance(atol, Mapping) else []
+    lines = [f"The cell's metadata have a tolerance for {name}, which it does not show" for name in unknown]
     pairs = zip(before, after, strict=True)
-    return [line for old, new in pairs for line in compare_payloads(old, new)]
+    return lines + [line for old, new in pairs for line in compare_payloads(old, new, atol)]
+
+
+def find_payloads(outputs: list[NotebookNode]) -> list[Payload]:
+    """Return the payloads of metrics and tables among a cell's outputs."""
+    return [output["data"][METRICS_MIME] for output in outputs if METRICS_MIME in output.get("data", {})]
+
+
+def find_broken_claims(outputs: list[NotebookNode], claims: Mapping[str, str]) -> list[str]:
+    """Return a line for each claim that does not hold of the metrics among a cell's outputs.
+
+    Args:
+        outputs: of the fresh run.
+        claims: expressions, as the module's docstring says, by the claim in words. They are the author's.
+    """
+    shown: dict[str | None, dict] = {}
+    for payload in find_payloads(outputs):
+        rows = payload["rows"]
+        shown[payload["title"]] = {
+            column["name"]: column["values"][0]
+            if rows is None
+            else dict(zip(rows, column["values"], strict=True))
+            for column in payload["columns"]
+        }
+    lines = []
+    for words, expression in claims.items():
+        try:
+            broken = None if eval(expression, {"shown": shown}) else "is false"
+        except Exception as error:
+            broken = f"raises {error!r}"
+        if broken:
+            lines.append(f"The notebook claims: {words}. But {expression} {broken}.")
+    return lines
 
 
 def find_complaint(item: IPyNbCell, reply: dict) -> str | None:

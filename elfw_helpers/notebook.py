@@ -1,9 +1,10 @@
 """What every notebook begins and ends with: device, folders, checks of the data, figures, checked numbers.
 
 `show_metrics` and `show_table` display plain text for the reader and, under a MIME type of our own, the same
-numbers for the nbval plugin, which compares a fresh run with the stored one by `compare_payloads`. A payload
-is `{"title", "rows", "columns"}`; each column is `{"name", "values", "atol"}` and has one value per row.
-Single metrics are columns of one row, and their `rows` is null.
+numbers for the nbval plugin, which compares a fresh run with the stored one by `compare_payloads`. How far
+two runs may differ stands in the cell's metadata, for the plugin alone. A payload is
+`{"title", "rows", "columns"}`; each column is `{"name", "values"}` and has one value per row. Single metrics
+are columns of one row, and their `rows` is null.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ __all__ = [
 
 GPU_ADVICE = "No GPU: the CPU will do. To get one: Runtime -> Change runtime type -> GPU, then start again."
 METRICS_MIME = "application/vnd.elfw.metrics+json"
+# Below it, three decimals would leave less than two digits.
+SMALLEST_IN_DECIMALS = 0.01
 
 Tolerance = float | Mapping[str, float]
 Payload = dict[str, Any]
@@ -64,66 +67,56 @@ def choose_device() -> str:
     return device
 
 
-def show_metrics(title: str | None = None, *, atol: Tolerance, **metrics: Any) -> None:
-    """Show numbers and the tolerance at which `make test` checks them.
+def show_metrics(title: str | None = None, **metrics: Any) -> None:
+    """Show numbers, which `make test` compares with those of a fresh run.
 
     Args:
         title: what was measured, for instance the model; a titled accuracy joins the closing table.
-        atol: largest absolute difference allowed between runs. A number holds for every float and
-            interval, and whole numbers are exact; a mapping from names to numbers holds for the names in
-            it, and all others are exact.
         metrics: ints, floats (NaN too), strings, booleans or (low, high) pairs; numpy's and torch's
             scalars are welcome. Without any, words say so: a folder may have nothing to measure.
 
     Raises:
-        ElfwError: a value of another kind, or a tolerance that fits no metric.
+        ElfwError: a value of another kind.
     """
     if not metrics:
         print(f"{title or 'Metrics'}: nothing was measured")
         return
-    values = {name: [_plain_value(name, value)] for name, value in metrics.items()}
-    payload = _make_payload(title, None, values, atol)
-    lines = [
-        (name, _format_value(column["values"][0], column["atol"]), _format_tolerance(column["atol"]))
-        for name, column in zip(metrics, payload["columns"], strict=True)
-    ]
+    payload = _make_payload(title, None, {name: [value] for name, value in metrics.items()})
+    lines = [(column["name"], *_format_column(column["values"])) for column in payload["columns"]]
     _display(payload, align_columns(lines))
 
 
-def show_table(frame: pandas.DataFrame, *, title: str | None = None, atol: Tolerance) -> None:
-    """Show a table and the tolerance at which `make test` checks its columns.
+def show_table(frame: pandas.DataFrame, title: str | None = None) -> None:
+    """Show a table, which `make test` compares with that of a fresh run.
 
     Args:
-        frame: the table; its index is checked too, exactly.
+        frame: the table, of values as in `show_metrics`; its index is compared too.
         title: what the table holds.
-        atol: as in `show_metrics`, by column: a number holds for every column with a float in it, so
-            name the columns where some of them are settings and not measurements.
 
     Raises:
-        ElfwError: a value of another kind, two columns of one name, or a tolerance that fits no column.
+        ElfwError: a value of another kind, or two columns of one name.
     """
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):
         raise ElfwError(f"The table has two columns of one name among {names}. Rename one.")
-    values = {str(name): [_plain_value(str(name), value) for value in frame[name]] for name in frame}
-    payload = _make_payload(title, [str(row) for row in frame.index], values, atol)
-    cells, tolerances = {}, {}
-    for column in payload["columns"]:
-        name, tolerance = column["name"], column["atol"]
-        cells[name] = [_format_value(value, tolerance) for value in column["values"]]
-        tolerances.setdefault(tolerance, []).append(name)
-    lines = [type(frame)(cells, index=frame.index).to_string()]
-    lines += [f"{_format_tolerance(atol)}: {', '.join(names)}" for atol, names in sorted(tolerances.items())]
-    _display(payload, lines)
+    values = {str(name): list(frame[name]) for name in frame}
+    payload = _make_payload(title, [str(row) for row in frame.index], values)
+    cells = {column["name"]: _format_column(column["values"]) for column in payload["columns"]}
+    _display(payload, [type(frame)(cells, index=frame.index).to_string()])
 
 
-def compare_payloads(stored: Payload, now: Payload) -> list[str]:
-    """Compare the metrics of two runs within the stored tolerance.
+def compare_payloads(stored: Payload, now: Payload, atol: Tolerance = 0) -> list[str]:
+    """Compare the metrics of two runs.
+
+    Args:
+        stored, now: payloads of `show_metrics` or `show_table`.
+        atol: largest absolute difference allowed. A number holds for every float and interval, and whole
+            numbers are exact; a mapping holds for the names in it, and all others are exact.
 
     Returns:
         Lines that say what differs, the first a heading; empty when nothing does.
     """
-    before, after = _flatten(stored), _flatten(now)
+    before, after = _flatten(stored, atol), _flatten(now, atol)
     differences = [
         line
         for name in [*before, *(name for name in after if name not in before)]
@@ -164,41 +157,34 @@ def _plain_value(name: str, value: Any) -> Value:
     )
 
 
-def _make_payload(
-    title: str | None, rows: list[str] | None, values: dict[str, list[Value]], atol: Tolerance
-) -> Payload:
-    """Arrange values and tolerances as the module's docstring says, and refuse tolerances that do not fit."""
-    if not isinstance(atol, Mapping):
-        # It holds for floats, NaN and intervals.
-        inexact = (float, list, type(None))
-        atol = {name: atol for name, column in values.items() if any(isinstance(v, inexact) for v in column)}
-    for name, tolerance in atol.items():
-        if name not in values:
-            raise ElfwError(f"atol names {name!r}, which is none of {', '.join(values)}.")
-        if not (isinstance(tolerance, numbers.Real) and math.isfinite(tolerance) and tolerance >= 0):
-            raise ElfwError(f"The tolerance of {name} is {tolerance!r}. Give a number of at least 0.")
-        if any(isinstance(value, bool | str) for value in values[name]):
-            raise ElfwError(f"{name} is text or true/false and always exact. Take it out of atol.")
+def _make_payload(title: str | None, rows: list[str] | None, values: dict[str, list]) -> Payload:
+    """Arrange values as the module's docstring says."""
     columns = [
-        {"name": name, "values": column, "atol": float(atol.get(name, 0))} for name, column in values.items()
+        {"name": name, "values": [_plain_value(name, value) for value in column]}
+        for name, column in values.items()
     ]
     return {"title": title, "rows": rows, "columns": columns}
 
 
-def _format_value(value: Value, tolerance: float) -> str:
-    """Write a value with one digit more than its tolerance asks for."""
+def _format_column(values: list[Value]) -> list[str]:
+    """Write the values of a column alike: three decimals, or three digits where one is small."""
+    floats = [
+        number
+        for value in values
+        for number in (value if isinstance(value, list) else [value])
+        if isinstance(number, float) and number
+    ]
+    kind = "#.3g" if floats and min(map(abs, floats)) < SMALLEST_IN_DECIMALS else ".3f"
+    return [_format_value(value, kind) for value in values]
+
+
+def _format_value(value: Value, kind: str) -> str:
+    """Write a value, floats in a kind of format such as ".3f"."""
     if isinstance(value, list):
-        return f"[{', '.join(_format_value(end, tolerance) for end in value)}]"
+        return f"[{', '.join(_format_value(end, kind) for end in value)}]"
     if value is None:
         return "nan"
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.{max(0, 1 + math.ceil(-math.log10(tolerance)))}f}" if tolerance else f"{value:.6g}"
-
-
-def _format_tolerance(tolerance: float) -> str:
-    """Name a tolerance for the reader."""
-    return f"checked within ± {tolerance:g}" if tolerance else "checked exactly"
+    return f"{value:{kind}}" if isinstance(value, float) else str(value)
 
 
 def align_columns(rows: list[tuple[str, ...]]) -> list[str]:
@@ -226,32 +212,39 @@ def _find_ipython() -> Any:
     return sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
 
 
-def _flatten(payload: Payload) -> dict[str, tuple[Value, float]]:
+def _flatten(payload: Payload, atol: Tolerance) -> dict[str, tuple[Value, float]]:
     """Return (value, tolerance) of every single number, by a name that says where it is."""
     rows = payload["rows"]
     flat: dict[str, tuple[Value, float]] = {}
     for column in payload["columns"]:
+        tolerance = _find_tolerance(column, atol)
         for position, value in enumerate(column["values"]):
             name = column["name"] if rows is None else f"{column['name']}, row {rows[position]}"
             # Rows may share their name, as the rows of two concatenated tables do.
             name = f"{name} ({position})" if name in flat else name
             if isinstance(value, list):
-                flat[f"{name}, low"], flat[f"{name}, high"] = ((end, column["atol"]) for end in value)
+                flat[f"{name}, low"], flat[f"{name}, high"] = ((end, tolerance) for end in value)
             else:
-                flat[name] = (value, column["atol"])
+                flat[name] = (value, tolerance)
     return flat
+
+
+def _find_tolerance(column: Payload, atol: Tolerance) -> float:
+    """Return what `compare_payloads` allows a column."""
+    if isinstance(atol, Mapping):
+        return atol.get(column["name"], 0)
+    # It holds for floats, NaN and intervals.
+    return atol if any(isinstance(value, float | list | None) for value in column["values"]) else 0
 
 
 def _describe_difference(
     name: str, stored: tuple[Value, float] | None, now: tuple[Value, float] | None
 ) -> tuple[str, ...] | None:
     """Return a row (name, stored, now, difference, allowed), or None where two runs agree."""
-    shown = (name, *("-" if entry is None else _format_value(entry[0], 0) for entry in (stored, now)))
+    shown = (name, *("-" if entry is None else _format_value(entry[0], ".6g") for entry in (stored, now)))
     if stored is None or now is None:
         return (*shown, "new" if stored is None else "missing", "")
-    (before, tolerance), (after, tolerance_now) = stored, now
-    if tolerance != tolerance_now:
-        return (*shown, "tolerance", f"{tolerance:g}, now {tolerance_now:g}")
+    (before, tolerance), (after, _) = stored, now
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in (before, after)):
         difference = after - before
         # A tiny excess over the tolerance is the rounding of the subtraction.
@@ -284,12 +277,22 @@ def require_data(found: bool, needed: str) -> None:
     ipython.input_transformers_cleanup.append(lambda _: [f"print({'Passed over: needs ' + needed!r})\n"])
 
 
-def save_figure(figure: Figure, name: str) -> Figure:
-    """Save a figure as `<build>/figures/NAME.png`, wide enough for a slide, and return it.
+def save_figure(figure: Figure, name: str, *, alt: str) -> None:
+    """Show a figure with its alt text, and save it as `<build>/figures/NAME.png`, wide enough for a slide.
+
+    The alt text stands in the output's metadata, from where HTML takes it, and in the PNG's.
 
     Args:
-        figure: any figure of `elfw_helpers.plots`.
+        figure: any figure of `elfw_helpers.plots`; it is closed.
         name: begins with its notebook's number, such as `05_confusion_matrix`.
+        alt: what is to be seen, in a sentence, for those who cannot see it.
     """
-    figure.savefig(figure_folder() / f"{name}.png", dpi=160, bbox_inches="tight")
-    return figure
+    import matplotlib.pyplot as plt
+
+    file = figure_folder() / f"{name}.png"
+    figure.savefig(file, dpi=160, bbox_inches="tight", metadata={"Description": alt})
+    if _find_ipython() is not None:
+        from IPython.display import display
+
+        display(figure, metadata={"image/png": {"alt": alt}})
+    plt.close(figure)  # or it would be shown once more at the end of the cell

@@ -120,7 +120,7 @@ def short_cuts(monkeypatch):
     for module in (training, loop, search, segmentation):
         monkeypatch.setattr(module, "fit", fit_briefly)
     monkeypatch.setattr(search, "run_parallel", run_here)
-    monkeypatch.setattr(notebook, "save_figure", lambda figure, name: figure.canvas.draw())
+    monkeypatch.setattr(notebook, "save_figure", lambda figure, name, alt: figure.canvas.draw())
 
 
 class AnyFolder:

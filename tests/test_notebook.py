@@ -1,4 +1,4 @@
-"""Metrics shown with their tolerance, and the comparison of two runs."""
+"""Metrics and figures shown, and the comparison of two runs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import json
 import math
 
 import IPython
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
-from elfw_helpers.notebook import METRICS_MIME, compare_payloads, read_metrics, show_metrics, show_table
+from elfw_helpers.notebook import (
+    METRICS_MIME,
+    compare_payloads,
+    read_metrics,
+    save_figure,
+    show_metrics,
+    show_table,
+)
 from elfw_helpers.utils.errors import ElfwError
 
 
@@ -24,25 +33,26 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     return bundles
 
 
-def make_payload(displayed: list[dict], atol=0.02, **metrics) -> dict:
+def make_payload(displayed: list[dict], **metrics) -> dict:
     """Return the payload of some metrics after a round trip through JSON, as a notebook stores it."""
-    show_metrics("model", atol=atol, **metrics)
+    show_metrics("model", **metrics)
     return json.loads(json.dumps(displayed[-1][METRICS_MIME], allow_nan=False))
 
 
-def test_text_names_value_and_tolerance(displayed):
-    show_metrics("model", atol=0.02, accuracy=14 / 15, accuracy_interval=(0.8412, 0.974), images=60)
+def test_text_names_values(displayed):
+    show_metrics("model", accuracy=14 / 15, accuracy_interval=(0.8412, 0.974), images=60, loss=0.00012345)
     assert displayed[0]["text/plain"].splitlines() == [
         "model",
-        "  accuracy            0.933            checked within ± 0.02",
-        "  accuracy_interval   [0.841, 0.974]   checked within ± 0.02",
-        "  images              60               checked exactly",
+        "  accuracy            0.933",
+        "  accuracy_interval   [0.841, 0.974]",
+        "  images              60",
+        "  loss                0.000123",
     ]
 
 
 def test_outside_a_notebook_it_prints(capsys):
-    show_metrics(atol=0.1, loss=0.25)
-    assert capsys.readouterr().out == "  loss   0.25   checked within ± 0.1\n"
+    show_metrics(loss=0.25)
+    assert capsys.readouterr().out == "  loss   0.250\n"
 
 
 def test_scalars_of_numpy_and_torch_become_plain(displayed):
@@ -61,47 +71,48 @@ def test_scalars_of_numpy_and_torch_become_plain(displayed):
     }  # fmt: skip
 
 
-def test_a_tolerance_for_all_leaves_whole_numbers_exact(displayed):
-    tolerances = [column["atol"] for column in make_payload(displayed, atol=5, a=1.0, b=2)["columns"]]
-    assert tolerances == [5, 0]
-
-
-def test_a_mapping_leaves_all_others_exact(displayed):
-    payload = make_payload(displayed, atol={"b": 5}, a=1.0, b=2)
-    assert [column["atol"] for column in payload["columns"]] == [0, 5]
+@pytest.mark.parametrize(
+    ("atol", "allowed"),
+    [(5, {"a": True, "b": False, "c": True}), ({"b": 5}, {"a": False, "b": True, "c": False})],
+    ids=["a number leaves whole numbers exact", "a mapping leaves all others exact"],
+)
+def test_tolerances(displayed, atol, allowed):
+    stored = make_payload(displayed, a=1.0, b=2, c=(0.5, 0.75))
+    for name, changed in (("a", {"a": 2.0}), ("b", {"b": 3}), ("c", {"c": (0.5, 1.0)})):
+        now = make_payload(displayed, **{"a": 1.0, "b": 2, "c": (0.5, 0.75), **changed})
+        assert (compare_payloads(stored, now, atol) == []) == allowed[name]
 
 
 @pytest.mark.parametrize(
-    ("atol", "metrics", "message"),
+    ("metrics", "message"),
     [
-        ({"acuracy": 0.1}, {"accuracy": 0.5}, "'acuracy', which is none of accuracy"),
-        ({"name": 0.1}, {"name": "x"}, "name is text"),
-        (-1, {"loss": 0.5}, "at least 0"),
-        (math.nan, {"loss": 0.5}, "at least 0"),
-        (0.1, {"loss": math.inf}, "loss is inf"),
-        (0.1, {"losses": [0.1, 0.2, 0.3]}, r"\(low, high\) pair"),
-        (0.1, {"pair": ("a", "b")}, r"\(low, high\) pair"),
-        (0.1, {"model": object()}, "cannot be checked"),
+        ({"loss": math.inf}, "loss is inf"),
+        ({"losses": [0.1, 0.2, 0.3]}, r"\(low, high\) pair"),
+        ({"pair": ("a", "b")}, r"\(low, high\) pair"),
+        ({"model": object()}, "cannot be checked"),
     ],
 )
-def test_what_cannot_be_checked_is_refused(atol, metrics, message):
+def test_what_cannot_be_checked_is_refused(metrics, message):
     with pytest.raises(ElfwError, match=message):
-        show_metrics(atol=atol, **metrics)
+        show_metrics(**metrics)
 
 
 def test_without_any_metric_words_say_so(displayed, capsys):
-    show_metrics("Linear head", atol=0.1)
+    show_metrics("Linear head")
     assert capsys.readouterr().out == "Linear head: nothing was measured\n" and not displayed
 
 
 def test_within_tolerance_nothing_differs(displayed):
     stored = make_payload(displayed, a=0.5, b=(0.4, 0.6), c=math.nan, d="x")
-    assert compare_payloads(stored, make_payload(displayed, a=0.52, b=(0.38, 0.6), c=math.nan, d="x")) == []
+    assert (
+        compare_payloads(stored, make_payload(displayed, a=0.52, b=(0.38, 0.6), c=math.nan, d="x"), 0.02)
+        == []
+    )
 
 
 def test_a_difference_names_stored_now_difference_and_allowed(displayed):
     stored, now = make_payload(displayed, a=0.9, b=0.5), make_payload(displayed, a=0.85, b=0.5)
-    assert compare_payloads(stored, now) == [
+    assert compare_payloads(stored, now, 0.02) == [
         "Metrics differ: model",
         "  name   stored   now    difference   allowed",
         "  a      0.9      0.85   -0.05        0.02",
@@ -118,11 +129,10 @@ def test_a_difference_names_stored_now_difference_and_allowed(displayed):
         ({"a": (0.1, 0.5)}, {"a": (0.1, 0.6)}, "a, high 0.5 0.6 +0.1 0.02"),
         ({"a": 0.5, "b": 1}, {"a": 0.5}, "b 1 - missing"),
         ({"a": 0.5}, {"a": 0.5, "b": 1}, "b - 1 new"),
-        ({"a": 0.5}, {"a": 0.5, "atol": 0.03}, "a 0.5 0.5 tolerance 0.02, now 0.03"),
     ],
 )
 def test_every_kind_of_difference_is_said(displayed, stored, now, said):
-    lines = compare_payloads(make_payload(displayed, **stored), make_payload(displayed, **now))
+    lines = compare_payloads(make_payload(displayed, **stored), make_payload(displayed, **now), 0.02)
     assert [" ".join(line.split()) for line in lines[2:]] == [said]
 
 
@@ -136,16 +146,14 @@ def make_table(**changes) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index([1, 2], name="run"))
 
 
-def test_table_is_pandas_with_the_tolerances_below(displayed):
-    show_table(make_table(), title="grid", atol={"loss": 0.01})
+def test_table_is_pandas(displayed):
+    show_table(make_table(), "grid")
     assert [line.rstrip() for line in displayed[0]["text/plain"].splitlines()] == [
         "grid",
-        "         lr runs   loss who",
+        "           lr runs   loss who",
         "run",
-        "1    0.0001    1  0.123   a",
-        "2    0.0005    2    nan   b",
-        "checked exactly: lr, runs, who",
-        "checked within ± 0.01: loss",
+        "1    0.000100    1  0.123   a",
+        "2    0.000500    2    nan   b",
     ]
 
 
@@ -160,18 +168,35 @@ def test_table_is_pandas_with_the_tolerances_below(displayed):
     ],
 )
 def test_tables_compare_by_cell(displayed, changes, said):
-    show_table(make_table(), atol={"loss": 0.01})
-    show_table(make_table(**changes), atol={"loss": 0.01})
+    show_table(make_table())
+    show_table(make_table(**changes))
     stored, now = (bundle[METRICS_MIME] for bundle in displayed)
-    assert [line.split("   ")[0].strip() for line in compare_payloads(stored, now)[2:]] == said
+    assert [
+        line.split("   ")[0].strip() for line in compare_payloads(stored, now, {"loss": 0.01})[2:]
+    ] == said
 
 
 def test_rows_that_share_a_name_are_all_compared(displayed):
     for values in ([0.1, 0.2], [0.1, 0.9]):
-        show_table(pd.DataFrame({"loss": values}, index=["a", "a"]), atol=0.01)
+        show_table(pd.DataFrame({"loss": values}, index=["a", "a"]))
     assert "0.9" in "".join(compare_payloads(*(bundle[METRICS_MIME] for bundle in displayed)))
 
 
 def test_two_columns_of_one_name_are_refused():
     with pytest.raises(ElfwError, match="two columns of one name"):
-        show_table(pd.DataFrame([[1, 2]], columns=["a", "a"]), atol=0)
+        show_table(pd.DataFrame([[1, 2]], columns=["a", "a"]))
+
+
+def test_a_figure_is_shown_once_and_saved_with_its_alt_text(monkeypatch, tmp_path):
+    shown = []
+    monkeypatch.setenv("ELFW_BUILD", str(tmp_path))
+    monkeypatch.setattr(IPython, "get_ipython", lambda: object())
+    monkeypatch.setattr(
+        "IPython.display.display", lambda figure, metadata: shown.append((figure.number, metadata))
+    )
+    figure, _ = plt.subplots()
+    save_figure(figure, "09_line", alt="A line that rises")
+    assert shown == [(figure.number, {"image/png": {"alt": "A line that rises"}})]
+    assert not plt.fignum_exists(figure.number)
+    with Image.open(tmp_path / "figures" / "09_line.png") as picture:
+        assert picture.text["Description"] == "A line that rises"

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "ATTRIBUTES",
             "BACKGROUND",
             "BEARD",
+            "DISPLAY_COLOURS",
             "EYEWEAR",
             "HAIR",
             "MOUTH_MASK",
@@ -24,6 +25,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "encode_colours",
         ],
         "layout": ["read_origins"],
-        "splits": ["Split", "draw_split"],
+        "splits": ["Split", "draw_split", "pick_faces"],
     },
 )

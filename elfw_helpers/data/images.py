@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from elfw_helpers.data.labels import BACKGROUND, PALETTE, PIXEL_CLASSES, decode_colours
+from elfw_helpers.data.labels import BACKGROUND, DISPLAY_COLOURS, PALETTE, PIXEL_CLASSES, decode_colours
 from elfw_helpers.data.mask_errors import explain_colours, explain_ids, explain_mode
 from elfw_helpers.utils.errors import DataError, PhotoWarning
 from elfw_helpers.utils.files import explain_error
@@ -254,12 +254,12 @@ def encode_mask(mask: np.ndarray, header: PngInfo | None = None) -> bytes:
 
 
 def draw_overlay(image: Image.Image, mask: np.ndarray, opacity: int = 128) -> Image.Image:
-    """Return an RGB image under its mask, uint8 [H, W], in ELFW's colours with this opacity, 0..255.
+    """Return an RGB image under its mask, uint8 [H, W], in colours to look at with this opacity, 0..255.
 
     The background stays as it is.
     """
     overlay = image.copy()
-    for index, colour in enumerate(PALETTE.tolist()):
+    for index, colour in enumerate(DISPLAY_COLOURS.tolist()):
         if index != BACKGROUND:
             # Class by class: a second picture in full colour would take as much memory as the photo.
             overlay.paste(tuple(colour), mask=Image.fromarray((mask == index) * np.uint8(opacity)))

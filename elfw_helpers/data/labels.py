@@ -13,6 +13,13 @@ PALETTE = np.array(
     [(0, 0, 0), (0, 255, 0), (255, 0, 0), (0, 255, 255), (0, 0, 255), (255, 0, 255), (255, 255, 0)], np.uint8
 )
 
+# What masks are shown in; ELFW's own colours are for files. Okabe and Ito's, told apart with any common
+# colour blindness: black, yellow, blue, sky blue, vermilion, reddish purple, bluish green.
+DISPLAY_COLOURS = np.array(
+    [(0, 0, 0), (240, 228, 66), (0, 114, 178), (86, 180, 233), (213, 94, 0), (204, 121, 167), (0, 158, 115)],
+    np.uint8,
+)
+
 # Class index 0, 1, 2 in tensors; ids 1, 2, 3 in labels.txt, as the report writes them.
 ATTRIBUTES = ("hair", "spectacles", "cap")
 HAIR_ONLY, SPECTACLES, CAP = range(3)

@@ -111,3 +111,24 @@ def warn_of_untested(root: Path, split: Split, attributes: Tensor) -> None:
                 SplitWarning,
                 stacklevel=3,
             )
+
+
+def pick_faces(attributes: Tensor, among: Tensor, count: int, seed: int) -> Tensor:
+    """Draw faces to look at: the attributes in turn, as long as there are any of them.
+
+    Args:
+        attributes: int64 [N], class indices.
+        among: int64 [n], the indices to draw from, such as a split's.
+        count: how many; fewer if there are not so many.
+        seed: another one draws other faces.
+
+    Returns:
+        int64 [count], indices, none twice.
+    """
+    shuffled = among[torch.randperm(len(among), generator=torch.Generator().manual_seed(seed))]
+    labels = attributes[shuffled]
+    # The first of each attribute, then the second of each, and so on.
+    turns = torch.zeros_like(labels)
+    for attribute in labels.unique():
+        turns[labels == attribute] = torch.arange(int((labels == attribute).sum()))
+    return shuffled[torch.argsort(turns * len(ATTRIBUTES) + labels)][:count]

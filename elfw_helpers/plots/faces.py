@@ -21,7 +21,7 @@ from torch import Tensor
 from elfw_helpers.augmentation.face_geometry import FaceGeometry
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.images import draw_overlay
-from elfw_helpers.data.labels import PALETTE, PIXEL_CLASSES, decode_colours, encode_colours
+from elfw_helpers.data.labels import DISPLAY_COLOURS, PIXEL_CLASSES, decode_colours, encode_colours
 from elfw_helpers.plots.style import COLOURS, message_if_empty, show_pictures
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import require_writable_file, write_atomically
@@ -44,7 +44,7 @@ def show_faces(images: Tensor, masks: Tensor | None, titles: Sequence[str] = ())
     """
     kinds = [images.numpy()]
     if masks is not None:
-        kinds.append(encode_colours(masks.numpy()))
+        kinds.append(DISPLAY_COLOURS[masks.numpy()])
     columns = min(len(images), FACES_PER_ROW)
     rows = len(kinds) * -(-len(images) // columns)
     figure, panels = plt.subplots(rows, columns, figsize=(1.6 * columns, 1.75 * rows + 0.5), squeeze=False)
@@ -110,7 +110,9 @@ def draw_face_geometry(
 
 def _add_class_legend(figure: Figure, classes: Sequence[int]) -> None:
     """Name the colours of some pixel classes below a figure."""
-    handles = [Patch(facecolor=PALETTE[i] / 255, edgecolor="0.4", label=PIXEL_CLASSES[i]) for i in classes]
+    handles = [
+        Patch(facecolor=DISPLAY_COLOURS[i] / 255, edgecolor="0.4", label=PIXEL_CLASSES[i]) for i in classes
+    ]
     figure.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=max(len(handles), 1), fontsize=9
     )
@@ -191,6 +193,8 @@ def _draw_channels(axes: Axes, values: np.ndarray, share: np.ndarray) -> None:
 
 def draw_mask_resizing(mask: np.ndarray, size: int) -> Figure:
     """Draw what resizing does to a mask: right, wrong, and which colours the wrong way makes up.
+
+    It is resized in ELFW's colours, as in a file.
 
     Args:
         mask: uint8 [H, W], class ids.

@@ -27,9 +27,9 @@ class Verdict:
     seconds: float
 
 
-def store_metrics(accuracy: float, atol: float = 0.02) -> list:
+def store_metrics(accuracy: float) -> list:
     """Return the stored output of `show_metrics`."""
-    columns = [{"name": "accuracy", "values": [accuracy], "atol": atol}]
+    columns = [{"name": "accuracy", "values": [accuracy]}]
     payload = {"title": "model", "rows": None, "columns": columns}
     return [new_output("display_data", {METRICS_MIME: payload, "text/plain": "as it was"})]
 
@@ -50,16 +50,28 @@ def display(kind: str, text: str) -> str:
     return f"from IPython.display import display\ndisplay({bundle!r}, raw=True)"
 
 
-SHOW = "from elfw_helpers.notebook import show_metrics\nshow_metrics('model', atol=0.02, accuracy=0.9)"
+SHOW = "from elfw_helpers.notebook import show_metrics\nshow_metrics('model', accuracy=0.9)"
+ACCURACY = "shown['model']['accuracy']"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 RESULT = [new_output("execute_result", {"text/plain": "1"}, execution_count=1)]
 RAISED = [new_output("error", ename="ValueError", evalue="x", traceback=[])]
 
-# name: (source, stored outputs, tags, text of the expected failure or None)
+TOLERANT = {"elfw": {"atol": 0.02}}
+
+
+def claim(words: str, expression: str) -> dict:
+    """Return a cell's metadata with a claim."""
+    return {"elfw": {"claims": {words: expression}}}
+
+
+# name: (source, stored outputs, tags or metadata, text of the expected failure or None)
 CELLS = {
-    "metrics within tolerance": (SHOW, store_metrics(0.91), [], None),
-    "metrics beyond tolerance": (SHOW, store_metrics(0.95), [], "0.95     0.9   -0.05        0.02"),
-    "another tolerance": (SHOW, store_metrics(0.9, 0.05), [], "0.05, now 0.02"),
+    "metrics within tolerance": (SHOW, store_metrics(0.91), TOLERANT, None),
+    "metrics beyond tolerance": (SHOW, store_metrics(0.95), TOLERANT, "0.95     0.9   -0.05        0.02"),
+    "a claim that holds": (SHOW, store_metrics(0.9), claim("good", f"{ACCURACY} > 0.8"), None),
+    "a claim that does not": (SHOW, store_metrics(0.9), claim("best", f"{ACCURACY} > 1"), "claims: best."),
+    "a claim about nothing": (SHOW, store_metrics(0.9), claim("x", "shown['y']"), "KeyError('y')"),
+    "a tolerance for nothing": (SHOW, store_metrics(0.9), {"elfw": {"atol": {"acuracy": 1}}}, "for acuracy"),
     "no metrics any more": ("pass", store_metrics(0.9), [], "1 stored, 0 now"),
     "new metrics": (SHOW, [], [], "0 stored, 1 now"),
     "another picture": (display("image/png", "bmV3"), store_rich("image/png", "b2xk"), [], None),
@@ -127,8 +139,13 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Verdict
     write_notebook(
         folder / "compared.ipynb",
         [
-            new_code_cell(source, outputs=outputs, execution_count=count, metadata={"tags": tags})
-            for count, (source, outputs, tags, _) in enumerate(CELLS.values(), 1)
+            new_code_cell(
+                source,
+                outputs=outputs,
+                execution_count=count,
+                metadata=marks if isinstance(marks, dict) else {"tags": marks},
+            )
+            for count, (source, outputs, marks, _) in enumerate(CELLS.values(), 1)
         ],
     )
     counts = {"a = 1": 1, "": None, "a += 1": 2, "a += 2": None, "a += 3": 7, "assert a == 7": 5}

@@ -28,7 +28,7 @@ def notebook_with(*shown: tuple[str | None, dict]):
     """Return a notebook that shows metrics under titles."""
     cells = []
     for title, metrics in shown:
-        columns = [{"name": name, "values": [value], "atol": 0.0} for name, value in metrics.items()]
+        columns = [{"name": name, "values": [value]} for name, value in metrics.items()]
         payload = {"title": title, "rows": None, "columns": columns}
         cells.append(new_code_cell("", outputs=[new_output("display_data", data={METRICS_MIME: payload})]))
     return new_notebook(cells=cells)

@@ -28,11 +28,11 @@ from elfw_helpers.utils.paths import project_folder
 NOTEBOOKS = project_folder() / "notebooks"
 RESULTS = """
 from elfw_helpers.notebook import show_metrics
-show_metrics("mini network", atol=0.1, accuracy=0.9, accuracy_interval=(0.85, 0.95), macro_f1=0.7,
+show_metrics("mini network", accuracy=0.9, accuracy_interval=(0.85, 0.95), macro_f1=0.7,
              macro_f1_interval=(0.6, 0.8), f1_hair=float("nan"), f1_spectacles=0.25, f1_cap=0.5, images=228,
              majority_baseline=0.6, balanced_accuracy=0.8)
-show_metrics("not a model", atol=0.1, loss=0.5)
-show_metrics("not all scores", atol=0.1, accuracy=0.5, macro_f1=0.5)
+show_metrics("not a model", loss=0.5)
+show_metrics("not all scores", accuracy=0.5, macro_f1=0.5)
 """
 STUBBORN = """
 while True:

@@ -3,7 +3,7 @@ import torch
 
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.image_names import infer_persons
-from elfw_helpers.data.splits import SplitWarning, draw_split
+from elfw_helpers.data.splits import SplitWarning, draw_split, pick_faces
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.paths import project_folder
 from tests.faces import write_face
@@ -200,3 +200,15 @@ def test_names_of_all_kinds_as_in_lfw():
 
 def test_every_person_of_the_embedded_faces_is_known():
     assert len(set(FaceFolder(project_folder() / "data" / "rendered_faces").persons)) == 1019
+
+
+def test_faces_to_look_at_take_the_attributes_in_turn_and_vary_with_the_seed():
+    attributes = torch.tensor([0] * 30 + [1] * 8 + [2] * 2)
+    among = torch.arange(1, 40)
+    picked = pick_faces(attributes, among, 9, seed=0)
+    assert attributes[picked].tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 0]
+    assert len(set(picked.tolist())) == 9 and 0 not in picked
+    assert torch.equal(picked, pick_faces(attributes, among, 9, seed=0))
+    assert not torch.equal(picked, pick_faces(attributes, among, 9, seed=1))
+    assert sorted(pick_faces(attributes, among, 99, seed=0).tolist()) == among.tolist()
+    assert pick_faces(attributes, among[:0], 3, seed=0).tolist() == []

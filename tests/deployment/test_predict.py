@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from elfw_helpers.data.batches import Batches
 from elfw_helpers.data.images import draw_overlay, mask_picture, read_image, read_mask
-from elfw_helpers.data.labels import ATTRIBUTES, PALETTE, PIXEL_CLASSES
+from elfw_helpers.data.labels import ATTRIBUTES, DISPLAY_COLOURS, PALETTE, PIXEL_CLASSES
 from elfw_helpers.deployment import predict
 from elfw_helpers.deployment.predict import (
     class_fractions,
@@ -245,7 +245,7 @@ def test_an_overlay_mixes_colours_in_and_leaves_the_background():
         mask[4 * index : 4 * index + 4, 5:30] = index
     overlay = np.asarray(draw_overlay(image, mask))
     assert (overlay[mask == 0] == before[mask == 0]).all()
-    expected = (before.astype(float) + PALETTE[mask]) / 2
+    expected = (before.astype(float) + DISPLAY_COLOURS[mask]) / 2
     assert np.abs(overlay - expected)[mask > 0].max() <= 2
     assert (np.array(image) == before).all()
 

@@ -30,7 +30,7 @@ def close_figures():
 
 def test_saved_figures_land_in_the_build_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path / "build"))
-    notebook.save_figure(plots.show_faces(IMAGES[:2], None, ["a", "b"]), "09_faces")
+    notebook.save_figure(plots.show_faces(IMAGES[:2], None, ["a", "b"]), "09_faces", alt="Two faces")
     assert (tmp_path / "build" / "figures" / "09_faces.png").stat().st_size > 1000
 
 
@@ -207,7 +207,7 @@ def test_overlays_tint_all_but_the_background():
     image, mask = IMAGES[0].numpy(), MASKS[0].numpy()
     blended = np.asarray(draw_overlay(Image.fromarray(image), mask, OPACITY))
     assert (blended[mask == 0] == image[mask == 0]).all()
-    expected = image[mask == 1] + OPACITY / 255 * (np.array([0, 255, 0]) - image[mask == 1])
+    expected = image[mask == 1] + OPACITY / 255 * (np.array([240, 228, 66]) - image[mask == 1])
     assert np.abs(blended[mask == 1] - expected).max() <= 1
     figure = plots.draw_overlays(IMAGES[:3], {"truth": MASKS[:3], "U-Net": MASKS[3:6]})
     assert [axes.get_ylabel() for axes in figure.axes[::3]] == ["image", "truth", "U-Net"]

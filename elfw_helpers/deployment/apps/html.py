@@ -8,7 +8,7 @@ from html import escape
 
 from PIL import Image, ImageOps
 
-from elfw_helpers.data.labels import CAP_PER_MILLE, PALETTE, PIXEL_CLASSES, SPECTACLES_PER_MILLE
+from elfw_helpers.data.labels import CAP_PER_MILLE, DISPLAY_COLOURS, PIXEL_CLASSES, SPECTACLES_PER_MILLE
 from elfw_helpers.deployment.files import encode_picture
 from elfw_helpers.models.hub import ModelCard
 from elfw_helpers.utils.errors import DataError
@@ -86,7 +86,7 @@ def format_legend(fractions: dict[str, float]) -> str:
         f'<tr class="{"" if fractions[name] else "absent"}"><th scope="row">'
         f'<span class="swatch" style="background:rgb{tuple(colour)}"></span>{SHOWN_AS.get(name, name)}</th>'
         f'<td class="number">{100 * fractions[name]:.1f} %</td></tr>'
-        for name, colour in zip(PIXEL_CLASSES, PALETTE.tolist(), strict=True)
+        for name, colour in zip(PIXEL_CLASSES, DISPLAY_COLOURS.tolist(), strict=True)
     )
     return f'<table class="legend"><caption>Share of the photo</caption><tbody>{rows}</tbody></table>'
 
