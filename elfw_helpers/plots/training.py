@@ -148,7 +148,7 @@ def draw_label_curves(table: pd.DataFrame) -> Figure:
     axes.set_xscale("log")
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
     axes.minorticks_off()
-    axes.set(title="Frozen networks", xlabel="labelled faces (log scale)", ylabel="accuracy on validation (%)")
+    axes.set(title="Frozen networks", xlabel="labelled faces (log scale)", ylabel="accuracy on validation (%, clipped)")
     add_legend_beside(axes)
     sns.despine(figure)
     return figure
