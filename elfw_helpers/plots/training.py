@@ -133,7 +133,7 @@ def draw_grid_search(table: pd.DataFrame) -> Figure:
 
 @message_if_empty("nothing was trained")
 def draw_label_curves(table: pd.DataFrame) -> Figure:
-    """Draw accuracy over the number of labelled images: the mean of the draws, and a band from lowest to highest.
+    """Draw accuracy over the number of labelled images: the draws' mean, in a band from lowest to highest.
 
     Args:
         table: one row per draw, with columns weights (a line each, at most five), labels and accuracy (0..1).
@@ -148,7 +148,11 @@ def draw_label_curves(table: pd.DataFrame) -> Figure:
     axes.set_xscale("log")
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
     axes.minorticks_off()
-    axes.set(title="Frozen networks", xlabel="labelled faces (log scale)", ylabel="accuracy on validation (%, clipped)")
+    axes.set(
+        title="Frozen networks",
+        xlabel="labelled faces (log scale)",
+        ylabel="accuracy on validation (%, clipped)",
+    )
     add_legend_beside(axes)
     sns.despine(figure)
     return figure
