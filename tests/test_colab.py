@@ -53,6 +53,8 @@ class dtype: pass
 class cuda: is_available = staticmethod(lambda: False)
 """
 LOOK_AROUND = """
+from elfw_helpers.notebook import choose_device
+device = choose_device()
 from elfw_helpers.utils.paths import data_folder
 print(len(list((data_folder() / "faces").iterdir())), "faces in", data_folder(), "on", device)
 """

@@ -4,8 +4,13 @@ import re
 
 import nbformat
 import pytest
+from PIL import Image
 
+from elfw_helpers.notebook import METRICS_MIME
 from elfw_helpers.utils.paths import project_folder
+
+# Lines of a cell that shows a component, lines of an output, characters of an alt text.
+LONGEST_COMPONENT, LONGEST_OUTPUT, LONGEST_ALT = 27, 14, 170
 
 NOTEBOOKS = sorted((project_folder() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
@@ -34,6 +39,8 @@ def test_the_course_is_complete():
         "06_deployment",
         "07_segmentation",
         "08_class_augmentation",
+        "09_fairness",
+        "10_capstone",
     ]
 
 
@@ -50,7 +57,8 @@ def test_setup_cell_is_the_same_everywhere_but_for_what_deploying_needs(notebook
     if notebook.path.name == "06_deployment.ipynb":
         plain = plain.replace("./elfw-course\n", '"./elfw-course[deploy]"\n')
     assert setup == plain
-    assert "run this cell" in setup.splitlines()[0]
+    assert setup.splitlines()[0] == "# Colab only. On your own machine, skip this cell."
+    assert "device = choose_device()" in code_of(notebook)[1]
 
 
 @pytest.mark.parametrize("path", sorted((project_folder() / "notebooks").rglob("*.ipynb")), ids=str)
@@ -95,7 +103,68 @@ def test_shows_a_figure_and_checked_metrics(notebook):
 
 def test_cells_are_short(notebook):
     longest = max(code_of(notebook), key=lambda code: code.count("\n"))
-    assert longest.count("\n") <= 18, longest
+    assert longest.count("\n") < LONGEST_COMPONENT, longest
+
+
+def outputs_of(notebook):
+    """Yield (cell, output) of all outputs."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            yield from ((cell, output) for output in cell.outputs)
+
+
+def text_of(output) -> str:
+    """Return what an output shows as plain text."""
+    return output.get("text") or output.get("data", {}).get("text/plain", "")
+
+
+def test_every_figure_has_its_alt_text(notebook):
+    for cell, output in outputs_of(notebook):
+        if "image/png" in output.get("data", {}):
+            alt = output.metadata.get("image/png", {}).get("alt", "")
+            assert 20 <= len(alt) <= LONGEST_ALT, f"{cell.id}: {alt!r}"
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for alt in re.findall(r"!\[(.*?)\]\((?!https://colab)", cell.source):
+                assert len(alt) >= 20, f"{cell.id}: {alt!r}"
+
+
+def test_saved_figures_describe_themselves():
+    for path in sorted((project_folder() / "figures").glob("[0-9][0-9]_*.png")):
+        with Image.open(path) as picture:
+            assert picture.info.get("Description"), path.name
+
+
+def test_outputs_are_short_and_say_more_than_true(notebook):
+    for cell, output in outputs_of(notebook):
+        lines = text_of(output).strip().splitlines()
+        assert len(lines) <= LONGEST_OUTPUT, f"{cell.id} shows {len(lines)} lines"
+        bare = [line for line in lines if re.search(r"(^|[:=] *)(True|False)$", line)]
+        assert not bare, f"{cell.id}: {bare}"
+
+
+def test_a_folded_answer_is_one_block_of_html(notebook):
+    # After a blank line nbconvert goes on with Markdown, outside of the fold.
+    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    folds = re.findall(r"<details>(.*?)</details>", text, re.DOTALL)
+    assert len(folds) >= 3
+    assert not [fold for fold in folds if "\n\n" in fold]
+
+
+def test_tolerances_and_claims_stand_in_the_metadata_of_cells_that_show_numbers(notebook):
+    claims = 0
+    for cell in notebook.cells:
+        held_to = cell.metadata.get("elfw", {})
+        assert set(held_to) <= {"atol", "claims"}, cell.id
+        if held_to:
+            assert any(METRICS_MIME in output.get("data", {}) for output in cell.outputs), cell.id
+            assert "nbval-ignore-output" not in cell.metadata.get("tags", []), cell.id
+        claims += len(held_to.get("claims", {}))
+    assert claims > 0
+
+
+def test_faces_shown_are_not_the_first_of_the_training_split(notebook):
+    assert not re.search(r"split\.train\[:\d+\]", "\n".join(code_of(notebook)))
 
 
 def test_no_output_names_a_folder_of_the_machine_it_ran_on(notebook):

@@ -10,7 +10,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "compositing": ["THRESHOLD", "put_object"],
+        "compositing": ["THRESHOLD", "place_object", "put_object"],
         "copies": ["augment_faces", "find_wearers"],
         "face_geometry": ["FaceGeometry", "PlacingError", "locate_face"],
         "folder": ["augment_folder", "select_for_training"],

@@ -46,19 +46,36 @@ def put_object(image: np.ndarray, mask: np.ndarray, face_object: FaceObject) -> 
     label = LABELS[face_object.kind]
     if label != BACKGROUND and np.mean(mask == label) > WORN:
         raise PlacingError(f"the face wears {CLASS_NAMES[label]} already")
-    face = locate_face(mask)
-    layer = warp_object(face_object, face, mask.shape)
-    alpha = layer[..., 3] / 255
-    covered = (alpha >= THRESHOLD) & np.isin(mask, SHOWS_ON[face_object.kind])
+    layer = place_object(image, mask, face_object)
+    opacity = layer[..., 3:] / 255
+    covered = (opacity[..., 0] >= THRESHOLD) & np.isin(mask, SHOWS_ON[face_object.kind])
     if not covered.any():
         raise PlacingError(f"nothing of the {face_object.kind} would show on this face")
+    blended = np.rint(opacity * layer[..., :3] + (1 - opacity) * image)
+    image = np.where(covered[..., None], blended, image).astype(np.uint8)
+    return image, np.where(covered, label, mask).astype(np.uint8)
+
+
+def place_object(image: np.ndarray, mask: np.ndarray, face_object: FaceObject) -> np.ndarray:
+    """Move an object to its place on a face, and match its colours.
+
+    Args:
+        image: uint8 [H, W, 3].
+        mask: uint8 [H, W], class ids.
+
+    Returns:
+        float64 [H, W, 4], red, green, blue and opacity, 0..255.
+
+    Raises:
+        PlacingError: the mask shows no face.
+    """
+    face = locate_face(mask)
+    layer = warp_object(face_object, face, mask.shape)
+    seen = layer[..., 3] > 0
     match = match_skin if face_object.kind == "hand" else match_light
-    colours = match(layer[covered, :3], face_object.skin, face_skin(image, mask, face))
-    opacity = alpha[covered, None]
-    image, mask = image.copy(), mask.copy()
-    image[covered] = np.rint(opacity * colours + (1 - opacity) * image[covered])
-    mask[covered] = label
-    return image, mask
+    placed = layer.astype(np.float64)
+    placed[seen, :3] = match(layer[seen, :3], face_object.skin, face_skin(image, mask, face))
+    return placed
 
 
 def warp_object(face_object: FaceObject, face: FaceGeometry, shape: tuple[int, int]) -> np.ndarray:

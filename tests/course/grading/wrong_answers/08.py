@@ -408,3 +408,46 @@ def may_train(origins, training_names):
 # wrong: may_train: how many
 def may_train(origins, training_names):
     return sum(o.source in training_names and o.object_seed % 5 != 4 for o in origins.values())
+
+
+# right: make_training_set: mirrored, brighter and darker, in a loop
+def make_training_set(images, labels, seed):
+    generator = np.random.RandomState(seed)
+    counts, pictures, names = np.bincount(labels), [], []
+    for image, label in zip(images, labels):
+        for copy in range(4 * counts.max() // counts[label]):
+            picture = image[:, ::-1] if generator.rand() < 0.5 else image
+            picture = np.roll(picture, generator.randint(-2, 3), axis=copy % 2)
+            pictures.append(np.clip(picture * generator.uniform(0.7, 1.3), 0, 255).astype(np.uint8))
+            names.append(label)
+    return np.stack(pictures), np.array(names)
+
+
+# wrong: make_training_set: as it is
+def make_training_set(images, labels, seed):
+    return images, labels
+
+
+# wrong: make_training_set: the rare faces repeated, the same each time
+def make_training_set(images, labels, seed):
+    often = np.bincount(labels).max()
+    chosen = np.concatenate([np.resize(np.flatnonzero(labels == k), often) for k in range(3)])
+    return images[chosen], labels[chosen]
+
+
+# wrong: make_training_set: everything repeated, the rare ones as rare as before
+def make_training_set(images, labels, seed):
+    return np.tile(images, (4, 1, 1, 1)), np.tile(labels, 4)
+
+
+# wrong: make_training_set: noise with labels
+def make_training_set(images, labels, seed):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (600, 32, 32, 3), dtype=np.uint8), np.arange(600) % 3
+
+
+# wrong: make_training_set: labels shuffled
+def make_training_set(images, labels, seed):
+    often = np.bincount(labels).max()
+    chosen = np.concatenate([np.resize(np.flatnonzero(labels == k), often) for k in range(3)])
+    return images[chosen], np.random.default_rng(seed).permutation(labels[chosen])
