@@ -39,6 +39,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "training": [
             "compare_losses",
             "draw_grid_search",
+            "draw_label_curves",
             "draw_loss_curves",
             "draw_overfit_curves",
             "draw_search_cost",

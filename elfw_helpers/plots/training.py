@@ -21,6 +21,7 @@ from elfw_helpers.plots.style import (
 )
 
 STYLES = ("-", "--", "-.", ":", (0, (4, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v")
 SMALLEST_LOSS = 1e-6
 
 
@@ -127,6 +128,33 @@ def draw_grid_search(table: pd.DataFrame) -> Figure:
         axes.set_ylabel("")
     figure.suptitle("Best validation loss, lowest framed", weight="bold")
     figure.tight_layout()
+    return figure
+
+
+@message_if_empty("nothing was trained")
+def draw_label_curves(table: pd.DataFrame) -> Figure:
+    """Draw accuracy over the number of labelled images: the draws' mean, in a band from lowest to highest.
+
+    Args:
+        table: one row per draw, with columns weights (a line each, at most five), labels and accuracy (0..1).
+    """
+    figure, axes = plt.subplots(figsize=(8, 4))
+    lines = zip(table.groupby("weights", sort=False), COLOURS, STYLES, MARKERS, strict=False)
+    for (name, rows), colour, style, marker in lines:
+        spread = 100 * rows.groupby("labels")["accuracy"].agg(["min", "mean", "max"])
+        axes.plot(spread.index, spread["mean"], color=colour, linestyle=style, marker=marker, label=name)
+        axes.fill_between(spread.index, spread["min"], spread["max"], color=colour, alpha=0.2, linewidth=0)
+    counts = sorted(table["labels"].unique())
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.minorticks_off()
+    axes.set(
+        title="Frozen networks",
+        xlabel="labelled faces (log scale)",
+        ylabel="accuracy on validation (%, clipped)",
+    )
+    add_legend_beside(axes)
+    sns.despine(figure)
     return figure
 
 

@@ -152,6 +152,17 @@ def test_paired_answers_are_counted_and_those_that_differ_framed():
     assert [tuple(int(corner) for corner in frame.get_xy()) for frame in axes.patches] == [(1, 0), (0, 1)]
 
 
+def test_label_curves_run_through_the_means_within_their_draws():
+    rows = [("random", 30, 0.5), ("random", 30, 0.7), ("random", 100, 0.8), ("learned", 30, 0.9)]
+    figure = plots.draw_label_curves(pd.DataFrame(rows, columns=["weights", "labels", "accuracy"]))
+    (axes,) = figure.axes
+    assert [line.get_label() for line in axes.lines] == ["random", "learned"]
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [(30, 60), (100, 80)])
+    band = axes.collections[0].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[band[:, 0] == 30, 1].max()) == (50, 70)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["30", "100"]
+
+
 def test_seed_spread_has_a_line_at_the_mean_of_each_setting_first_on_top():
     table = pd.DataFrame(
         {"setting": ["b", "a", "b", "a"], "best_validation_loss": [0.4, 0.1, 0.6, 0.3]}, index=[7, 3, 1, 0]

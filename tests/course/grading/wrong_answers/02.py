@@ -5,24 +5,90 @@ import torch
 from torch import nn
 
 
-# right: replace_head: asks the weight for the features
+def train_head(features, labels):
+    """As section 4 of the notebook defines it."""
+    head = nn.Linear(features.shape[1], 3)
+    nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.01, momentum=0.9, weight_decay=0.01)
+    for _ in range(300):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(head(features), labels).backward()
+        optimizer.step()
+    return head
+
+
+# right: replace_head: walks down to the parent
 def replace_head(network, classes):
-    features = network.fc.weight.shape[1]
-    setattr(network, "fc", nn.Linear(features, classes))
+    path = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)][-1].split(".")
+    parent = network
+    for part in path[:-1]:
+        parent = getattr(parent, part)
+    setattr(parent, path[-1], nn.Linear(getattr(parent, path[-1]).in_features, classes))
     return network
 
 
-# right: replace_head: the backbone is frozen too, which was not forbidden
+# right: replace_head: looks through the children of every module
 def replace_head(network, classes):
-    for parameter in network.parameters():
-        parameter.requires_grad = False
-    network.fc = torch.nn.Linear(network.fc.in_features, classes, bias=True)
+    place = None
+    for parent in network.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Linear):
+                last = [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
+                place = (parent, name) if child is last else place
+    parent, name = place
+    parent._modules[name] = nn.Linear(parent._modules[name].weight.shape[1], classes)
     return network
 
 
-# right: replace_head: a layer that finds the number of features itself
+# right: replace_head: recursion from the end
 def replace_head(network, classes):
-    network.fc = torch.nn.LazyLinear(classes)
+    def replace(module):
+        for name, child in reversed(list(module.named_children())):
+            if isinstance(child, nn.Linear):
+                setattr(module, name, nn.LazyLinear(classes))
+                return True
+            if replace(child):
+                return True
+        return False
+
+    replace(network)
+    return network
+
+
+# wrong: replace_head: fc alone, as in section 2
+def replace_head(network, classes):
+    network.fc = torch.nn.Linear(network.fc.in_features, classes)
+    return network
+
+
+# wrong: replace_head: the first linear layer
+def replace_head(network, classes):
+    name, old = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)][0]
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, nn.Linear(old.in_features, classes))
+    return network
+
+
+# wrong: replace_head: every linear layer
+def replace_head(network, classes):
+    for name, old in list(network.named_modules()):
+        if isinstance(old, nn.Linear):
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, nn.Linear(old.in_features, classes))
+    return network
+
+
+# wrong: replace_head: the whole name as an attribute of the network
+def replace_head(network, classes):
+    name, old = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)][-1]
+    network._modules[name.replace(".", "_")] = nn.Linear(old.in_features, classes)
+    return network
+
+
+# wrong: replace_head: the last child, linear or not
+def replace_head(network, classes):
+    name, old = list(network.named_children())[-1]
+    setattr(network, name, nn.Linear(old.in_features, classes))
     return network
 
 
@@ -31,77 +97,53 @@ def replace_head(network, classes):
     import copy
 
     network = copy.deepcopy(network)
-    network.fc = torch.nn.Linear(network.fc.in_features, classes)
-    return network
-
-
-# wrong: replace_head: the features of ResNet-18
-def replace_head(network, classes):
-    network.fc = torch.nn.Linear(512, classes)
-    return network
-
-
-# wrong: replace_head: the check's number of classes
-def replace_head(network, classes):
-    network.fc = torch.nn.Linear(network.fc.in_features, 5)
+    name, old = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)][-1]
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, nn.Linear(old.in_features, classes))
     return network
 
 
 # wrong: replace_head: the head comes back
 def replace_head(network, classes):
-    network.fc = torch.nn.Linear(network.fc.in_features, classes)
-    return network.fc
+    name, old = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)][-1]
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, nn.Linear(old.in_features, classes))
+    return network.get_submodule(name)
 
 
-# wrong: replace_head: nothing comes back
+# wrong: replace_head: nothing comes back, of a head on top alone
 def replace_head(network, classes):
-    network.fc = torch.nn.Linear(network.fc.in_features, classes)
+    name, old = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)][-1]
+    setattr(network, name, nn.Linear(old.in_features, classes))
 
 
 # wrong: replace_head: only the number is changed
 def replace_head(network, classes):
-    network.fc.out_features = classes
-    return network
-
-
-# wrong: replace_head: inputs and outputs have changed places
-def replace_head(network, classes):
-    network.fc = torch.nn.Linear(classes, network.fc.in_features)
-    return network
-
-
-# wrong: replace_head: as many features as the old head had outputs
-def replace_head(network, classes):
-    network.fc = torch.nn.Linear(network.fc.out_features, classes)
+    [m for m in network.modules() if isinstance(m, nn.Linear)][-1].out_features = classes
     return network
 
 
 # wrong: replace_head: a head on the head
 def replace_head(network, classes):
-    network.fc = torch.nn.Sequential(network.fc, torch.nn.Linear(network.fc.out_features, classes))
-    return network
-
-
-# wrong: replace_head: another name
-def replace_head(network, classes):
-    network.head = torch.nn.Linear(network.fc.in_features, classes)
+    name, old = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)][-1]
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, nn.Sequential(old, nn.Linear(old.out_features, classes)))
     return network
 
 
 # wrong: replace_head: the backbone begins anew
 def replace_head(network, classes):
-    network.fc = torch.nn.Linear(network.fc.in_features, classes)
     for layer in network.modules():
         if hasattr(layer, "reset_parameters"):
             layer.reset_parameters()
+    name, old = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)][-1]
+    setattr(network, name.rpartition(".")[2], nn.Linear(old.in_features, classes))
     return network
 
 
-# wrong: replace_head: a new network
+# wrong: replace_head: does nothing
 def replace_head(network, classes):
-    from torchvision.models import resnet18
-
-    return resnet18(num_classes=classes)
+    return network
 
 
 # right: freeze_backbone: all off, the head on
@@ -317,3 +359,71 @@ def class_activation_map(activations, gradients):
 # wrong: class_activation_map: the roles have changed
 def class_activation_map(activations, gradients):
     return (activations.mean((1, 2))[:, None, None] * gradients).sum(0).relu()
+
+
+# right: answer_upside_down: logistic regression on the faces turned back
+def answer_upside_down(images, labels, new_images, extract):
+    from sklearn.linear_model import LogisticRegression
+
+    known, asked = (extract(torch.flip(faces, dims=(1,))).numpy() for faces in (images, new_images))
+    return LogisticRegression(C=0.01, max_iter=1000).fit(known, labels.numpy()).predict(asked)
+
+
+# right: answer_upside_down: turned back by half a turn, which mirrors them too
+def answer_upside_down(images, labels, new_images, extract):
+    head = train_head(extract(images.rot90(2, (1, 2))), labels)
+    return head(extract(new_images.rot90(2, (1, 2)))).argmax(1).tolist()
+
+
+# right: answer_upside_down: the features scaled to one length
+def answer_upside_down(images, labels, new_images, extract):
+    known, asked = (nn.functional.normalize(extract(faces.flip(1))) for faces in (images, new_images))
+    return train_head(10 * known, labels)(10 * asked).argmax(1)
+
+
+# wrong: answer_upside_down: the plain recipe of section 4
+def answer_upside_down(images, labels, new_images, extract):
+    return train_head(extract(images), labels)(extract(new_images)).argmax(1)
+
+
+# wrong: answer_upside_down: logistic regression on upside-down faces
+def answer_upside_down(images, labels, new_images, extract):
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=0.01, max_iter=1000).fit(extract(images).numpy(), labels.numpy())
+    return model.predict(extract(new_images).numpy())
+
+
+# wrong: answer_upside_down: always hair
+def answer_upside_down(images, labels, new_images, extract):
+    return torch.zeros(len(new_images), dtype=torch.int64)
+
+
+# wrong: answer_upside_down: only the new faces are turned
+def answer_upside_down(images, labels, new_images, extract):
+    return train_head(extract(images), labels)(extract(new_images.flip(1))).argmax(1)
+
+
+# wrong: answer_upside_down: left and right changed places
+def answer_upside_down(images, labels, new_images, extract):
+    return train_head(extract(images.flip(2)), labels)(extract(new_images.flip(2))).argmax(1)
+
+
+# wrong: answer_upside_down: colours are flipped, not rows
+def answer_upside_down(images, labels, new_images, extract):
+    return train_head(extract(images.flip(3)), labels)(extract(new_images.flip(3))).argmax(1)
+
+
+# wrong: answer_upside_down: a head without training
+def answer_upside_down(images, labels, new_images, extract):
+    return nn.Linear(512, 3)(extract(new_images.flip(1))).argmax(1)
+
+
+# wrong: answer_upside_down: probabilities
+def answer_upside_down(images, labels, new_images, extract):
+    return train_head(extract(images.flip(1)), labels)(extract(new_images.flip(1))).softmax(1)
+
+
+# wrong: answer_upside_down: the labelled faces are answered
+def answer_upside_down(images, labels, new_images, extract):
+    return train_head(extract(images.flip(1)), labels)(extract(images.flip(1))).argmax(1)
