@@ -38,9 +38,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "training": [
             "compare_losses",
             "draw_grid_search",
+            "draw_learning_speed",
             "draw_loss_curves",
             "draw_overfit_curves",
-            "draw_search_cost",
             "draw_seed_spread",
         ],
     },
