@@ -162,12 +162,14 @@ def draw_learning_speed(curves: pd.DataFrame) -> Figure:
     figure, panels = plt.subplots(1, 2, figsize=(11.5, 3.8), sharey=True)
     settings = curves.groupby(["lr", "momentum"])
     colours = sns.color_palette("viridis_r", len(settings))
-    for ((lr, momentum), runs), colour, marker in zip(settings, colours, "osD^vP" * len(settings), strict=False):
+    for ((lr, momentum), runs), colour, marker in zip(
+        settings, colours, "osD^vP" * len(settings), strict=False
+    ):
         pace = lr / (1 - momentum)
         style = {"color": colour, "marker": marker, "label": f"lr {lr:g}, momentum {momentum:g}: {pace:.3g}"}
         panels[0].plot(runs["epoch"], runs["validation_loss"], **style)
         panels[1].plot(pace * runs["epoch"], runs["validation_loss"], **style)
-    panels[0].set(title="Over the epochs", xlabel="epoch", ylabel="validation loss (nats)")
+    panels[0].set(title="Over the epochs", xlabel="epoch", ylabel="validation loss (nats,\naxis not from 0)")
     panels[1].set(title="Over the distance", xlabel="epochs × pace (log scale)", xscale="log")
     add_legend_beside(panels[1])
     panels[1].get_legend().set_title("setting: pace")

@@ -322,7 +322,7 @@ def train_network(images, labels, seed):
     return network
 
 
-# right: train_network: a class of its own that normalises, and Adam
+# right: train_network: a class of its own that normalises
 class Deep(nn.Module):
     def __init__(self):
         super().__init__()
@@ -394,7 +394,9 @@ def train_network(images, labels, seed):
 # wrong: train_network: untrained
 def train_network(images, labels, seed):
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 3))
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 3)
+    )
 
 
 # wrong: train_network: a network of which nothing comes back
