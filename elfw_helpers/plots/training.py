@@ -22,7 +22,8 @@ from elfw_helpers.plots.style import (
 
 STYLES = ("-", "--", "-.", ":", (0, (4, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v")
-SMALLEST_LOSS = 1e-6
+# What a logarithmic axis of losses shows; what lies outside is drawn on its edge.
+LOWEST_LOSS, HIGHEST_LOSS = 1e-6, 1e3
 
 
 def draw_loss_curves(history: pd.DataFrame, best_epoch: int | None = None, title: str = "Loss") -> Figure:
@@ -85,14 +86,14 @@ def draw_overfit_curves(panels: Mapping[str, Mapping[str, Sequence[float]]], tar
     figure, drawn = plt.subplots(1, count, figsize=(1.5 + 5 * count, 3.8), sharey=True, squeeze=False)
     for axes, (title, losses) in zip(drawn[0], panels.items(), strict=True):
         for (label, values), style, colour in zip(losses.items(), STYLES, COLOURS, strict=False):
-            # A loss of exactly 0 has no logarithm.
-            shown = np.maximum(values, SMALLEST_LOSS)
+            # A loss of exactly 0 has no logarithm, and one that explodes would press all others flat.
+            shown = np.clip(values, LOWEST_LOSS, HIGHEST_LOSS)
             axes.semilogy(range(1, len(shown) + 1), shown, linestyle=style, color=colour, label=label)
         axes.axhline(target, color="0.4", linewidth=1)
         axes.set(title=title, xlabel="step")
         end = (axes.get_xlim()[1], target)
         write_near(axes, f"target {target:g}", end, (0, 4), ha="right", color="0.3", fontsize=10)
-    drawn[0, 0].set_ylabel("cross-entropy (nats, log scale)")
+    drawn[0, 0].set_ylabel("cross-entropy (nats, log scale,\ncut at 10$^{-6}$ and 10$^{3}$)")
     add_legend_beside(drawn[0, -1])
     sns.despine(figure)
     figure.tight_layout()
@@ -179,22 +180,27 @@ def draw_seed_spread(table: pd.DataFrame) -> Figure:
 
 
 @message_if_empty("nothing was trained")
-def draw_search_cost(rows: pd.DataFrame) -> Figure:
-    """Draw how many epochs each search trained for, with the loss it reached written beside.
+def draw_learning_speed(curves: pd.DataFrame) -> Figure:
+    """Draw the validation loss of settings over the epochs, and over the distance: epochs times pace.
 
     Args:
-        rows: index the search's name (the first is drawn on top); columns epochs and best_validation_loss.
+        curves: columns lr, momentum, epoch (from 1) and validation_loss, one row per setting and epoch. The
+            pace is lr / (1 - momentum), how far a steady gradient moves a weight per step.
     """
-    figure, axes = make_row_chart(rows.index)
-    places = range(len(rows))
-    axes.hlines(places, 0, rows["epochs"], COLOURS[0], linewidth=3)
-    axes.plot(rows["epochs"], places, "o", color=COLOURS[0], markersize=9)
-    for place, epochs, loss in zip(places, rows["epochs"], rows["best_validation_loss"], strict=True):
-        text = f"{epochs:,.0f} epochs, loss {loss:.3f}"
-        write_near(axes, text, (epochs, place), (10, 0), va="center", fontsize=11)
-    axes.set(title="What each search cost, and what it found", xlabel="epochs trained, all runs together")
-    # Room for the text beside the longest.
-    axes.set_xlim(0, 1.5 * rows["epochs"].max())
-    axes.grid(False, axis="y")
-    sns.despine(figure, left=True)
+    figure, panels = plt.subplots(1, 2, figsize=(11.5, 3.8), sharey=True)
+    settings = curves.groupby(["lr", "momentum"])
+    colours = sns.color_palette("viridis_r", len(settings))
+    for ((lr, momentum), runs), colour, marker in zip(
+        settings, colours, "osD^vP" * len(settings), strict=False
+    ):
+        pace = lr / (1 - momentum)
+        style = {"color": colour, "marker": marker, "label": f"lr {lr:g}, momentum {momentum:g}: {pace:.3g}"}
+        panels[0].plot(runs["epoch"], runs["validation_loss"], **style)
+        panels[1].plot(pace * runs["epoch"], runs["validation_loss"], **style)
+    panels[0].set(title="Over the epochs", xlabel="epoch", ylabel="validation loss (nats,\naxis not from 0)")
+    panels[1].set(title="Over the distance", xlabel="epochs × pace (log scale)", xscale="log")
+    add_legend_beside(panels[1])
+    panels[1].get_legend().set_title("setting: pace")
+    sns.despine(figure)
+    figure.tight_layout()
     return figure

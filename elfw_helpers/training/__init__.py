@@ -12,7 +12,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "best_setting",
             "expand_grid",
             "grid_search",
-            "sample_settings",
             "search_settings",
         ],
         "segmentation": ["PAPER_RECIPE", "QUICK_RECIPE", "segmentation_batches", "train_segmentation"],

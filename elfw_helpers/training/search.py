@@ -1,4 +1,4 @@
-"""Grid search and random search for settings: runs in parallel, or batched, stored epoch by epoch."""
+"""Grid search and other searches for settings: runs in parallel, or batched, stored epoch by epoch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -143,25 +142,6 @@ def choose_together(
 def expand_grid(grid: Mapping[str, Sequence[float]]) -> list[Setting]:
     """Return every combination of a grid's values, the last name's values changing fastest."""
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-
-
-def sample_settings(ranges: Mapping[str, tuple[float, float]], count: int, seed: int = 0) -> list[Setting]:
-    """Draw settings at random, each value log-uniform in its range.
-
-    Where only some of the settings matter, random ones try a new value of those in every run, and a grid
-    tries the same few again and again.
-
-    Args:
-        ranges: (low, high), both positive, by the name of a setting.
-
-    Source: Bergstra & Bengio (2012), https://jmlr.org/papers/v13/bergstra12a.html
-    """
-    generator = np.random.default_rng(seed)
-    logarithms = {name: np.log(limits) for name, limits in ranges.items()}
-    return [
-        {name: float(np.exp(generator.uniform(*limits))) for name, limits in logarithms.items()}
-        for _ in range(count)
-    ]
 
 
 def best_setting(table: pd.DataFrame, names: Sequence[str] = tuple(REPORT_GRID)) -> Setting:

@@ -174,11 +174,20 @@ def test_seed_spread_has_a_line_at_the_mean_of_each_setting_first_on_top():
     np.testing.assert_allclose(means, [(0.5, -0.3), (0.2, 0.7)])
 
 
-def test_search_cost_writes_epochs_and_loss_beside_each_search():
-    rows = pd.DataFrame({"epochs": [1620, 90], "best_validation_loss": [0.3, 0.3104]}, index=["grid", "few"])
-    axes = plots.draw_search_cost(rows).axes[0]
-    assert [text.get_text() for text in axes.texts] == ["1,620 epochs, loss 0.300", "90 epochs, loss 0.310"]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["grid", "few"]
+def test_learning_speed_lays_settings_of_equal_pace_on_each_other():
+    rows = [(lr, m, epoch) for lr, m in ((1e-3, 0.9), (5e-4, 0.95), (1e-3, 0.95)) for epoch in (1, 2)]
+    curves = pd.DataFrame(rows, columns=["lr", "momentum", "epoch"]).assign(validation_loss=0.5)
+    epochs, distance = plots.draw_learning_speed(curves).axes
+    assert [line.get_xdata().tolist() for line in epochs.lines] == [[1, 2]] * 3
+    found = {line.get_label(): line.get_xdata() for line in distance.lines}
+    np.testing.assert_allclose(found["lr 0.0005, momentum 0.95: 0.01"], found["lr 0.001, momentum 0.9: 0.01"])
+    np.testing.assert_allclose(found["lr 0.001, momentum 0.95: 0.02"], [0.02, 0.04])
+
+
+def test_losses_that_explode_or_vanish_are_drawn_on_the_edge_of_the_axis():
+    axes = plots.draw_overfit_curves({"one": {"a": [1.0, 1e9, 0.0]}}, target=0.001).axes[0]
+    assert axes.lines[0].get_ydata().tolist() == [1.0, 1e3, 1e-6]
+    assert "cut at" in axes.get_ylabel()
 
 
 def test_residual_block_sums_what_the_steps_and_the_shortcut_bring():
@@ -311,6 +320,9 @@ EMPTY = {
     "draw_calibration": lambda: plots.draw_calibration({}),
     "compare_losses": lambda: plots.compare_losses({}),
     "draw_grid_search": lambda: plots.draw_grid_search(grid_of([0.5, 0.5])[:0]),
+    "draw_learning_speed": lambda: plots.draw_learning_speed(
+        pd.DataFrame(columns=["lr", "momentum", "epoch", "validation_loss"])
+    ),
 }
 
 

@@ -17,7 +17,6 @@ from elfw_helpers.training.search import (
     REPORT_GRID,
     best_setting,
     grid_search,
-    sample_settings,
     search_settings,
 )
 from elfw_helpers.utils.errors import TrainingError
@@ -262,13 +261,3 @@ def test_a_shorter_search_is_read_off_a_longer_one_and_a_longer_one_goes_on(tmp_
     assert epochs == [0, 1, 0, 1, 2, 2]
     for count, table in tables.items():
         pd.testing.assert_frame_equal(table, search_for(count, tmp_path / str(count)), check_exact=True)
-
-
-def test_sampled_settings_fill_their_ranges_evenly_in_the_logarithm():
-    ranges = {"lr": (1e-4, 1e-2), "momentum": (0.9, 0.9)}
-    drawn = pd.DataFrame(sample_settings(ranges, 2000, seed=3))
-    assert drawn["lr"].between(*ranges["lr"]).all()
-    assert abs((drawn["lr"] < 1e-3).mean() - 0.5) < 0.05
-    assert drawn["momentum"].round(12).unique().tolist() == [0.9]
-    assert sample_settings(ranges, 5, seed=3) == drawn[:5].to_dict("records")
-    assert sample_settings(ranges, 5, seed=4) != drawn[:5].to_dict("records")

@@ -317,3 +317,230 @@ def training_step(network, optimizer, images, targets):
     loss.backward()
     optimizer.step()
     return -loss.item()
+
+
+# right: ReportNetwork: one Sequential
+class ReportNetwork(nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.layers = nn.Sequential(
+            *(nn.Conv2d(3, 16, 3, padding="same"), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(16, 32, 3, padding="same"), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Flatten(), nn.Linear(8192, classes)),
+        )
+
+    def forward(self, images):
+        return self.layers(images)
+
+
+# right: ReportNetwork: ReLU after pooling is the same, and the layers in another order
+class ReportNetwork(nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.last = nn.LazyLinear(classes) if classes < 0 else nn.Linear(32 * 16 * 16, classes)
+        self.second, self.first = nn.Conv2d(16, 32, 3, 1, 1), nn.Conv2d(3, 16, 3, 1, 1)
+
+    def forward(self, images):
+        maps = torch.relu(nn.functional.max_pool2d(self.first(images), 2))
+        maps = torch.relu(nn.functional.max_pool2d(self.second(maps), 2))
+        return self.last(maps.reshape(len(maps), -1))
+
+
+# wrong: ReportNetwork: no ReLU
+class ReportNetwork(nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
+        self.pool, self.linear = nn.MaxPool2d(2), nn.Linear(8192, classes)
+
+    def forward(self, images):
+        return self.linear(self.pool(self.conv2(self.pool(self.conv1(images)))).flatten(1))
+
+
+# wrong: ReportNetwork: one ReLU is missing
+class ReportNetwork(nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
+        self.pool, self.linear = nn.MaxPool2d(2), nn.Linear(8192, classes)
+
+    def forward(self, images):
+        return self.linear(self.pool(self.conv2(self.pool(self.conv1(images).relu()))).flatten(1))
+
+
+# wrong: ReportNetwork: ends in a softmax
+class ReportNetwork(nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
+        self.pool, self.linear = nn.MaxPool2d(2), nn.Linear(8192, classes)
+
+    def forward(self, images):
+        maps = self.pool(self.conv2(self.pool(self.conv1(images).relu())).relu())
+        return self.linear(maps.flatten(1)).softmax(1)
+
+
+# wrong: ReportNetwork: mean pooling
+class ReportNetwork(nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
+        self.pool, self.linear = nn.AvgPool2d(2), nn.Linear(8192, classes)
+
+    def forward(self, images):
+        maps = self.pool(self.conv2(self.pool(self.conv1(images).relu())).relu())
+        return self.linear(maps.flatten(1))
+
+
+# wrong: ReportNetwork: no padding
+class ReportNetwork(nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 32, 3)
+        self.pool, self.linear = nn.MaxPool2d(2), nn.Linear(32 * 14 * 14, classes)
+
+    def forward(self, images):
+        maps = self.pool(self.conv2(self.pool(self.conv1(images).relu())).relu())
+        return self.linear(maps.flatten(1))
+
+
+# wrong: ReportNetwork: always three classes
+class ReportNetwork(nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
+        self.pool, self.linear = nn.MaxPool2d(2), nn.Linear(8192, 3)
+
+    def forward(self, images):
+        maps = self.pool(self.conv2(self.pool(self.conv1(images).relu())).relu())
+        return self.linear(maps.flatten(1))
+
+
+# wrong: ReportNetwork: the probabilities of one image for all
+class ReportNetwork(nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
+        self.pool, self.linear = nn.MaxPool2d(2), nn.Linear(8192, classes)
+
+    def forward(self, images):
+        maps = self.pool(self.conv2(self.pool(self.conv1(images).relu())).relu())
+        return self.linear(maps.flatten())
+
+
+# right: train_mended: layers in a loop, images by movedim, gradients cleared after the step
+def train_mended(images, labels, seed):
+    torch.manual_seed(seed)
+    layers = []
+    for before, after in ((3, 16), (16, 32)):
+        layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(32 * 8 * 8, 3))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+    inputs = images.movedim(3, 1) / 255
+    for _ in range(10):
+        for batch in torch.randperm(len(images)).split(32):
+            cross_entropy(network(inputs[batch]), labels[batch]).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return network
+
+
+# right: train_mended: softmax kept, and the loss of its logarithm
+def train_mended(images, labels, seed):
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * 8 * 8, 3), nn.LogSoftmax(1)),
+    )
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+    inputs = images.permute(0, 3, 1, 2).float() / 255
+    for _ in range(10):
+        order = torch.randperm(len(images))
+        for batch in order.split(32):
+            network.zero_grad()
+            nn.functional.nll_loss(network(inputs[batch]), labels[batch]).backward()
+            optimizer.step()
+    return network
+
+
+# wrong: train_mended: the images are still reshaped
+def train_mended(images, labels, seed):
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * 8 * 8, 3)),
+    )
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+    inputs = images.reshape(-1, 3, 32, 32).float() / 255
+    for _ in range(10):
+        for batch in torch.randperm(len(images)).split(32):
+            optimizer.zero_grad()
+            cross_entropy(network(inputs[batch]), labels[batch]).backward()
+            optimizer.step()
+    return network
+
+
+# wrong: train_mended: still two softmaxes
+def train_mended(images, labels, seed):
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * 8 * 8, 3), nn.Softmax(1)),
+    )
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+    inputs = images.permute(0, 3, 1, 2).float() / 255
+    for _ in range(10):
+        for batch in torch.randperm(len(images)).split(32):
+            optimizer.zero_grad()
+            cross_entropy(network(inputs[batch]), labels[batch]).backward()
+            optimizer.step()
+    return network
+
+
+# wrong: train_mended: still no zero_grad
+def train_mended(images, labels, seed):
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * 8 * 8, 3)),
+    )
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+    inputs = images.permute(0, 3, 1, 2).float() / 255
+    for _ in range(10):
+        for batch in torch.randperm(len(images)).split(32):
+            cross_entropy(network(inputs[batch]), labels[batch]).backward()
+            optimizer.step()
+    return network
+
+
+# wrong: train_mended: labels and images are still shuffled apart
+def train_mended(images, labels, seed):
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * 8 * 8, 3)),
+    )
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+    inputs = images.permute(0, 3, 1, 2).float() / 255
+    for _ in range(10):
+        order, others = torch.randperm(len(images)), torch.randperm(len(images))
+        for batch, other in zip(order.split(32), others.split(32), strict=True):
+            optimizer.zero_grad()
+            cross_entropy(network(inputs[batch]), labels[other]).backward()
+            optimizer.step()
+    return network
+
+
+# wrong: train_mended: untrained
+def train_mended(images, labels, seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * 8 * 8, 3)),
+    )

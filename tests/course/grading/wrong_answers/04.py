@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import nn
 
 
 # right: count_runs: written out
@@ -297,3 +299,134 @@ def survivors(losses, keep):
 def survivors(losses, keep):
     chosen = sorted(range(len(losses)), key=lambda index: losses[index])[:keep]
     return [index for index in chosen if losses[index] == losses[index]]
+
+
+# right: train_network: four convolutions, shifted faces, momentum by Nesterov
+def train_network(images, labels, seed):
+    torch.manual_seed(seed)
+    layers, channels = [], 3
+    for width in (16, 24, 32, 40):
+        layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        layers.append(nn.MaxPool2d(2))
+        channels = width
+    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * 4, 3))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    inputs = images.permute(0, 3, 1, 2).float() / 255
+    for epoch in range(10):
+        optimizer.param_groups[0]["lr"] = 0.05 * (1 - epoch / 10)
+        for batch in torch.randperm(len(images)).split(16):
+            shown = inputs[batch].flip(3) if torch.rand(1) < 0.5 else inputs[batch]
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(shown), labels[batch]).backward()
+            optimizer.step()
+    return network
+
+
+# right: train_network: a class of its own that normalises
+class Deep(nn.Module):
+    def __init__(self):
+        super().__init__()
+        layers, channels = [], 3
+        for width in (16, 24, 32, 40):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+            layers.append(nn.MaxPool2d(2))
+            channels = width
+        self.features, self.linear = nn.Sequential(*layers), nn.Linear(channels * 4, 3)
+
+    def forward(self, images):
+        return self.linear(self.features((images - 0.5) / 0.25).flatten(1))
+
+
+def train_network(images, labels, seed):
+    torch.manual_seed(seed)
+    network = Deep()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=10 * -(-len(images) // 16))
+    for _ in range(10):
+        for batch in torch.randperm(len(images)).split(16):
+            shown = images[batch].permute(0, 3, 1, 2).float() / 255
+            mirrored = torch.rand(len(batch)) < 0.5
+            shown[mirrored] = shown[mirrored].flip(3)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(shown), labels[batch]).backward()
+            optimizer.step()
+            schedule.step()
+    return network
+
+
+# wrong: train_network: the mini network at the grid's best setting
+def train_network(images, labels, seed):
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * 8 * 8, 3)),
+    )
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.001, momentum=0.95, weight_decay=1e-4)
+    inputs = images.permute(0, 3, 1, 2).float() / 127.5 - 1
+    network.insert(0, nn.BatchNorm2d(3))
+    for _ in range(10):
+        for batch in torch.randperm(len(images)).split(32):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(inputs[batch]), labels[batch]).backward()
+            optimizer.step()
+    return network
+
+
+# wrong: train_network: the mini network at the learning rate beyond the edge
+def train_network(images, labels, seed):
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * 8 * 8, 3)),
+    )
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.004, momentum=0.95, weight_decay=1e-4)
+    inputs = images.permute(0, 3, 1, 2).float() / 255
+    for _ in range(10):
+        for batch in torch.randperm(len(images)).split(32):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(inputs[batch]), labels[batch]).backward()
+            optimizer.step()
+    return network
+
+
+# wrong: train_network: untrained
+def train_network(images, labels, seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 3)
+    )
+
+
+# wrong: train_network: a network of which nothing comes back
+def train_network(images, labels, seed):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+    for _ in range(10):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(images.permute(0, 3, 1, 2) / 255), labels).backward()
+        optimizer.step()
+
+
+# wrong: train_network: one linear layer
+def train_network(images, labels, seed):
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    inputs = images.permute(0, 3, 1, 2) / 255
+    for _ in range(10):
+        for batch in torch.randperm(len(images)).split(32):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(inputs[batch]), labels[batch]).backward()
+            optimizer.step()
+    return network
+
+
+# wrong: train_network: the commonest class
+def train_network(images, labels, seed):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3))
+    with torch.no_grad():
+        network[1].weight.zero_()
+        network[1].bias.copy_(torch.bincount(labels, minlength=3))
+    return network
