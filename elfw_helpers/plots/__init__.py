@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "draw_face_geometry",
             "draw_mask_resizing",
             "draw_overlays",
+            "draw_palettes",
             "show_faces",
         ],
         "primer": [

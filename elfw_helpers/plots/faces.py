@@ -21,7 +21,7 @@ from torch import Tensor
 from elfw_helpers.augmentation.face_geometry import FaceGeometry
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.images import draw_overlay
-from elfw_helpers.data.labels import DISPLAY_COLOURS, PIXEL_CLASSES, decode_colours, encode_colours
+from elfw_helpers.data.labels import DISPLAY_COLOURS, PALETTE, PIXEL_CLASSES, decode_colours, encode_colours
 from elfw_helpers.plots.style import COLOURS, message_if_empty, show_pictures
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import require_writable_file, write_atomically
@@ -141,6 +141,21 @@ def write_sheet(faces: FaceFolder, file: Path) -> None:
     content = io.BytesIO()
     figure.savefig(content, format=file.suffix.lower()[1:], bbox_inches="tight")
     write_atomically(file, content.getvalue())
+
+
+def draw_palettes() -> Figure:
+    """Draw the colour of each pixel class in ELFW's files, and below it the one that masks are shown in."""
+    figure, panels = plt.subplots(2, 1, figsize=(9, 2.4))
+    rows = {"in the files": PALETTE, "as shown": DISPLAY_COLOURS}
+    for axes, (name, colours) in zip(panels, rows.items(), strict=True):
+        axes.imshow(colours[None], aspect="auto")
+        axes.set(yticks=[0], yticklabels=[name], xticks=[])
+        axes.vlines(np.arange(1, len(colours)) - 0.5, -0.5, 0.5, color="white", linewidth=2)
+        axes.grid(False)
+    panels[1].set_xticks(range(len(PIXEL_CLASSES)), PIXEL_CLASSES, fontsize=9)
+    sns.despine(figure, left=True, bottom=True)
+    figure.tight_layout()
+    return figure
 
 
 def draw_class_counts(counts: pd.DataFrame) -> Figure:

@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 from elfw_helpers import notebook, plots
 from elfw_helpers.augmentation import FaceGeometry
 from elfw_helpers.data.images import draw_overlay
-from elfw_helpers.data.labels import PIXEL_CLASSES
+from elfw_helpers.data.labels import DISPLAY_COLOURS, PALETTE, PIXEL_CLASSES
 from elfw_helpers.evaluation.classification import calibration_curve
 from elfw_helpers.evaluation.segmentation import score_masks
 from elfw_helpers.plots.faces import OPACITY
@@ -106,6 +106,13 @@ def test_histograms_have_a_panel_for_each_normalisation_on_common_axes():
         np.testing.assert_allclose(moved.get_xdata(), 2 * line.get_xdata() - 1)
         assert line.get_ydata().sum() == pytest.approx(100)
     assert none.get_xlim() == halves.get_xlim() and before.get_ylim() == halves.get_ylim()
+
+
+def test_palettes_name_each_class_below_its_colours_in_files_and_on_pages():
+    files, shown = plots.draw_palettes().axes
+    assert [text.get_text() for text in shown.get_xticklabels()] == list(PIXEL_CLASSES)
+    np.testing.assert_array_equal(files.images[0].get_array()[0], PALETTE)
+    np.testing.assert_array_equal(shown.images[0].get_array()[0], DISPLAY_COLOURS)
 
 
 def test_bilinear_resizing_of_a_mask_shows_the_share_of_made_up_colours():

@@ -404,3 +404,74 @@ def sgd_step(weight, slope, velocity, learning_rate, momentum, weight_decay):
 def sgd_step(weight, slope, velocity, learning_rate, momentum, weight_decay):
     velocity = momentum * velocity + slope + weight_decay * weight
     return round(weight - learning_rate * velocity, 2), round(velocity, 2)
+
+
+# right: choose_settings: no momentum, and small batches
+def choose_settings():
+    return 0.03, 0.0, 8
+
+
+# right: choose_settings: larger batches and steps, as a list
+def choose_settings():
+    return [0.02, 0.9, 64]
+
+
+# right: choose_settings: an array's numbers
+def choose_settings():
+    rate, momentum = np.array([0.01, 0.9])
+    return float(rate), float(momentum), 16
+
+
+# wrong: choose_settings: those of section 7
+def choose_settings():
+    return 0.01, 0.0, 32
+
+
+# wrong: choose_settings: steps that are much too small
+def choose_settings():
+    return 0.001, 0.0, 32
+
+
+# wrong: choose_settings: momentum, but still too small
+def choose_settings():
+    return 0.001, 0.9, 32
+
+
+# wrong: choose_settings: steps that jump
+def choose_settings():
+    return 1.0, 0.9, 32
+
+
+# wrong: choose_settings: momentum added to a rate that was large enough
+def choose_settings():
+    return 0.1, 0.9, 32
+
+
+# wrong: choose_settings: large batches alone
+def choose_settings():
+    return 0.01, 0.0, 128
+
+
+# wrong: choose_settings: a little more of everything
+def choose_settings():
+    return 0.01, 0.5, 32
+
+
+# wrong: choose_settings: one step per epoch
+def choose_settings():
+    return 0.1, 0.0, 600
+
+
+# wrong: choose_settings: the numbers in another order
+def choose_settings():
+    return 32, 0.9, 0.01
+
+
+# wrong: choose_settings: no number of batches
+def choose_settings():
+    return 0.01, 0.9
+
+
+# wrong: choose_settings: nothing is learned
+def choose_settings():
+    return 0.0, 0.0, 32

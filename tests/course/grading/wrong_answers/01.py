@@ -297,3 +297,86 @@ def leaked_share(persons, train, test):
 # wrong: leaked_share: the check's answers
 def leaked_share(persons, train, test):
     return 2 / 3 if len(test) == 3 else 0
+
+
+# right: describe_faces: finer colours, with each face's own mean and deviation taken out, in NumPy
+def describe_faces(images):
+    squares = np.asarray(images, dtype=np.float64).reshape(-1, 16, 2, 16, 2, 3).mean((2, 4)) / 255
+    mean, deviation = squares.mean((1, 2), keepdims=True), squares.std((1, 2), keepdims=True)
+    return ((squares - mean) / (deviation + 1e-6)).reshape(len(squares), -1)
+
+
+# right: describe_faces: colours, and edges of the grey picture
+def describe_faces(images):
+    pool = torch.nn.AdaptiveAvgPool2d(12)
+    pixels = images.permute(0, 3, 1, 2) / 255
+    grey = pixels.mean(1, keepdim=True)
+    edges = (grey.diff(dim=3).abs(), grey.diff(dim=2).abs())
+    return torch.cat([pool(part).flatten(1) for part in (pixels, *edges)], 1)
+
+
+# right: describe_faces: one face after the other
+def describe_faces(images):
+    rows = []
+    for image in images:
+        pixels = image.permute(2, 0, 1).float() / 255
+        parts = (pixels, pixels.diff(dim=2).abs(), pixels.diff(dim=1).abs())
+        pooled = [torch.nn.functional.adaptive_avg_pool2d(part, 10).flatten() for part in parts]
+        rows.append(torch.cat(pooled))
+    return torch.stack(rows)
+
+
+# wrong: describe_faces: the plain rows
+def describe_faces(images):
+    pixels = images.permute(0, 3, 1, 2).float() / 255
+    return torch.nn.functional.adaptive_avg_pool2d(pixels, 8).flatten(1)
+
+
+# wrong: describe_faces: the plain rows, finer
+def describe_faces(images):
+    pixels = images.permute(0, 3, 1, 2).float() / 255
+    return torch.nn.functional.adaptive_avg_pool2d(pixels, 16).flatten(1)
+
+
+# wrong: describe_faces: grey, at full size but for two rows
+def describe_faces(images):
+    return images.float().mean(3)[:, :30].flatten(1) / 255
+
+
+# wrong: describe_faces: all pixels, more than a thousand numbers
+def describe_faces(images):
+    return images.float().flatten(1) / 255
+
+
+# wrong: describe_faces: ImageNet's numbers, which a linear classifier makes up for
+def describe_faces(images):
+    pixels = images.permute(0, 3, 1, 2).float() / 255
+    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).view(2, 3, 1, 1)
+    return torch.nn.functional.adaptive_avg_pool2d((pixels - mean) / std, 8).flatten(1)
+
+
+# wrong: describe_faces: differences with their sign, which cancel
+def describe_faces(images):
+    pixels, pool = images.permute(0, 3, 1, 2).float() / 255, torch.nn.AdaptiveAvgPool2d(12)
+    return torch.cat([pool(pixels.diff(dim=3)).flatten(1), pool(pixels.diff(dim=2)).flatten(1)], 1)
+
+
+# wrong: describe_faces: differences alone
+def describe_faces(images):
+    pixels, pool = images.permute(0, 3, 1, 2).float() / 255, torch.nn.AdaptiveAvgPool2d(8)
+    return torch.cat([pool(part.abs()).flatten(1) for part in (pixels.diff(dim=3), pixels.diff(dim=2))], 1)
+
+
+# wrong: describe_faces: three numbers
+def describe_faces(images):
+    return images.float().mean((1, 2)) / 255
+
+
+# wrong: describe_faces: zeros
+def describe_faces(images):
+    return torch.zeros(len(images), 10)
+
+
+# wrong: describe_faces: the images as they are
+def describe_faces(images):
+    return images
