@@ -34,6 +34,7 @@ def test_the_course_is_complete():
         "06_deployment",
         "07_segmentation",
         "08_class_augmentation",
+        "09_fairness",
     ]
 
 
