@@ -33,7 +33,10 @@ def draw_slices(table: pd.DataFrame, overall: float) -> Figure:
     figure.set_figheight(0.3 * len(table) + 1.2)
     places, percent = np.arange(len(table)), 100 * table[["accuracy", "low", "high"]]
     found = (table["adjusted"] < 0.05).to_numpy()
-    looks = {"p, corrected, below .05": (found, COLOURS[3], "D"), "not shown": (~found, COLOURS[0], "o")}
+    looks = {
+        "p, corrected, below .05": (found, COLOURS[3], "D"),
+        "no difference shown": (~found, COLOURS[0], "o"),
+    }
     for label, (chosen, colour, marker) in looks.items():
         if chosen.any():
             part = percent[chosen]
