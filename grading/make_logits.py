@@ -1,7 +1,8 @@
-"""Makes what 09's experiment is judged on: `python grading/make_logits.py` writes 09_logits.npz and 09_truth.npz.
+"""Makes what the experiment of 09 is judged on: `python grading/make_logits.py` writes two files here.
 
-The mini network's logits of rendered faces, rounded to three digits: `train_logits` and `train_labels` of all skin
-tones, attributes as common as in the embedded set; `logits` of dark ones, attributes equally common.
+They hold the mini network's logits of rendered faces, rounded to three digits. `train_logits` and
+`train_labels` are of all skin tones, with attributes as common as in the embedded set; `logits` are of dark
+ones, with attributes equally common.
 """
 
 from __future__ import annotations

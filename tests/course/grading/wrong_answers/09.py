@@ -193,7 +193,9 @@ def worst_group(right, groups, least=10):
 def name_attributes(logits, labels, new_logits):
     probabilities, new = torch.as_tensor(logits).softmax(1), torch.as_tensor(new_logits).softmax(1)
     labels = torch.as_tensor(labels)
-    worn = lambda p, share: torch.where(p[:, 0] < 1 - share, 1 + p[:, 1:].argmax(1), 0)
+
+    def worn(p, share):
+        return torch.where(p[:, 0] < 1 - share, 1 + p[:, 1:].argmax(1), 0)
 
     def balanced(share):
         given = worn(probabilities, share)
