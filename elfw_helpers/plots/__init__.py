@@ -27,6 +27,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "draw_palettes",
             "show_faces",
         ],
+        "fairness": ["draw_slices", "draw_versions"],
         "primer": [
             "draw_descents",
             "draw_filter",

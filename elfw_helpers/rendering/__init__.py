@@ -13,7 +13,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "face": ["RenderedFace", "render_face"],
+        "face": ["RenderedFace", "render_face", "render_parameters"],
         "folder": ["render_folder"],
+        "manifest": ["read_parameters"],
+        "overrides": ["change_parameters"],
     },
 )
