@@ -42,6 +42,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "draw_overfit_curves",
             "draw_search_cost",
             "draw_seed_spread",
+            "draw_treatments",
         ],
     },
 )
