@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from elfw_helpers.plots.style import (
     COLOURS,
     add_legend_beside,
+    error_lengths,
     frame_cell,
     make_row_chart,
     message_if_empty,
