@@ -172,7 +172,7 @@ def draw_treatments(changes: Mapping[str, pd.DataFrame], rows: pd.DataFrame) -> 
         axes.errorbar(mean, places, xerr=error_lengths(mean, low, high), **style)
         axes.axvline(0, color="0.2", linewidth=1, zorder=1)
         better = "lower" if kind == "loss" else "higher"
-        axes.set(title=f"Change of {kind}", xlabel=f"treated minus untreated ({better} is better)")
+        axes.set(title=f"Change of {kind}", xlabel=f"to the untreated ({better} is better)")
         axes.grid(False, axis="y")
     panels[0, 0].set_yticks(places, rows.index)
     panels[0, 0].set_ylim(len(rows) - 0.5, -0.6)
