@@ -240,7 +240,7 @@ def test_treatments_have_a_dot_for_each_seed_and_their_mean_with_its_interval():
     assert [axes.get_title() for axes in figure.axes] == ["Change of loss", "Change of accuracy"]
     dots, mean, *_ = figure.axes[0].lines
     np.testing.assert_allclose(dots.get_xdata(), [-0.3, -0.1])
-    np.testing.assert_allclose(mean.get_xdata(), [-0.2])
+    np.testing.assert_allclose(mean.get_xdata().astype(float), [-0.2])
     (bar,) = figure.axes[0].containers[0].lines[2]
     np.testing.assert_allclose(bar.get_segments()[0][:, 0].astype(float), [-0.5, 0.1])
 
