@@ -46,6 +46,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "draw_loss_curves",
             "draw_overfit_curves",
             "draw_seed_spread",
+            "draw_treatments",
         ],
     },
 )

@@ -90,7 +90,7 @@ def draw_intervals(rows: pd.DataFrame, title: str = "Accuracy with its 95 % inte
     if "baseline" in rows:
         style = {"color": COLOURS[3], "markersize": 16, "mew": 2, "label": "majority"}
         axes.plot(percent["baseline"], places, "|", **style)
-    axes.set(title=title, xlabel="accuracy (%)", ylim=(len(rows) - 0.4, -0.6))
+    axes.set(title=title, xlabel="accuracy (%), not drawn from 0", ylim=(len(rows) - 0.4, -0.6))
     add_legend_beside(axes)
     sns.despine(figure, left=True)
     for place, value in enumerate(percent["accuracy"]):

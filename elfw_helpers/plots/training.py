@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from elfw_helpers.plots.style import (
     COLOURS,
     add_legend_beside,
+    error_lengths,
     frame_cell,
     make_row_chart,
     message_if_empty,
@@ -203,4 +204,39 @@ def draw_learning_speed(curves: pd.DataFrame) -> Figure:
     panels[1].get_legend().set_title("setting: pace")
     sns.despine(figure)
     figure.tight_layout()
+    return figure
+
+
+@message_if_empty("nothing was trained")
+def draw_treatments(changes: Mapping[str, pd.DataFrame], rows: pd.DataFrame) -> Figure:
+    """Draw by how much treatments change a loss and an accuracy: a dot per seed, and means with intervals.
+
+    Args:
+        changes: by "loss" and "accuracy", one row per seed and one column per treatment; NaN is not drawn.
+        rows: index the treatment (the first is drawn on top); for each kind K of change the columns
+            "change of K", "K from" and "K to", the mean and its 95 % interval.
+    """
+    shape = {"figsize": (10, 0.5 * len(rows) + 1.4), "sharey": True, "layout": "constrained"}
+    figure, panels = plt.subplots(1, len(changes), squeeze=False, **shape)
+    places = np.arange(len(rows))
+    for axes, (kind, change) in zip(panels[0], changes.items(), strict=True):
+        for place, name in enumerate(rows.index):
+            above = np.full(len(change), place - 0.22)
+            axes.plot(change[name], above, "o", color=COLOURS[0], alpha=0.5, markersize=5, label="one seed")
+        mean, low, high = (rows[name] for name in (f"change of {kind}", f"{kind} from", f"{kind} to"))
+        style = {"fmt": "D", "color": COLOURS[3], "capsize": 4, "label": "mean, 95 % interval"}
+        axes.errorbar(mean, places, xerr=error_lengths(mean, low, high), **style)
+        axes.axvline(0, color="0.2", linewidth=1, zorder=1)
+        better = "lower" if kind == "loss" else "higher"
+        axes.set(title=f"Change of {kind}", xlabel=f"to the untreated ({better} is better)")
+        axes.grid(False, axis="y")
+    panels[0, 0].set_yticks(places, rows.index)
+    panels[0, 0].set_ylim(len(rows) - 0.5, -0.6)
+    handles, labels = panels[0, -1].get_legend_handles_labels()
+    shown = [labels.index("one seed"), len(labels) - 1]
+    panels[0, -1].legend(
+        [handles[i] for i in shown], [labels[i] for i in shown],
+        frameon=False, loc="upper left", bbox_to_anchor=(1, 1),
+    )  # fmt: skip
+    sns.despine(figure, left=True)
     return figure

@@ -253,6 +253,25 @@ def test_ratio_study_runs_its_line_through_the_means():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1"]
 
 
+def treatments_of(changes: list[float], mean: float, low: float, high: float) -> tuple:
+    """Return what `draw_treatments` draws of one treatment."""
+    values = {}
+    for kind in ("loss", "accuracy"):
+        values |= {f"change of {kind}": mean, f"{kind} from": low, f"{kind} to": high}
+    frame = pd.DataFrame({"dropout": changes})
+    return {"loss": frame, "accuracy": frame}, pd.DataFrame(values, ["dropout"])
+
+
+def test_treatments_have_a_dot_for_each_seed_and_their_mean_with_its_interval():
+    figure = plots.draw_treatments(*treatments_of([-0.3, -0.1], -0.2, -0.5, 0.1))
+    assert [axes.get_title() for axes in figure.axes] == ["Change of loss", "Change of accuracy"]
+    dots, mean, *_ = figure.axes[0].lines
+    np.testing.assert_allclose(dots.get_xdata(), [-0.3, -0.1])
+    np.testing.assert_allclose(mean.get_xdata().astype(float), [-0.2])
+    (bar,) = figure.axes[0].containers[0].lines[2]
+    np.testing.assert_allclose(bar.get_segments()[0][:, 0].astype(float), [-0.5, 0.1])
+
+
 def frame_of(value: float, epochs: int = 2) -> pd.DataFrame:
     """Return a history of so many epochs, all alike."""
     names = [f"{part}_{kind}" for part in ("train", "validation") for kind in ("loss", "accuracy")]
@@ -305,6 +324,7 @@ DEGENERATE = {
     "a class that is nowhere": lambda: plots.draw_ratio_study(
         pd.DataFrame({"ratio": [0, 1], "seed": 0, "cap": NAN}), ["cap"], "none"
     ),
+    "a treatment that changes nothing": lambda: plots.draw_treatments(*treatments_of([0.0], 0.0, NAN, NAN)),
     "one image for two models": lambda: plots.draw_paired_answers(
         {"a": np.array([True]), "b": np.array([True])}
     ),
@@ -326,6 +346,7 @@ EMPTY = {
     "draw_intervals": lambda: plots.draw_intervals(pd.DataFrame(columns=["accuracy", "low", "high"])),
     "draw_calibration": lambda: plots.draw_calibration({}),
     "compare_losses": lambda: plots.compare_losses({}),
+    "draw_treatments": lambda: plots.draw_treatments({}, pd.DataFrame()),
     "draw_grid_search": lambda: plots.draw_grid_search(grid_of([0.5, 0.5])[:0]),
     "draw_learning_speed": lambda: plots.draw_learning_speed(
         pd.DataFrame(columns=["lr", "momentum", "epoch", "validation_loss"])

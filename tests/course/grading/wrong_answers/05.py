@@ -6,6 +6,41 @@ import numpy as np
 import torch
 
 
+def learn(images, labels, seed, epochs=40, rate=0.01, dropout=0.0, decay=0.0, change=None, schedule=False):
+    """Train the exercise's network by SGD, each batch changed by `change`."""
+    torch.manual_seed(seed)
+    network = torch.nn.Sequential(
+        torch.nn.BatchNorm2d(3),
+        torch.nn.Conv2d(3, 16, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Conv2d(16, 32, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Flatten(),
+        torch.nn.Dropout(dropout),
+        torch.nn.Linear(2048, 3),
+    )
+    optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9, weight_decay=decay)
+    for epoch in range(epochs):
+        if schedule:
+            optimizer.param_groups[0]["lr"] = rate * (1 - epoch / epochs)
+        for chosen in torch.randperm(len(images)).split(32):
+            batch = images[chosen] if change is None else change(images[chosen])
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(batch), labels[chosen]).backward()
+            optimizer.step()
+    return network.eval()
+
+
+def recolour(batch):
+    """Mirror, move and recolour the faces of a batch."""
+    batch = torch.where(torch.rand(len(batch), 1, 1, 1) < 0.5, batch.flip(3), batch)
+    down, right = torch.randint(-2, 3, (2,)).tolist()
+    batch = batch.roll((down, right), (2, 3))
+    return batch * (0.7 + 0.6 * torch.rand(len(batch), 1, 1, 1)) + 0.2 * torch.rand(len(batch), 3, 1, 1) - 0.1
+
+
 # right: wilson: by counts, and a list
 def wilson(correct, total, z=1.96):
     wrong, square = total - correct, z * z
@@ -311,3 +346,43 @@ def most_doubted(probabilities, labels, count):
 def most_doubted(probabilities, labels, count):
     belief = probabilities[torch.arange(len(labels)), labels]
     return belief.argsort(stable=True)[:2]
+
+
+# right: train_treated_network: augmentation and dropout, a falling learning rate
+def train_treated_network(images, labels, seed=0):
+    return learn(images, labels, seed, 40, 0.015, 0.2, 1e-4, recolour, schedule=True)
+
+
+# right: train_treated_network: a fixed learning rate, and a layer for each step
+def train_treated_network(images, labels, seed=0):
+    return learn(images, labels, seed, 40, change=recolour)
+
+
+# wrong: train_treated_network: untrained
+def train_treated_network(images, labels, seed=0):
+    return learn(images, labels, seed, epochs=0)
+
+
+# wrong: train_treated_network: plain
+def train_treated_network(images, labels, seed=0):
+    return learn(images, labels, seed)
+
+
+# wrong: train_treated_network: weight decay alone
+def train_treated_network(images, labels, seed=0):
+    return learn(images, labels, seed, decay=0.01)
+
+
+# wrong: train_treated_network: always hair
+def train_treated_network(images, labels, seed=0):
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 3))
+    torch.nn.init.zeros_(network[1].weight)
+    network[1].bias.data = torch.tensor([1.0, 0.0, 0.0])
+    return network.eval()
+
+
+# wrong: train_treated_network: too large a network
+def train_treated_network(images, labels, seed=0):
+    torch.manual_seed(seed)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 64), torch.nn.Linear(64, 3))
+    return network.eval()
