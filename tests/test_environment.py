@@ -96,9 +96,14 @@ def test_every_package_that_is_imported_is_declared():
     course = find_imports([*read_sources("elfw_helpers"), *read_sources("elfw_course"), *cells])
     tests = find_imports(read_sources("tests") + read_sources("benchmarks"))
     siblings = {path.stem for folder in ("tests", "benchmarks") for path in (ROOT / folder).iterdir()}
-    # Colab's own package, and what the plugin of pytest needs: there when the line is reached.
+    # Colab's own package, and what the plugin of pytest and the apps' pictures need: there when the line is
+    # reached.
     for imported, extras, others in (
-        (course, ("deploy",), {"elfw_helpers", "elfw_course", "google", "pytest", "nbval", "xdist"}),
+        (
+            course,
+            ("deploy",),
+            {"elfw_helpers", "elfw_course", "google", "pytest", "nbval", "xdist", "playwright"},
+        ),
         (tests, ("deploy", "dev", "benchmarks"), {"elfw_helpers", "elfw_course", "tests", *siblings}),
     ):
         declared = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in pyproject_packages(*extras)}

@@ -97,10 +97,11 @@ def test_the_packages_themselves_load_nothing():
 
 
 def setup_cell() -> str:
-    """Return the first code cell of a notebook, without magics."""
+    """Return the first two code cells of a notebook, without magics."""
     notebook = min((project_folder() / "notebooks").glob("*.ipynb"))
     cells = nbformat.read(notebook, as_version=4).cells
-    return next(cell.source for cell in cells if cell.cell_type == "code").replace("%pip", "pass  #")
+    codes = [cell.source for cell in cells if cell.cell_type == "code"]
+    return "\n".join(codes[:2]).replace("%pip", "pass  #")
 
 
 @pytest.mark.parametrize(
