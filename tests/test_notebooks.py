@@ -9,8 +9,7 @@ from PIL import Image
 from elfw_helpers.notebook import METRICS_MIME
 from elfw_helpers.utils.paths import project_folder
 
-# Lines of a cell that shows a component, of one with an exercise's solution, of an output; characters of an alt
-# text.
+# Lines of a cell with a component, of one with an exercise's solution, of an output; letters of an alt text.
 LONGEST_COMPONENT, LONGEST_SOLUTION, LONGEST_OUTPUT, LONGEST_ALT = 27, 32, 14, 170
 
 NOTEBOOKS = sorted((project_folder() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
