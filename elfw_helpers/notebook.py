@@ -35,7 +35,7 @@ __all__ = [
 
 GPU_ADVICE = "No GPU: the CPU will do. To get one: Runtime -> Change runtime type -> GPU, then start again."
 METRICS_MIME = "application/vnd.elfw.metrics+json"
-# Below it, three decimals would leave less than two digits.
+# A column whose largest number is smaller is not written in three decimals: less than two digits would be left.
 SMALLEST_IN_DECIMALS = 0.01
 
 Tolerance = float | Mapping[str, float]
@@ -167,14 +167,14 @@ def _make_payload(title: str | None, rows: list[str] | None, values: dict[str, l
 
 
 def _format_column(values: list[Value]) -> list[str]:
-    """Write the values of a column alike: three decimals, or three digits where one is small."""
+    """Write the values of a column alike: three decimals, or three digits where all are small."""
     floats = [
         number
         for value in values
         for number in (value if isinstance(value, list) else [value])
         if isinstance(number, float) and number
     ]
-    kind = "#.3g" if floats and min(map(abs, floats)) < SMALLEST_IN_DECIMALS else ".3f"
+    kind = "#.3g" if floats and max(map(abs, floats)) < SMALLEST_IN_DECIMALS else ".3f"
     return [_format_value(value, kind) for value in values]
 
 

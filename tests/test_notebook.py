@@ -190,11 +190,11 @@ def test_two_columns_of_one_name_are_refused():
 def test_a_figure_is_shown_once_and_saved_with_its_alt_text(monkeypatch, tmp_path):
     shown = []
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path))
+    figure, _ = plt.subplots()
     monkeypatch.setattr(IPython, "get_ipython", lambda: object())
     monkeypatch.setattr(
         "IPython.display.display", lambda figure, metadata: shown.append((figure.number, metadata))
     )
-    figure, _ = plt.subplots()
     save_figure(figure, "09_line", alt="A line that rises")
     assert shown == [(figure.number, {"image/png": {"alt": "A line that rises"}})]
     assert not plt.fignum_exists(figure.number)
