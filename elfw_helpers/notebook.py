@@ -35,7 +35,7 @@ __all__ = [
 
 GPU_ADVICE = "No GPU: the CPU will do. To get one: Runtime -> Change runtime type -> GPU, then start again."
 METRICS_MIME = "application/vnd.elfw.metrics+json"
-# A column whose largest number is smaller is not written in three decimals: less than two digits would be left.
+# Where the largest number of a column is smaller, three decimals would leave less than two digits.
 SMALLEST_IN_DECIMALS = 0.01
 
 Tolerance = float | Mapping[str, float]
