@@ -233,6 +233,17 @@ def test_cells_given_before_the_course_s_modules_moved_are_not_the_student_s_own
     assert [cell.source for cell in list_own_cells(read, release)] == [more, other, own, f"{former}[:9]"]
 
 
+def test_cells_of_another_edition_of_the_course_are_not_the_student_s_own(tmp_path):
+    given = [{**code_cell("faces = load()"), "id": "03-load"}]
+    (tmp_path / "03_given.ipynb").write_text(json.dumps(notebook(given)), encoding="utf-8")
+    release = Released(tmp_path / "03_given.ipynb")
+    gone, changed = ("train(50)", "03-train"), ("faces = load()[:9]", "03-load")
+    own = [changed, ("x = 1", "4f9a-01c2"), ("y = 2", "04-train"), ("# exercise: f\nf = 3", "03-f")]
+    cells = [{**code_cell(source), "id": cell_id} for source, cell_id in (gone, *own)]
+    read = parse_notebook(json.dumps(notebook(cells)).encode()).cells
+    assert [cell.source for cell in list_own_cells(read, release)] == [source for source, _ in own]
+
+
 @pytest.mark.parametrize("line", ["from elfw_helpers import (\n", "from elfw_helpers.a import (", "elfw_a."])
 def test_a_megabyte_of_broken_imports_is_read_at_once(course, line):
     text = (line * (1 << 20))[: 1 << 20]
