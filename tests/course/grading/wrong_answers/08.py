@@ -423,6 +423,22 @@ def make_training_set(images, labels, seed):
     return np.stack(pictures), np.array(names)
 
 
+# right: make_training_set: moved by torch, as a list of labels
+def make_training_set(images, labels, seed):
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    padded = torch.nn.functional.pad(pixels, (2, 2, 2, 2), mode="replicate").to(torch.uint8)
+    pictures, names = [], []
+    for label in range(3):
+        chosen = np.flatnonzero(labels == label)
+        for index in np.resize(chosen, 800):
+            y, x, flip = torch.randint(0, 5, (3,), generator=generator).tolist()
+            picture = padded[index, :, y : y + 32, x : x + 32]
+            pictures.append(picture.flip(2) if flip > 2 else picture)
+            names.append(label)
+    return torch.stack(pictures).permute(0, 2, 3, 1).numpy(), names
+
+
 # wrong: make_training_set: as it is
 def make_training_set(images, labels, seed):
     return images, labels
