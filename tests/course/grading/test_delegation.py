@@ -159,7 +159,10 @@ def test_code_without_end_is_not_parsed(key):
 
 def test_the_flag_is_in_the_table_and_costs_no_points(tmp_path):
     (tmp_path / "submissions").mkdir()
-    answer = "# exercise: class_iou\ndef class_iou(matrix):\n    return iou_by_class(matrix)\n"
+    answer = (
+        "# exercise: class_iou\nfrom elfw_helpers.evaluation import iou_by_class\n"
+        "def class_iou(matrix):\n    return iou_by_class(matrix)\n"
+    )
     nbformat.write(new_notebook(cells=[new_code_cell(answer)]), tmp_path / "submissions" / "ann.ipynb")
     assert grade_folder("07", tmp_path / "submissions", tmp_path / "out", unsandboxed=not SANDBOXED) == 0
     with (tmp_path / "out" / "grades.csv").open(encoding="utf-8") as stream:
