@@ -55,10 +55,15 @@ def picture_apps(folder: Path) -> list[Path]:
     return written
 
 
+def find_chromium() -> str | None:
+    """Return the path of an installed Chromium or Chrome, or None."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 @contextmanager
 def open_page(url: str) -> Iterator[Page]:
     """Open an address in a Chromium without a screen."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = find_chromium()
     if not found:
         raise ElfwError("There is no Chromium. On Debian and Ubuntu: sudo apt install chromium")
     with sync_playwright() as driver:

@@ -28,7 +28,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from elfw_course.order import find_ready, sort_longest_chain_first
 from elfw_course.student import WIDGET_MIME
-from elfw_helpers.notebook import METRICS_MIME, Payload, Tolerance, compare_payloads
+from elfw_helpers.notebook import METRICS_MIME, Tolerance, compare_payloads, find_payloads
 
 # Drawn differently by every version of a library, or for the eye only; nbval itself leaves png and jpeg out.
 NOT_COMPARED = ("image/svg+xml", "text/html", "stderr")
@@ -130,11 +130,6 @@ def compare_metrics(stored: list[NotebookNode], now: list[NotebookNode], atol: T
     lines = [f"The cell's metadata have a tolerance for {name}, which it does not show" for name in unknown]
     pairs = zip(before, after, strict=True)
     return lines + [line for old, new in pairs for line in compare_payloads(old, new, atol)]
-
-
-def find_payloads(outputs: list[NotebookNode]) -> list[Payload]:
-    """Return the payloads of metrics and tables among a cell's outputs."""
-    return [output["data"][METRICS_MIME] for output in outputs if METRICS_MIME in output.get("data", {})]
 
 
 def find_broken_claims(outputs: list[NotebookNode], claims: Mapping[str, str]) -> list[str]:

@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 from elfw_course.student import list_notebooks, write_if_changed
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.evaluation.classification import wilson_interval
-from elfw_helpers.notebook import METRICS_MIME, Value, read_metrics
+from elfw_helpers.notebook import Value, find_payloads, read_metrics
 from elfw_helpers.utils.errors import ElfwError
 
 BEGIN, END = "<!-- results: written by `elfw results` -->", "<!-- end of results -->"
@@ -47,11 +47,10 @@ class Result:
 def collect_results(notebooks: Iterable[tuple[str, NotebookNode]]) -> list[Result]:
     """Return all titled metrics that hold a model's scores, in order, from (name, notebook) pairs."""
     payloads = [
-        (name, output["data"][METRICS_MIME])
+        (name, payload)
         for name, notebook in notebooks
         for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if METRICS_MIME in output.get("data", {})
+        for payload in find_payloads(cell.get("outputs", []))
     ]
     return [
         Result(payload["title"], name, metrics)

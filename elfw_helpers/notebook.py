@@ -130,6 +130,11 @@ def compare_payloads(stored: Payload, now: Payload, atol: Tolerance = 0) -> list
     return [f"Metrics differ: {stored.get('title') or 'untitled'}", *align_columns([header, *differences])]
 
 
+def find_payloads(outputs: Sequence[Mapping[str, Any]]) -> list[Payload]:
+    """Return the payloads of metrics and tables among a cell's outputs."""
+    return [output["data"][METRICS_MIME] for output in outputs if METRICS_MIME in output.get("data", {})]
+
+
 def read_metrics(payload: Payload) -> dict[str, Value]:
     """Return the values of a `show_metrics` payload by name (NaN is None); empty for a table."""
     if payload["rows"] is not None:

@@ -240,17 +240,3 @@ def calibration_curve(
     curve["low"], curve["high"] = zip(*intervals, strict=True)
     curve["images"] = counts["size"]
     return curve.set_index(pd.IntervalIndex(curve.index, name="bin"))
-
-
-def expected_calibration_error(
-    targets: ClassIndices, probabilities: Tensor | np.ndarray, bins: int = 10
-) -> float:
-    """Return the mean distance between confidence and accuracy of the bins, weighted by their images.
-
-    Args and errors are those of `calibration_curve`.
-
-    Source: Guo et al. (2017), https://arxiv.org/abs/1706.04599, equation 3.
-    """
-    curve = calibration_curve(targets, probabilities, bins)
-    distances = (curve["accuracy"] - curve["confidence"]).abs()
-    return float(np.average(distances, weights=curve["images"]))

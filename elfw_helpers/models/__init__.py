@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "classification": ["MiniNetwork", "count_parameters", "mini_network", "resnet18"],
         "hub": ["load_model"],
         "segmentation": ["UNet", "deeplabv3_resnet101", "fcn_resnet101", "lraspp_mobilenet"],
-        "transfer": ["FrozenBackbone", "extract_features"],
+        "transfer": ["extract_features"],
     },
 )

@@ -1,4 +1,4 @@
-"""Transfer learning without changing the backbone: freeze it, or extract its features."""
+"""Transfer learning without changing the backbone: its features, for a head to learn from."""
 
 from __future__ import annotations
 
@@ -8,28 +8,6 @@ from torchvision.models import ResNet
 
 from elfw_helpers.data.batches import Batches
 from elfw_helpers.utils.device import compute_logits, evaluation_mode, exact_arithmetic, memory_advice
-
-
-class FrozenBackbone(nn.Module):
-    """A ResNet of which only the last layer, `fc`, learns. The network is wrapped, not copied."""
-
-    def __init__(self, network: ResNet):
-        super().__init__()
-        self.network = network.requires_grad_(False)
-        self.network.fc.requires_grad_(True)
-        self.train()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits [B, classes] of images, float32 [B, 3, H, W]."""
-        return self.network(images)
-
-    def train(self, mode: bool = True) -> FrozenBackbone:
-        """Set the mode of the last layer; the backbone is always in evaluation mode."""
-        super().train(mode)
-        # In training mode batch normalisation would change its running statistics, even without gradients.
-        self.network.eval()
-        self.network.fc.train(mode)
-        return self
 
 
 def extract_features(network: ResNet, batches: Batches) -> Tensor:

@@ -9,7 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "evaluation": [
             "draw_calibration",
             "draw_class_iou",
-            "draw_confusion",
             "draw_iou_changes",
             "draw_grad_cam",
             "draw_intervals",

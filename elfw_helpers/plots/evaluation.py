@@ -36,23 +36,6 @@ PANELS_PER_ROW = 3
 BESIDE = 0.03  # ratio from one seed's dots to the next one's
 
 
-@message_if_empty("nothing was measured")
-def draw_confusion(matrices: Mapping[str, np.ndarray]) -> Figure:
-    """Draw confusion matrices side by side, coloured by the share of the true class.
-
-    Args:
-        matrices: int64 [3, 3] by title, rows truth, columns prediction.
-    """
-    figure, panels = plt.subplots(1, len(matrices), figsize=(4.2 * len(matrices), 3.6), squeeze=False)
-    for axes, (title, matrix) in zip(panels[0], matrices.items(), strict=True):
-        support = matrix.sum(1, keepdims=True)
-        share = np.divide(matrix, support, out=np.zeros(matrix.shape), where=support > 0)
-        draw_counts(axes, matrix, ATTRIBUTES, 13, share)
-        axes.set(title=title, xlabel="predicted", ylabel="true")
-    figure.tight_layout()
-    return figure
-
-
 def draw_mistakes(images: Tensor, targets: Tensor, probabilities: Tensor) -> Figure:
     """Draw the wrong answers that the network was surest of, at most eight, surest first.
 

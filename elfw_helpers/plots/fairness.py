@@ -35,7 +35,7 @@ def draw_slices(table: pd.DataFrame, overall: float) -> Figure:
     found = (table["adjusted"] < 0.05).to_numpy()
     looks = {
         "p, corrected, below .05": (found, COLOURS[3], "D"),
-        "no difference shown": (~found, COLOURS[0], "o"),
+        "not shown to differ": (~found, COLOURS[0], "o"),
     }
     for label, (chosen, colour, marker) in looks.items():
         if chosen.any():

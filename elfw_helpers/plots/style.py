@@ -61,13 +61,10 @@ def make_row_chart(labels: Sequence[str]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def draw_counts(
-    axes: Axes, counts: np.ndarray, names: Sequence[str], size: int, shares: np.ndarray | None = None
-) -> None:
-    """Draw a square matrix of counts, in font size `size`, coloured by them or by shares in 0..1."""
-    data, most = (counts, None) if shares is None else (shares, 1)
+def draw_counts(axes: Axes, counts: np.ndarray, names: Sequence[str], size: int) -> None:
+    """Draw a square matrix of counts, in font size `size`, coloured by them."""
     sns.heatmap(
-        data, vmin=0, vmax=most, annot=counts, fmt="d", cmap="Blues", cbar=False, square=True, linewidths=1,
+        counts, vmin=0, annot=counts, fmt="d", cmap="Blues", cbar=False, square=True, linewidths=1,
         xticklabels=names, yticklabels=names, ax=axes, annot_kws={"fontsize": size},
     )  # fmt: skip
 

@@ -35,7 +35,7 @@ def draw_loss_curves(history: pd.DataFrame, best_epoch: int | None = None, title
         best_epoch: 0-based epoch whose weights were kept; marked by a line.
     """
     figure, panels = plt.subplots(1, 2, figsize=(10, 3.4))
-    rows = (("loss", 1, "cross-entropy (nats)"), ("accuracy", 100, "accuracy (%)"))
+    rows = (("loss", 1, "cross-entropy (nats)"), ("accuracy", 100, "accuracy (%), not from 0"))
     for axes, (kind, scale, label) in zip(panels, rows, strict=True):
         _draw_history(axes, scale * history[[f"train_{kind}", f"validation_{kind}"]])
         if best_epoch is not None:

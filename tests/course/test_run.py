@@ -45,11 +45,10 @@ DRAWING = """
 import sys
 repository = "https://github.com/old/name"
 import matplotlib.pyplot as plt
-from elfw_helpers.utils.paths import figure_folder
+from elfw_helpers.notebook import save_figure
 print("progress", file=sys.stderr)
 print("one")
-figure = plt.figure(figsize=(1, 1))
-figure.savefig(figure_folder() / "02_new.png")
+save_figure(plt.subplots(figsize=(1, 1))[0], "02_new", alt="A line < 2")
 """
 
 
@@ -104,7 +103,8 @@ def test_run_leaves_copies_pages_and_a_table_and_touches_no_notebook(project, ca
     assert not (project / "figures").exists()
     copy = nbformat.read(project / "build" / "01_results.ipynb", as_version=4)
     assert [cell.execution_count for cell in copy.cells[1:]] == [1, None, 2]
-    assert "data:image/png;base64" in (project / "build" / "02_drawing.html").read_text(encoding="utf-8")
+    page = (project / "build" / "02_drawing.html").read_text(encoding="utf-8")
+    assert re.search(r'<img alt="A line &lt; 2"\s+src="data:image/png;base64', page)
     assert (project / "build" / "figures" / "02_new.png").is_file()
     output = capsys.readouterr().out
     rows = [" ".join(line.split()) for line in output.splitlines()]

@@ -1,18 +1,17 @@
 """The apps in a real browser, without a screen; skipped where there is no Chromium."""
 
 import re
-import shutil
 
 import pytest
 from axe_playwright_python import sync_playwright as axe
 from PIL import Image
 from playwright import sync_api as playwright
 
+from elfw_course.app_pictures import find_chromium
 from elfw_helpers.deployment.apps.serve import start_app
 from tests.deployment.app_models import make_models
 from tests.faces import paint_face
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Nothing of the browser's own goes over the network; its camera is a drawn one.
 FLAGS = [
     "--no-sandbox",
@@ -35,7 +34,7 @@ def app():
 
 @pytest.fixture(scope="module")
 def browser():
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = find_chromium()
     if not found:
         pytest.skip("the apps are not tested in a browser without Chromium: sudo apt install chromium")
     with playwright.sync_playwright() as driver:

@@ -14,7 +14,6 @@ from elfw_helpers.evaluation.classification import (
     calibration_curve,
     classification_report,
     confusion_matrix,
-    expected_calibration_error,
     f1_by_class,
     mcnemar_test,
     percentile_interval,
@@ -243,22 +242,6 @@ def test_calibration_curve_is_known_by_hand():
     assert whole["images"].tolist() == [5] and whole["accuracy"].tolist() == [0.8]
 
 
-def test_calibration_error_weighs_bins_by_their_images():
-    expected = (1 * 0.5 + 3 * (2 / 3 - 1.75 / 3) + 1 * 0.0) / 5
-    assert expected_calibration_error(TARGETS, PROBABILITIES) == pytest.approx(expected)
-    # In one bin, too sure and too modest cancel out.
-    assert expected_calibration_error(TARGETS, PROBABILITIES, bins=1) == pytest.approx(0.8 - 0.65)
-
-
-def test_calibration_error_of_answers_drawn_from_the_probabilities_is_small():
-    generator = np.random.default_rng(0)
-    probabilities = generator.dirichlet((1, 1, 1), 20_000)
-    drawn = (generator.random((20_000, 1)) > probabilities.cumsum(1)).sum(1).clip(max=2)
-    assert expected_calibration_error(drawn, probabilities) < 0.02
-    sharpened = probabilities**3 / (probabilities**3).sum(1, keepdims=True)
-    assert expected_calibration_error(drawn, sharpened) > 0.1
-
-
 @pytest.mark.parametrize(
     ("targets", "probabilities", "message"),
     [
@@ -271,7 +254,6 @@ def test_calibration_error_of_answers_drawn_from_the_probabilities_is_small():
         ([2], [[0.5, 0.5]], "class indices"),
     ],
 )
-@pytest.mark.parametrize("function", [calibration_curve, expected_calibration_error])
-def test_calibration_refuses_bad_probabilities_or_targets(function, targets, probabilities, message):
+def test_calibration_refuses_bad_probabilities_or_targets(targets, probabilities, message):
     with pytest.raises(ValueError, match=message):
-        function(targets, np.array(probabilities))
+        calibration_curve(targets, np.array(probabilities))

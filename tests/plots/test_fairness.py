@@ -27,7 +27,7 @@ def test_only_groups_that_differ_after_correction_stand_out():
     axes = plots.draw_slices(make_table([0.01, 0.5]), 0.7).axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["dark", "light"]
     labels = axes.get_legend_handles_labels()[1]
-    assert "p, corrected, below .05" in labels and "no difference shown" in labels
+    assert "p, corrected, below .05" in labels and "not shown to differ" in labels
 
 
 def test_groups_alike_leave_no_mark():

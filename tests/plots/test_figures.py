@@ -68,21 +68,6 @@ def test_grid_says_which_run_failed():
     assert frame.get_xy() == (0, 0)
 
 
-def test_confusion_of_a_class_without_images_is_drawn_as_zero():
-    figure = plots.draw_confusion({"report": np.array([[15, 2, 0], [2, 3, 0], [0, 0, 0]])})
-    assert [text.get_text() for text in figure.axes[0].texts] == [
-        "15",
-        "2",
-        "0",
-        "2",
-        "3",
-        "0",
-        "0",
-        "0",
-        "0",
-    ]
-
-
 def test_other_figures_draw():
     history = pd.DataFrame(
         {f"{part}_{kind}": [0.9, 0.5] for part in ("train", "validation") for kind in ("loss", "accuracy")},
@@ -307,7 +292,6 @@ DEGENERATE = {
     "no image of a split": lambda: plots.draw_class_counts(
         pd.DataFrame({"test": [0, 0, 0]}, index=list("abc"))
     ),
-    "nothing to confuse": lambda: plots.draw_confusion({"a": np.zeros((3, 3), int)}),
     "certain and right": lambda: plots.draw_calibration({"a": all_alike([0] * 228)}),
     "certain and wrong": lambda: plots.draw_calibration({"a": all_alike([1] * 30)}),
     "an accuracy of 1": lambda: plots.draw_intervals(
@@ -361,9 +345,10 @@ def test_a_figure_without_data_is_words(draw):
 
 
 def test_an_empty_figure_is_words_also_where_its_arguments_are_named():
-    assert plots.draw_confusion(matrices={}).axes[0].texts[0].get_text() == "nothing was measured"
-    with pytest.raises(TypeError, match="missing a required argument: 'matrices'"):
-        plots.draw_confusion()
+    figure = plots.draw_latency(steps={}, title="Answers")
+    assert figure.axes[0].texts[0].get_text() == "no step was timed"
+    with pytest.raises(TypeError, match="missing a required argument: 'steps'"):
+        plots.draw_latency()
 
 
 def test_latency_is_a_bar_to_the_median_and_a_whisker_to_the_95th_percentile():
