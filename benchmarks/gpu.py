@@ -29,7 +29,7 @@ from functools import cache, partial
 from typing import Any
 
 import torch
-from measure import Figure, measure_in_turns, ratios, report
+from measure import Figure, measure_in_turns, ratios, report, store_figures
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -289,7 +289,9 @@ def main() -> None:
         start = time.perf_counter()
         figures += section(QUICK if options.quick else FULL)
         print(f"{section.__name__}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
-    report("gpu", figures, store=options.store)
+        if options.store:  # A lent GPU may be gone before the last section.
+            store_figures("gpu", figures)
+    report("gpu", figures, store=False)
     if options.quick:
         print("Tiny sizes: these figures show that the script works, and nothing else.")
 

@@ -85,12 +85,17 @@ def report(name: str, figures: Iterable[Figure], *, store: bool, packages: Seque
         spread = f"[{min(figure.values):.4g}, {max(figure.values):.4g}]"
         print(f"  {figure.what:<{width}}  {figure.median:9.4g} {spread:<20} {figure.unit}  {figure.note}")
     if store:
-        content = {
-            "machine": describe_machine(),
-            "date": datetime.now(timezone.utc).date().isoformat(),
-            "versions": {"python": platform.python_version()}
-            | {package: version(package) for package in ("torch", "torchvision", "numpy", *packages)},
-            "figures": [asdict(figure) for figure in figures],
-        }
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        store_figures(name, figures, packages)
+
+
+def store_figures(name: str, figures: Iterable[Figure], packages: Sequence[str] = ()) -> None:
+    """Write figures to `benchmarks/results/NAME.json`, with machine, date and versions; see `report`."""
+    content = {
+        "machine": describe_machine(),
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "versions": {"python": platform.python_version()}
+        | {package: version(package) for package in ("torch", "torchvision", "numpy", *packages)},
+        "figures": [asdict(figure) for figure in figures],
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
