@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 
 from elfw_helpers.data.batches import Batches
 from elfw_helpers.training.checkpoints import PROGRESS, load_checkpoint, read_progress, save_checkpoint
@@ -34,6 +34,44 @@ from elfw_helpers.utils.fingerprints import fingerprint
 # What may differ between networks trained together, and what `fit` takes where a setting does not say.
 NAMES = ("lr", "momentum", "weight_decay")
 DEFAULTS = {name: inspect.signature(fit).parameters[name].default for name in NAMES}
+
+
+class PatchConv2d(nn.Conv2d):
+    """The same as Conv2d, computed as one matrix product per image: of the weights and all patches.
+
+    Batched over networks that becomes many small products, side by side; a convolution becomes groups, whose
+    deterministic float32 kernels leave most of a GPU idle.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return what Conv2d returns for inputs [B, C, H, W]."""
+        (rows, columns), (down, right) = self.padding, self.stride
+        patches = pad(inputs, (columns, columns, rows, rows))
+        patches = patches.unfold(2, self.kernel_size[0], down).unfold(3, self.kernel_size[1], right)
+        height, width = patches.shape[2:4]
+        patches = patches.permute(0, 1, 4, 5, 2, 3).reshape(len(inputs), -1, height * width)
+        # A product of the whole batch would make the gradient one long sum, which few of a GPU's cores share.
+        outputs = self.weight.flatten(1).expand(len(inputs), -1, -1) @ patches
+        if self.bias is not None:
+            outputs = outputs + self.bias[:, None]
+        return outputs.view(len(inputs), -1, height, width)
+
+    @staticmethod
+    def replaces(module: nn.Module) -> bool:
+        """Say whether a module is a convolution that this class computes."""
+        return (
+            type(module) is nn.Conv2d
+            and module.groups == 1
+            and module.dilation == (1, 1)
+            and module.padding_mode == "zeros"
+            and not isinstance(module.padding, str)
+        )
+
+
+def prepare_for_gpu(model: nn.Module) -> None:
+    """Let a model's convolutions be products of patches, in place; not the first, whose inputs all share."""
+    for module in [*filter(PatchConv2d.replaces, model.modules())][1:]:
+        module.__class__ = PatchConv2d
 
 
 class Stack:
@@ -143,6 +181,8 @@ def train_together(
     chosen = complete(settings)
     with exact_arithmetic(), memory_advice(max(train.batch_size, validation.batch_size)):
         model = copy.deepcopy(model)
+        if train.device.type == "cuda":
+            prepare_for_gpu(model)
         stack = Stack(model, torch.tensor(chosen, dtype=torch.float64), train.device)
         history, errors = resume(stack, folder, epochs)
         with show_bar(epochs, done=len(history)) as bar:

@@ -27,14 +27,14 @@ SETTINGS = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}
 ON_GPU = {"mean": [0.4] * 3, "std": [0.2] * 3, "device": "cuda"}
 
 
-def make_batches(count=40, seed=0, shuffle_seed=0, per_pixel=False, **options):
+def make_batches(count=40, seed=0, shuffle_seed=0, per_pixel=False, side=8, **options):
     """Return learnable batches: the class is the brightest colour channel."""
     generator = torch.Generator().manual_seed(seed)
     targets = torch.randint(0, 3, (count,), generator=generator)
-    images = torch.randint(0, 120, (count, 8, 8, 3), dtype=torch.uint8, generator=generator)
+    images = torch.randint(0, 120, (count, side, side, 3), dtype=torch.uint8, generator=generator)
     images[torch.arange(count), :, :, targets] += 60
     if per_pixel:
-        targets = targets[:, None, None].expand(-1, 8, 8).contiguous()
+        targets = targets[:, None, None].expand(-1, side, side).contiguous()
     options = {"mean": [0.4] * 3, "std": [0.2] * 3, "batch_size": 8, "shuffle_seed": shuffle_seed} | options
     return Batches(images, targets, **options)
 
@@ -352,11 +352,12 @@ class TwoHeads(MiniNetwork):
         return self.last(super().forward(images))
 
 
-def draw_faces(count=8):
+def draw_faces(count=8, **options):
     """Return batches of noise as large as the mini network takes."""
     drawn = torch.Generator().manual_seed(0)
     images = torch.randint(256, (count, 64, 64, 3), dtype=torch.uint8, generator=drawn)
-    return Batches(images, torch.arange(count) % 3, mean=[0.5] * 3, std=[0.3] * 3, batch_size=4)
+    options = {"mean": [0.5] * 3, "std": [0.3] * 3, "batch_size": 4} | options
+    return Batches(images, torch.arange(count) % 3, **options)
 
 
 def test_the_network_that_is_trained_is_the_one_that_is_tested():
@@ -573,7 +574,7 @@ def test_a_gpu_is_waited_for_as_often_in_a_long_epoch_as_in_a_short_one():
     waits = []
     # The first run starts the GPU, and counts for nothing.
     for count in (16, 16, 80):
-        batches = make_batches(count, per_pixel=True, augment=augment_batch, device="cuda")
+        batches = make_batches(count, per_pixel=True, side=16, augment=augment_batch, device="cuda")
         torch.cuda.set_sync_debug_mode("warn")
         try:
             with warnings.catch_warnings(record=True) as caught:

@@ -54,9 +54,15 @@ def steps(monkeypatch):
     return taken
 
 
-@pytest.mark.parametrize("make", [MiniNetwork, make_plain, make_frozen])
+def make_patches():
+    model = MiniNetwork()
+    together.prepare_for_gpu(model)
+    return model
+
+
+@pytest.mark.parametrize("make", [MiniNetwork, make_plain, make_frozen, make_patches])
 def test_weights_after_an_epoch_are_those_of_18_lone_runs(tmp_path, make):
-    batches = draw_faces(22) if make is MiniNetwork else make_batches()
+    batches = draw_faces(22) if make in (MiniNetwork, make_patches) else make_batches()
     settings = [setting | {"lr": 30 * setting["lr"]} for setting in expand_grid(REPORT_GRID)]
     search_settings(make, batches, batches, 1, settings, out=tmp_path, strategy="together")
     state = read_state(tmp_path)
@@ -235,12 +241,43 @@ def test_damaged_checkpoint_says_so(tmp_path):
         run(tmp_path, epochs=2)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"padding": 1},
+        {"stride": 2, "bias": False},
+        {"kernel_size": (3, 5), "stride": (2, 1), "padding": (0, 2)},
+        {"kernel_size": 1},
+    ],
+)
+def test_a_product_of_patches_is_the_convolution(options):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(4, 6, **{"kernel_size": 3, **options})
+    inputs = torch.randn(5, 4, 11, 9, requires_grad=True)
+    results = []
+    for kind in (nn.Conv2d, together.PatchConv2d):
+        layer.__class__ = kind
+        outputs = layer(inputs)
+        results.append((outputs, *torch.autograd.grad(outputs.square().sum(), [inputs, *layer.parameters()])))
+    for expected, found in zip(*results, strict=True):
+        assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_on_a_gpu_all_convolutions_but_the_first_become_products_where_they_can():
+    others = [nn.Conv2d(4, 4, 3, **given) for given in ({"groups": 2}, {"dilation": 2}, {"padding": "same"})]
+    model = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, padding_mode="reflect", padding=1), *others,
+                          nn.Conv2d(4, 4, 3), nn.Sequential(nn.Conv2d(4, 4, 1)))  # fmt: skip
+    together.prepare_for_gpu(model)
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    replaced = [type(module) is together.PatchConv2d for module in convolutions]
+    assert replaced == [False] * 5 + [True] * 2
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_on_a_gpu_it_is_what_auto_takes_and_agrees_with_lone_runs(tmp_path):
-    batches = make_batches()
-    for part in ("images", "targets", "mean", "std"):
-        setattr(batches, part, getattr(batches, part).cuda())
-    arguments = (make_plain, batches, batches, 2, SETTINGS)
+@pytest.mark.parametrize("make", [MiniNetwork, make_plain])
+def test_on_a_gpu_it_is_what_auto_takes_and_agrees_with_lone_runs(tmp_path, make):
+    batches = draw_faces(22, device="cuda") if make is MiniNetwork else make_batches(device="cuda")
+    arguments = (make, batches, batches, 2, SETTINGS)
     table = search_settings(*arguments, out=tmp_path)
     assert len(read_state(tmp_path)["weights"]) == len(SETTINGS)
     alone = search_settings(*arguments, out=tmp_path, strategy="one by one")
