@@ -137,7 +137,7 @@ def measure_speed(sizes: Sizes) -> Iterator[Figure]:
     measure_in_turns(measures, 1)
     rates = measure_in_turns(measures, sizes.rounds)
     for (task, name), values in rates.items():
-        yield Figure(f"{task}: fit, {name}", values, "images/s", headline=True)
+        yield Figure(f"{task}: fit, {name}", values, "images/s", headline=name == "float32")
     for task in TASKS:
         gains = ratios(rates[task.name, "bfloat16"], rates[task.name, "float32"])
         yield Figure(f"{task.name}: speed in bfloat16, ratio to float32", gains)
@@ -165,7 +165,7 @@ def measure_accuracy(sizes: Sizes) -> Iterator[Figure]:
         for name, values in found.items():
             yield Figure(f"{task.name}: validation accuracy, {name}", values, "", note)
         changes = [after - before for before, after in zip(*found.values(), strict=True)]
-        yield Figure(f"{task.name}: accuracy in bfloat16 − float32", changes, "", note, headline=True)
+        yield Figure(f"{task.name}: accuracy in bfloat16 − float32", changes, "", note)
 
 
 def measure_layouts(sizes: Sizes) -> Iterator[Figure]:
@@ -241,7 +241,7 @@ def measure_waits(sizes: Sizes) -> Iterator[Figure]:
     for task in TASKS:
         few, many = (count_waits(task, images) for images in (WAITING_IMAGES, 10 * WAITING_IMAGES))
         what = f"{task.name}: waits within an epoch"
-        yield Figure(what, [many - few], "", f"{few} at its ends", headline=True)
+        yield Figure(what, [many - few], "", f"{few} at its ends")
 
 
 def measure_answers(sizes: Sizes) -> Iterator[Figure]:

@@ -131,7 +131,7 @@ def main() -> None:
                     f"{arguments.count:,} faces at 64 px, {start} start: peak of resident memory",
                     [peak],
                     "MiB",
-                    headline=True,
+                    headline=start == "first",
                 )
             )
         report("large_set", figures, store=arguments.store)

@@ -275,9 +275,10 @@ def measure_rows(rows: Mapping[str, Row], task: Task, processes: int = 1) -> dic
 
 def list_figures(network: str, rounds: Mapping[str, list[list[float]]]) -> Iterator[Figure]:
     """Yield the figures of a network, quantity by quantity, and what `fit` is against others."""
+    # The README shows rate and share, the first two.
     for place, (quantity, unit) in enumerate(QUANTITIES.items()):
         for name, found in rounds.items():
-            values, shown = [values[place] for values in found], name == "fit" and quantity != "accuracy"
+            values, shown = [values[place] for values in found], name == "fit" and place < 2
             yield Figure(f"{network}, {quantity}: {name}", values, unit, headline=shown)
     rates = {name: [values[0] for values in found] for name, found in rounds.items()}
     for kind, others in (
