@@ -34,6 +34,12 @@ from elfw_helpers.notebook import METRICS_MIME, Tolerance, compare_payloads, fin
 NOT_COMPARED = ("image/svg+xml", "text/html", "stderr")
 # How long a kernel may have been dead before its cell fails.
 POLL_SECONDS = 1.0
+SLOW_FIRST = "slow_first"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the project name files of tests that would otherwise be the last to end."""
+    parser.addini(SLOW_FIRST, "files of tests to hand out before others: they take longest", type="args")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,7 +55,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScope
 
 
 class NotebooksFirst(LoadScopeScheduling):
-    """Hands out notebooks, each after those that it needs, and then everything else."""
+    """Hands out notebooks, each after those that it needs, and then everything else, what is slow first."""
 
     def _assign_work_unit(self, node: object) -> None:
         """Put the scope that is next to the front of the queue, from where xdist takes it."""
@@ -72,8 +78,10 @@ class NotebooksFirst(LoadScopeScheduling):
         ready = find_ready(notebooks, running)
         if ready:
             return waiting[ready[0]]
-        others = (scope for scope in self.workqueue if scope not in waiting.values())
-        return next(others, None) or waiting[notebooks[0]]
+        slow = self.config.getini(SLOW_FIRST)
+        others = [scope for scope in self.workqueue if scope not in waiting.values()]
+        others.sort(key=lambda scope: scope.partition("::")[0] not in slow)
+        return others[0] if others else waiting[notebooks[0]]
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:

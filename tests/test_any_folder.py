@@ -1,8 +1,8 @@
 """All notebooks run to their end on folders of many kinds, with words where a lesson has nothing to show.
 
 The cells of a notebook are run in this process, as a kernel would run them, on a few small faces; a
-training lasts one epoch, and what is timed is timed three times. Each kind of folder is a class, so that
-`--dist loadscope` runs two at once.
+training lasts one epoch, and what is timed is timed three times. Each folder, unusual in one way or two, is
+a class, so that `--dist loadscope` runs two at once.
 """
 
 from __future__ import annotations
@@ -159,26 +159,32 @@ class TestFortyFaces(AnyFolder):
         write_faces(folder, choose_faces(hair=20, spectacles=10, cap=10))
 
 
-class TestNoMasks(AnyFolder):
+class TestGreyPhotosWithoutMasks(AnyFolder):
     def make(self, folder):
         write_faces(folder, choose_faces())
         shutil.rmtree(folder / "labels")
+        for file in (folder / "faces").iterdir():
+            Image.open(file).convert("L").save(file)
 
 
-class TestNoLabelsFile(AnyFolder):
+class TestMixedSizesWithoutLabelsFile(AnyFolder):
     def make(self, folder):
-        write_faces(folder, choose_faces())
+        write_faces(folder, choose_faces(), size=lambda place: (48 + 8 * (place % 4), 48 + 8 * (place % 3)))
         (folder / "labels.txt").unlink()
 
 
-class TestTwoClasses(AnyFolder):
+class TestTwoClassesById(AnyFolder):
     def make(self, folder):
-        write_faces(folder, choose_faces(hair=18, spectacles=6, cap=0))
+        chosen = choose_faces(hair=18, spectacles=6, cap=0)
+        write_faces(folder, chosen)
+        write_labels(folder, {name: str(1 + ATTRIBUTES.index(chosen[name])) for name in chosen})
+        for file in (folder / "labels").iterdir():
+            Image.fromarray(read_mask(file)).save(file)
 
 
-class TestClassAbsentFromTest(AnyFolder):
+class TestOnePhotoEachAndAClassAbsentFromTest(AnyFolder):
     def make(self, folder):
-        chosen = choose_faces()
+        chosen = choose_faces(photos=1)
         write_faces(folder, chosen)
         write_split(folder, sorted(chosen, key=lambda name: chosen[name] == "cap"), test=4)
 
@@ -194,32 +200,6 @@ class TestAllAnswersRight(AnyFolder):
     def answers(self, monkeypatch):
         monkeypatch.setattr(training, "predict_logits", lambda _, batches: 50.0 * one_hot(batches.targets, 3))
         monkeypatch.setattr(training, "predict_masks", lambda _, batches: batches.targets.to(torch.uint8))
-
-
-class TestOnePersonAPhoto(AnyFolder):
-    def make(self, folder):
-        write_faces(folder, choose_faces(photos=1))
-
-
-class TestGreyPhotos(AnyFolder):
-    def make(self, folder):
-        write_faces(folder, choose_faces())
-        for file in (folder / "faces").iterdir():
-            Image.open(file).convert("L").save(file)
-
-
-class TestMixedSizes(AnyFolder):
-    def make(self, folder):
-        write_faces(folder, choose_faces(), size=lambda place: (48 + 8 * (place % 4), 48 + 8 * (place % 3)))
-
-
-class TestIds(AnyFolder):
-    def make(self, folder):
-        chosen = choose_faces()
-        write_faces(folder, chosen)
-        write_labels(folder, {name: str(1 + ATTRIBUTES.index(chosen[name])) for name in chosen})
-        for file in (folder / "labels").iterdir():
-            Image.fromarray(read_mask(file)).save(file)
 
 
 class TestAugmentedFolder(AnyFolder):

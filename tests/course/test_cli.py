@@ -141,8 +141,9 @@ def test_whatever_the_system_refuses_is_one_line(monkeypatch, capsys, command, n
 
 def run_printing(text: str, stdout, **environment) -> subprocess.CompletedProcess:
     """Run `elfw results`, which prints a text and does nothing else, in a process of its own."""
-    script = "import sys; from elfw_course import cli, results; "
-    script += f"results.write_results = lambda _: print({text!r}); sys.exit(cli.main(['results']))"
+    script = "import sys, types; results = types.ModuleType('elfw_course.results'); "
+    script += f"results.write_results = lambda _: print({text!r}); sys.modules[results.__name__] = results; "
+    script += "from elfw_course import cli; sys.exit(cli.main(['results']))"
     command = [sys.executable, "-c", script]
     options = {"stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
     return subprocess.run(command, stdout=stdout, env=os.environ | environment, **options)

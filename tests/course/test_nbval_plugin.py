@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import nbformat
@@ -200,17 +201,20 @@ def test_notebooks_are_handed_out_first_and_after_those_that_they_need():
     names = ("01_preprocessing", "02_transfer_learning", "04_grid_search", "05_evaluation")
     scopes = [f"notebooks/{name}.ipynb" for name in names]
     queue = NotebooksFirst.__new__(NotebooksFirst)
-    queue.workqueue = dict.fromkeys(["tests/test_one.py", *scopes])
+    queue.config = SimpleNamespace(getini={"slow_first": ["tests/test_slow.py"]}.get)
+    others = ["tests/test_one.py", "tests/test_two.py", "tests/test_slow.py::TestIt"]
+    queue.workqueue = dict.fromkeys([*others, *scopes])
     queue.assigned_work = {"first": {}, "second": {}}
 
     def hand_out(node: str, *, ended: bool = False) -> str:
         scope = queue._choose_scope(node)
         del queue.workqueue[scope]
         queue.assigned_work[node][scope] = {"Cell 0": True, "Cell 1": ended}
-        return Path(scope).stem
+        return Path(scope.partition("::")[0]).stem
 
     assert [hand_out("first", ended=True), hand_out("second")] == ["02_transfer_learning", "04_grid_search"]
-    assert [hand_out("first"), hand_out("first")] == ["01_preprocessing", "test_one"]
+    assert hand_out("first") == "01_preprocessing"
+    assert [hand_out("first") for _ in others] == ["test_slow", "test_one", "test_two"]
     # Where 04 is to end before it, or nothing else is left.
     assert queue._choose_scope("second") == scopes[3]
     assert queue._choose_scope("first") == scopes[3]
