@@ -6,8 +6,8 @@ FOLDER holds photos with masks in ELFW's layout. MODEL is a name or a file that 
 the network that comes with the course. Each photo goes the way of `elfw predict`, and its mask is compared at
 the photo's own size; a predicted beard counts as skin, as the photos' masks label it.
 
-The photos are cut in halves, by person and with as many glasses and caps in each: what was chosen with scores in
-view was chosen on the first half alone, so the second is free of that. Intervals are bootstrapped over photos.
+The photos are cut in halves, by person and with as many glasses and caps in each: what was chosen with scores
+in view was chosen on the first half alone, so the second is free of that. Intervals are over photos.
 
 `--store` writes `benchmarks/masks_on_photos.json`: numbers, never a photo.
 """

@@ -98,8 +98,8 @@ def start_app(
 
     Args:
         apps: "attributes", "segmentation" or both.
-        models: by the names "resnet18", "mini_network" and "efficient_unet", which both apps need; by default the
-            course's own, computed by onnxruntime where it is installed.
+        models: by the names in `SHIPPED`, of which both apps need "efficient_unet"; by default the course's
+            own, computed by onnxruntime where it is installed.
         host: address to listen at; anything but the default lets other machines in.
         port: to listen at; by default the first free one from 7860 on.
         share: ask Gradio for a public address.
