@@ -110,6 +110,8 @@ def start_training(
     network.to(device, memory_format=torch.channels_last)
     decay = get_ema_multi_avg_fn(max(0.0, 1 - 1 / (AVERAGED * steps)))
     average = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
+    # It is looked at in every step, which would make a GPU wait.
+    average.n_averaged = average.n_averaged.cpu()
     decoder = [*network.up.parameters(), *network.head.parameters()]
     groups = [
         {"params": list(network.encoder.parameters()), "peak": ENCODER_RATE * PEAK_RATE},
@@ -158,8 +160,8 @@ def draw_batches(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(1_000_003 * PRETRAINING_SEED + epoch)
         order = torch.randperm(len(images), device=device)
-        # Parts of nearly equal size: batch normalisation has no variance to divide by in a batch of one.
-        for chosen in order.tensor_split(count_steps(images)):
+        # All of one size, for which the GPU's kernels were chosen; a few faces wait for the next epoch.
+        for chosen in order[: count_steps(images) * BATCH_SIZE].split(BATCH_SIZE):
             inputs, targets = randomise_batch(images[chosen], masks[chosen], backgrounds)
             inputs = normalize(inputs, IMAGENET_MEAN, IMAGENET_STD)
             yield inputs.contiguous(memory_format=torch.channels_last), targets
@@ -167,7 +169,7 @@ def draw_batches(
 
 def count_steps(images: Tensor) -> int:
     """Return the number of batches in an epoch."""
-    return math.ceil(len(images) / BATCH_SIZE)
+    return max(1, len(images) // BATCH_SIZE)
 
 
 def weigh_classes(masks: Tensor) -> Tensor:
