@@ -9,7 +9,7 @@ is a logistic regression on standardised features, its classes weighted to count
 - from rendered faces alone, by default the embedded ones: the photos are all unseen.
 
 Features are the pooled outputs of EfficientNet-Lite0 with ImageNet's weights at 128 and 224 pixels; of the
-way down of the course's U-Net; and what its masks say: the mean probability of each class in each of 8 x 8 cells.
+way down of the course's U-Net; and what its masks say: the mean probability of each class in 8 x 8 cells.
 Last, without a head, the rule on its masks. Nothing was chosen here: all that was tried is in the table.
 
 `--store` writes `benchmarks/attributes_on_photos.json`: numbers, never a photo.

@@ -20,13 +20,15 @@ from elfw_helpers.rendering.random_parameters import draw_part, sample_identity
 
 # Where the face lies: e to the power -x..x in size and in width, radians, shares of half the picture's side.
 SCALE, STRETCH, ANGLE, SHIFT = 0.35, 0.08, 0.3, 0.25
+# How far a smooth field of a few cells bends the picture, of half its side: so headwear has more shapes.
+WARP = 0.05
 # How far each class's colours change, in the order of PIXEL_CLASSES: brightness and each channel (e to that
 # power, normally distributed), and a texture drawn on it. Skin must stay skin; a hat may be of anything.
-CLASS_BRIGHTNESS = (0.4, 0.1, 0.4, 0.2, 0.3, 0.6, 0.3)
-CLASS_TINT = (0.15, 0.03, 0.1, 0.05, 0.1, 0.3, 0.15)
-CLASS_TEXTURE = (0.3, 0.04, 0.15, 0.05, 0.1, 0.4, 0.15)
+CLASS_BRIGHTNESS = (0.2, 0.05, 0.2, 0.1, 0.15, 0.3, 0.15)
+CLASS_TINT = (0.08, 0.02, 0.05, 0.03, 0.05, 0.15, 0.08)
+CLASS_TEXTURE = (0.15, 0.02, 0.08, 0.03, 0.05, 0.2, 0.08)
 # How much of another colour is added to a class at most.
-CLASS_LIFT = (0.3, 0.0, 0.3, 0.0, 0.1, 0.5, 0.2)
+CLASS_LIFT = (0.15, 0.0, 0.15, 0.0, 0.05, 0.25, 0.1)
 # Of the whole picture, as in `elfw_helpers.augmentation.transforms`.
 LIGHT, GAMMA, CONTRAST, BALANCE, SATURATION, SHARPNESS, NOISE = 0.4, 0.5, 0.4, 0.15, 1.6, 1.2, 0.06
 # Smallest side, as a share, that a picture is shrunk to and enlarged from again.
@@ -102,6 +104,7 @@ def move_faces(inputs: Tensor, masks: Tensor, behind: Tensor) -> tuple[Tensor, T
     maps[:, 1, 0], maps[:, 1, 1] = scale * stretch * angle.sin(), scale * angle.cos()
     maps[:, :, 2] = SHIFT * uniform(inputs, count, 2)
     grid = affine_grid(maps, list(inputs.shape), align_corners=False)
+    grid = grid + WARP * smooth_field(inputs, 2, draw_cells(3, 6)).permute(0, 2, 3, 1)
     moved = grid_sample(inputs, grid, padding_mode="border", align_corners=False)
     labels = grid_sample(masks[:, None].float(), grid, "nearest", padding_mode="border", align_corners=False)
     ended = (grid.abs() > 1).any(3)[:, None] & some(inputs, 0.6)
