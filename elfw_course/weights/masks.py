@@ -32,8 +32,8 @@ from elfw_helpers.utils.device import best_device, compute_logits, memory_advice
 from elfw_helpers.utils.errors import TrainingError
 from elfw_helpers.utils.fingerprints import fingerprint
 
-# How many faces are seen in all, changed anew every time: minutes of an H100, or an hour of two cores.
-SAMPLES = {"cuda": 480_000, "cpu": 60_000}
+# How many faces are seen in all, changed anew every time: minutes of a GPU, or an hour of two cores.
+SAMPLES = {"cuda": 480_000, "cpu": 120_000}
 BATCH_SIZE = 64
 PEAK_RATE = 1.5e-3
 # The way down knows ImageNet already.
