@@ -29,7 +29,7 @@ from elfw_helpers.data.batches import Batches
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.deployment.apps.client import ask_app
 from elfw_helpers.deployment.onnx import OnnxNetwork, encode_onnx
-from elfw_helpers.models.hub import NETWORKS, load_model
+from elfw_helpers.models.hub import SHIPPED, load_model
 from elfw_helpers.utils.errors import ElfwError
 from elfw_helpers.utils.paths import project_folder
 
@@ -90,7 +90,7 @@ def measure_parity() -> None:
     """Print how much logits, and how many predictions, differ between PyTorch and onnxruntime."""
     folder = FaceFolder(project_folder() / "data" / "rendered_faces", labels_file="no-labels.txt")
     chosen = folder.split().test
-    for name in NETWORKS:
+    for name in SHIPPED:
         model = load_model(name)
         card, tensors = model.card, folder.preload(model.card.size)
         exported = OnnxNetwork(model.network, encode_onnx(model))
@@ -109,7 +109,7 @@ def measure_latency(threads: int) -> None:
     torch.set_num_threads(threads)
     print(f"one image, {threads} threads, {ROUNDS * CALLS} times: milliseconds")
     print("| network | PyTorch p50 | p95 | onnxruntime p50 | p95 |\n|---|---|---|---|---|")
-    for name in NETWORKS:
+    for name in SHIPPED:
         model = load_model(name)
         exported = OnnxNetwork(model.network, encode_onnx(model), threads)
         image = torch.randn(1, 3, model.card.size, model.card.size)

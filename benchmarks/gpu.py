@@ -38,7 +38,7 @@ from elfw_helpers.data.batches import Batches, channel_statistics
 from elfw_helpers.data.datasets import FaceFolder, FaceTensors
 from elfw_helpers.data.splits import Split
 from elfw_helpers.models.classification import mini_network, resnet18
-from elfw_helpers.models.hub import load_model
+from elfw_helpers.models.hub import SHIPPED, load_model
 from elfw_helpers.models.segmentation import UNet
 from elfw_helpers.training.loop import fit, predict_logits
 from elfw_helpers.training.search import REPORT_GRID, grid_search
@@ -49,7 +49,6 @@ from elfw_helpers.utils.paths import data_folder
 DEVICE = best_device()
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
-SHIPPED = ("mini_network", "resnet18", "unet")
 TOGETHER, ONE_BY_ONE = "together", "one by one"
 WARM_UP, WAITING_IMAGES = 5, 64
 

@@ -55,7 +55,6 @@ from elfw_helpers.evaluation.segmentation import (
     median_frequency_weights,
     score_matrices,
 )
-from elfw_helpers.models import UNet
 from elfw_helpers.models.hub import TrainedModel, load_model
 from elfw_helpers.training.loop import fit, predict_masks
 from elfw_helpers.training.losses import Loss
@@ -122,7 +121,7 @@ def prepare_bench(real: Path, out: Path) -> Bench:
     folders = ("augmentation", "data", "evaluation", "rendering", "training")
     package = Path(elfw_helpers.__file__).parent
     code = [Path(__file__), *sorted(file for name in folders for file in package.glob(f"{name}/*.py"))]
-    weights = hashlib.sha256(rendered_weights("unet").read_bytes()).hexdigest()
+    weights = hashlib.sha256(rendered_weights("efficient_unet").read_bytes()).hexdigest()
     depends_on = hash_code() + hash_files(code) + hash_folder(real) + weights
     return Bench(real, out, parts, depends_on)
 
@@ -151,7 +150,7 @@ def is_done(bench: Bench, run: Run) -> bool:
 
 def do_run(bench: Bench, run: Run) -> None:
     """Train on the photos of a part, and store the predictions for those that test it."""
-    recipe, shipped = RECIPES[run.recipe], load_model("unet")
+    recipe, shipped = RECIPES[run.recipe], load_model("efficient_unet")
     photos = load_faces(bench.real, recipe.size)
     train, test = (take_faces(photos, indices) for indices in bench.parts[run.seed, run.part])
     samples = recipe.epochs * len(train)
@@ -160,7 +159,7 @@ def do_run(bench: Bench, run: Run) -> None:
         train = join_faces(train, copies)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        model = UNet(len(PIXEL_CLASSES), **shipped.card.options)
+        model = type(shipped.network)(len(PIXEL_CLASSES), **shipped.card.options)
     if run.way != SCRATCH:
         model.load_state_dict(shipped.network.state_dict())
     epochs = round(samples / len(train))
@@ -248,7 +247,7 @@ def tabulate_scores(rows: list[list[str]]) -> str:
 
 def tabulate_shipped(bench: Bench) -> str:
     """Return the table of the shipped network, at its own size, on all photos and on the held-out ones."""
-    shipped = load_model("unet")
+    shipped = load_model("efficient_unet")
     photos = load_faces(bench.real, shipped.card.size)
     parts = {
         f"all {len(photos)} photos": torch.arange(len(photos)),
@@ -298,7 +297,7 @@ def tabulate_gains(bench: Bench, parts: tuple[str, ...]) -> str:
 
 def measure_speed(size: int) -> float:
     """Return how many images per second the shipped U-Net segments, the better of two tries."""
-    model = load_model("unet", device=best_device())
+    model = load_model("efficient_unet", device=best_device())
     blank = torch.zeros(TIMED_BATCH, size, size, 3, dtype=torch.uint8)
     batches = Batches(blank, blank[..., 0], mean=model.card.mean, std=model.card.std, device=best_device())
     images, _ = next(iter(batches))

@@ -19,7 +19,8 @@ from elfw_helpers.utils.errors import DataError, ElfwError
 from elfw_helpers.utils.files import explain_error, require_writable, require_writable_file
 from elfw_helpers.utils.paths import build_folder, project_folder, rendered_weights
 
-DEFAULT_MODELS = {"segment": "unet", "attribute": "mini_network"}
+MODEL = "efficient_unet, mini_network, or a file (default: by the task)."
+DEFAULT_MODELS = {"segment": "efficient_unet", "attribute": "mini_network"}
 WEIGHTS = "The file of weights (default: data/weights/NETWORK_rendered.safetensors)."
 TASKS = (
     "segment: NAME_mask.png, NAME_overlay.jpg and NAME.json with the share of each class. "
@@ -74,7 +75,7 @@ app = typer.Typer(
 Version = Annotated[
     bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
 ]
-Network = Literal["resnet18", "resnet18_attributes", "unet", "mini_network"]
+Network = Literal["resnet18", "resnet18_attributes", "efficient_unet", "mini_network"]
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite what is there.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same faces.")]
 NewOrBegun = Annotated[Path, typer.Option(help="A new folder, or one to go on with.")]
@@ -171,17 +172,19 @@ def pretrain(
     replace: Replace = False,
 ) -> None:
     """Train a network on rendered faces (up to an hour)."""
+    from elfw_course.weights.masks import make_efficient_unet
     from elfw_course.weights.pretraining import pretrain
-    from elfw_course.weights.release import make_resnet18_attributes, make_small_network
+    from elfw_course.weights.release import make_mini_network, make_resnet18_attributes
 
     work, out = require_build() / "pretraining", out or rendered_weights(network)
     require_writable_file(out)
-    if network == "resnet18":
-        pretrain(faces, out, work, replace)
-    elif network == "resnet18_attributes":
-        make_resnet18_attributes(faces, out, work, replace)
-    else:
-        make_small_network(network, faces, out, work, replace)
+    make = {
+        "resnet18": pretrain,
+        "resnet18_attributes": make_resnet18_attributes,
+        "efficient_unet": make_efficient_unet,
+        "mini_network": make_mini_network,
+    }
+    make[network](faces, out, work, replace)
 
 
 @app.command()
@@ -189,7 +192,9 @@ def predict(
     photos: Annotated[list[str], typer.Argument(help="Photos, or folders of photos.")],
     out: Annotated[Path, typer.Option(help="The folder to write into.")],
     task: Annotated[Literal["segment", "attribute"], typer.Option(help=TASKS)] = "segment",
-    model: Annotated[str, typer.Option(help="unet, mini_network, or a file (default: by the task).")] = "",
+    model: Annotated[
+        str, typer.Option(help="efficient_unet, mini_network, or a file (default: by the task).")
+    ] = "",
     replace: Replace = False,
 ) -> int:
     """Write masks, overlays or attributes of photos.
@@ -248,7 +253,9 @@ def serve(
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(help="unet, mini_network, resnet18, or a file of a model.")],
+    model: Annotated[
+        str, typer.Argument(help="efficient_unet, mini_network, resnet18, or a file of a model.")
+    ],
     file: Annotated[Path, typer.Argument(metavar="OUT.onnx")],
     replace: Replace = False,
 ) -> None:

@@ -1,13 +1,12 @@
-"""`elfw pretrain NETWORK`: trains the networks that come with the course, on rendered faces alone.
+"""`elfw pretrain`: the networks that give a face an attribute, learned from rendered faces alone.
 
-Two small ones are trained whole; ResNet-18 gets a last layer on the backbone that `pretraining` makes. No
+The mini network is trained whole; ResNet-18 gets a last layer on the backbone that `pretraining` makes. No
 photo goes into them, so the weights are free to use.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -16,10 +15,9 @@ from torch import Tensor, nn
 from elfw_course.weights.pretraining import PRETRAINING_SEED, prepare_faces
 from elfw_helpers.augmentation import augment_batch
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, channel_statistics
-from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.labels import ATTRIBUTES, EYEWEAR, PIXEL_CLASSES, WEARABLE
-from elfw_helpers.models import resnet18
-from elfw_helpers.models.hub import NETWORKS, ModelCard, store_model
+from elfw_helpers.models.classification import mini_network, resnet18
+from elfw_helpers.models.hub import ModelCard, store_model
 from elfw_helpers.models.transfer import extract_features
 from elfw_helpers.training.loop import fit
 from elfw_helpers.training.segmentation import cosine_schedule
@@ -30,48 +28,48 @@ from elfw_helpers.utils.device import best_device
 EYEWEAR_IN_PHOTOS, HEADWEAR_IN_PHOTOS = 0.065, 0.048
 # Side of ResNet-18's inputs: the largest that its backbone was pre-trained at, pixels.
 HEAD_SIZE = 64
+# The mini network: side of its inputs, how many it sees, and its first learning rate, of half a cosine.
+MINI_SIZE, MINI_SAMPLES, MINI_RATE = 64, 100_000, 3e-3
 TRAINED_ON = "{} rendered faces; no photo"
 
 
-class Stage(NamedTuple):
-    """One stretch of training; the learning rate falls along half a cosine to nearly 0."""
+def make_mini_network(faces: int, out: Path, work: Path, replace: bool = False) -> None:
+    """Render faces, train the mini network on them, and store it with its card.
 
-    size: int  # side of the inputs, pixels
-    samples: int  # how many are seen
-    lr: float  # the first learning rate
-
-
-class Recipe(NamedTuple):
-    """How a network is trained: by SGD, momentum 0.9, in batches of 32, augmented differently per epoch."""
-
-    classes: tuple[str, ...]  # PIXEL_CLASSES or ATTRIBUTES
-    stages: tuple[Stage, ...]  # one after the other; the last one's size is what the network is for
-    options: dict[str, int] = {}  # of the network, as in `ModelCard`
-
-
-SMALL_NETWORKS = {
-    "mini_network": Recipe(ATTRIBUTES, (Stage(64, 100_000, 3e-3),)),
-    # Small pictures first: most of what there is to learn shows there, at less than half the time.
-    "unet": Recipe(PIXEL_CLASSES, (Stage(64, 60_000, 0.1), Stage(96, 40_000, 0.05)), {"width": 12}),
-}
-
-
-def make_small_network(name: str, faces: int, out: Path, work: Path, replace: bool = False) -> None:
-    """Render faces, train one of the small networks on them, and store it with its card.
-
-    The same call goes on where one that was interrupted stopped. `name` is one of SMALL_NETWORKS; the other
-    arguments, and the errors, are those of `pretraining.pretrain`.
+    The same call goes on where one that was interrupted stopped. Arguments and errors are those of
+    `pretraining.pretrain`.
     """
-    folder, recipe = prepare_faces(faces, out, work, replace), SMALL_NETWORKS[name]
-    network, mean, std = train_stages(name, recipe, folder, work / "training")
+    folder = prepare_faces(faces, out, work, replace)
+    loaded, chosen = folder.preload(MINI_SIZE), folder.split().train
+    images, attributes = loaded.images[chosen], loaded.attributes[chosen]
+    mean, std = (tuple(values.tolist()) for values in channel_statistics(images))
+    batches = Batches(
+        images,
+        attributes,
+        mean=mean,
+        std=std,
+        shuffle_seed=PRETRAINING_SEED,
+        augment=augment_batch,
+        device=best_device(),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(PRETRAINING_SEED)
+        network = mini_network()
+    epochs = max(1, round(MINI_SAMPLES / len(images)))
+    options = {
+        "lr": cosine_schedule(MINI_RATE, epochs),
+        "weight_decay": 1e-4,
+        "checkpoint": work / "training",
+    }
+    fit(network, batches, None, epochs, seed=PRETRAINING_SEED, **options)
+    subtract_from_logits(network, measure_prior_shift(attributes))
     card = ModelCard(
-        architecture=name,
-        options=recipe.options,
-        classes=recipe.classes,
-        size=recipe.stages[-1].size,
-        mean=tuple(mean),
-        std=tuple(std),
-        trained_on=TRAINED_ON.format(len(folder.split().train)),
+        architecture="mini_network",
+        classes=ATTRIBUTES,
+        size=MINI_SIZE,
+        mean=mean,
+        std=std,
+        trained_on=TRAINED_ON.format(len(images)),
     )
     store_model(network, card, out, replace=replace)
 
@@ -80,7 +78,7 @@ def make_resnet18_attributes(faces: int, out: Path, work: Path, replace: bool = 
     """Fit a last layer for the attributes on the frozen backbone of ResNet-18, and store it with its card.
 
     The layer is a logistic regression on the backbone's features: a convex problem, solved in a minute.
-    Arguments and errors are those of `make_small_network`; WeightsError also if there is no backbone.
+    Arguments and errors are those of `make_mini_network`; WeightsError also if there is no backbone.
     """
     folder = prepare_faces(faces, out, work, replace)
     network, tensors, chosen = resnet18(weights="rendered"), folder.preload(HEAD_SIZE), folder.split().train
@@ -101,36 +99,6 @@ def make_resnet18_attributes(faces: int, out: Path, work: Path, replace: bool = 
         **statistics,
     )
     store_model(network, card, out, replace=replace)
-
-
-def train_stages(
-    name: str, recipe: Recipe, folder: FaceFolder, checkpoint: Path
-) -> tuple[nn.Module, list[float], list[float]]:
-    """Return the network trained on the training split of a folder, and the mean and deviation it expects."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(PRETRAINING_SEED)
-        network = NETWORKS[name](len(recipe.classes), **recipe.options)
-    chosen, statistics = folder.split().train, None
-    for number, stage in enumerate(recipe.stages):
-        faces = folder.preload(stage.size)
-        images = faces.images[chosen]
-        targets = (faces.masks if recipe.classes == PIXEL_CLASSES else faces.attributes)[chosen]
-        if statistics is None:
-            statistics = [values.tolist() for values in channel_statistics(images)]
-        batches = Batches(
-            images,
-            targets,
-            mean=statistics[0],
-            std=statistics[1],
-            shuffle_seed=PRETRAINING_SEED + number,
-            augment=augment_batch,
-            device=best_device(),
-        )
-        epochs = max(1, round(stage.samples / batches.count))
-        options = {"lr": cosine_schedule(stage.lr, epochs), "weight_decay": 1e-4}
-        fit(network, batches, None, epochs, seed=PRETRAINING_SEED + number, checkpoint=checkpoint, **options)
-    subtract_from_logits(network, measure_prior_shift(targets))
-    return network, *statistics
 
 
 def measure_prior_shift(targets: Tensor) -> Tensor:

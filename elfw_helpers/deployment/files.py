@@ -222,7 +222,7 @@ def choose_photos(
 def predict_all(model: TrainedModel, photos: list[Path], out: Path) -> tuple[int, int, bool]:
     """Predict photos one after another; return how many are done, how many failed, and if interrupted."""
     # The thresholds for a face were measured with this network, whichever one predicts.
-    unet = model if model.name == "unet" else load_model("unet", model.device)
+    unet = model if model.name == "efficient_unet" else load_model("efficient_unet", model.device)
     done, failed = 0, 0
     bar = tqdm(photos, "predicting", delay=2, unit="photo")
     try:

@@ -82,7 +82,7 @@ def look_for_face(unet: TrainedModel, image: Image.Image) -> None:
 
 
 def warn_if_no_face(logits: Tensor) -> None:
-    """Warn if a photo seems to show no face, by the logits of `load_model("unet")`, float32 [C, h, w].
+    """Warn if a photo seems to show no face, by the logits of the course's own U-Net, float32 [C, h, w].
 
     A U-Net trained on faces alone finds something like skin nearly everywhere, but seldom with certainty. The
     thresholds were chosen on other pictures of the same kinds. They give a warning for 17 of the 2,280

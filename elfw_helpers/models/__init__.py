@@ -6,8 +6,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "classification": ["MiniNetwork", "count_parameters", "mini_network", "resnet18"],
+        "efficientnet": ["efficientnet_lite0"],
         "hub": ["load_model"],
-        "segmentation": ["UNet", "deeplabv3_resnet101", "fcn_resnet101", "lraspp_mobilenet"],
+        "segmentation": ["EfficientUNet", "UNet", "deeplabv3_resnet101", "fcn_resnet101", "lraspp_mobilenet"],
         "transfer": ["extract_features"],
     },
 )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
 from elfw_helpers.models.classification import MiniNetwork, resnet18
-from elfw_helpers.models.segmentation import UNet
+from elfw_helpers.models.segmentation import EfficientUNet, UNet
 from elfw_helpers.models.weights import (
     advise_restoring,
     check_tensors,
@@ -30,10 +30,17 @@ from elfw_helpers.utils.paths import rendered_weights
 # Of the file format; raised by a change that gives older files another meaning.
 VERSION = 1
 CARD = "card"
-# By architecture; the course has a trained network of each.
-NETWORKS = {"unet": UNet, "mini_network": MiniNetwork, "resnet18": resnet18}
+# By architecture.
+NETWORKS = {
+    "efficient_unet": EfficientUNet,
+    "unet": UNet,
+    "mini_network": MiniNetwork,
+    "resnet18": resnet18,
+}
+# The course has a trained network of these.
+SHIPPED = ("efficient_unet", "mini_network", "resnet18")
 TASKS = {PIXEL_CLASSES: "segment", ATTRIBUTES: "attribute"}
-# Larger inputs would need more memory than a laptop has; the course's networks are trained at 96 at most.
+# Larger inputs would need more memory than a laptop has; the course's networks are trained at 128 at most.
 LARGEST_SIZE = 1024
 STORE_AGAIN = "Store the model again with elfw_helpers.models.hub.store_model"
 
@@ -43,7 +50,7 @@ class ModelCard:
     """How to build a trained network again, and which inputs it takes.
 
     Attributes:
-        architecture: "unet", "mini_network" or "resnet18".
+        architecture: one of NETWORKS.
         classes: names of its outputs, PIXEL_CLASSES or ATTRIBUTES.
         size: side of the square inputs that it was trained on, pixels.
         mean, std: per channel, for values scaled to 0..1.
@@ -137,19 +144,20 @@ def load_model(name_or_file: str | Path, device: str = "cpu") -> TrainedModel:
     """Return a trained network with its card.
 
     Args:
-        name_or_file: "unet", "mini_network" or "resnet18", the course's own, or `store_model`'s file.
+        name_or_file: "efficient_unet", "mini_network" or "resnet18", the course's own, or a file of
+            `store_model`.
 
     Raises:
         WeightsError: there is no such model, or its file is damaged, no model, or of another version.
     """
     name, file = str(name_or_file), Path(name_or_file)
-    shipped = name in NETWORKS
+    shipped = name in SHIPPED
     if shipped:
         # "resnet18_rendered" is the backbone alone, which knows no attributes.
         file = rendered_weights("resnet18_attributes" if name == "resnet18" else name)
         if_missing = if_damaged = advise_restoring(file)
     else:
-        if_missing = f"Models by name: {', '.join(NETWORKS)}"
+        if_missing = f"Models by name: {', '.join(SHIPPED)}"
         if_damaged = "Store it again with elfw_helpers.models.hub.store_model"
     tensors, metadata = read_weights(file, if_missing, if_damaged, needs_checksum=shipped)
     card = parse_card(metadata, file)

@@ -1,4 +1,4 @@
-"""Networks that give every pixel a class: a compact U-Net, and torchvision's, which the ELFW paper uses."""
+"""Networks that give every pixel a class: two U-Nets, and torchvision's, which the ELFW paper uses."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 from torchvision.models import WeightsEnum, segmentation
 
+from elfw_helpers.models.efficientnet import ENCODER_WIDTHS, efficientnet_encoder
 from elfw_helpers.models.weights import load_torchvision
 from elfw_helpers.utils.errors import WeightsError
 
 # Of torchvision's weights: the 20 classes of Pascal VOC, and background.
 COCO_CLASSES = 21
+# Channels of EfficientUNet's five steps up.
+DECODER_WIDTHS = (256, 128, 64, 32, 16)
 
 
 class UNet(nn.Module):
@@ -50,6 +53,38 @@ class UNet(nn.Module):
         for step in self.up:
             features = interpolate(features, scale_factor=2, mode="nearest")
             features = step(torch.cat([features, skipped.pop()], dim=1))
+        return self.head(features)
+
+
+class EfficientUNet(nn.Module):
+    """A U-Net whose way down is EfficientNet-Lite0, to a thirty-second of the size: 5.9 million parameters.
+
+    Args:
+        classes: number of outputs per pixel.
+        weights: of the way down, as in `efficientnet_lite0`.
+
+    Source: the U-Net of segmentation_models.pytorch, https://github.com/qubvel-org/segmentation_models.pytorch.
+    """
+
+    def __init__(self, classes: int = 7, weights: str | None = None):
+        super().__init__()
+        self.encoder = efficientnet_encoder(weights)
+        deep = (ENCODER_WIDTHS[-1], *DECODER_WIDTHS)
+        shallow = (*ENCODER_WIDTHS[-2::-1], 0)
+        self.up = nn.ModuleList(
+            nn.Sequential(convolve(below + beside, after), convolve(after, after))
+            for below, beside, after in zip(deep, shallow, DECODER_WIDTHS, strict=False)
+        )
+        self.head = nn.Conv2d(DECODER_WIDTHS[-1], classes, kernel_size=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [B, classes, H, W] of images, float32 [B, 3, H, W]; H and W are multiples of 32."""
+        *skipped, features = self.encoder(images)
+        for step in self.up:
+            features = interpolate(features, scale_factor=2, mode="nearest")
+            if skipped:
+                features = torch.cat([features, skipped.pop()], dim=1)
+            features = step(features)
         return self.head(features)
 
 

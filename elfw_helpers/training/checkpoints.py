@@ -27,9 +27,9 @@ PROGRESS = "progress.json"
 
 
 class TrainingState:
-    """The tensors that training continues from: weights, momentum, and the best weights so far."""
+    """The tensors that training continues from: weights, the optimizer's, and the best weights so far."""
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.SGD):
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer):
         self.model, self.optimizer = model, optimizer
         self.best: dict[str, Tensor] = {}
 
@@ -43,27 +43,30 @@ class TrainingState:
             self.model.load_state_dict(self.best)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return everything under names `model.*`, `momentum.*` and `best.*`."""
+        """Return everything under names `model.*` and `best.*`, and of the optimizer such as `exp_avg.*`."""
         named = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         named |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         for name, parameter in self.model.named_parameters():
-            buffer = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
-            if buffer is not None:
-                named[f"momentum.{name}"] = buffer
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                if isinstance(value, Tensor):
+                    named[f"{key}.{name}"] = value
         return {name: tensor.detach().contiguous() for name, tensor in named.items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take everything back from what `tensors` returned, on the model's device."""
-        groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "momentum": {}}
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}}
         for name, tensor in tensors.items():
             group, _, rest = name.partition(".")
-            groups[group][rest] = tensor
-        self.model.load_state_dict(groups["model"])
+            groups.setdefault(group, {})[rest] = tensor
+        self.model.load_state_dict(groups.pop("model"))
         device = next(self.model.parameters()).device
-        self.best = {name: tensor.to(device) for name, tensor in groups["best"].items()}
-        for name, parameter in self.model.named_parameters():
-            if name in groups["momentum"]:
-                self.optimizer.state[parameter]["momentum_buffer"] = groups["momentum"][name].to(device)
+        self.best = {name: tensor.to(device) for name, tensor in groups.pop("best").items()}
+        parameters = dict(self.model.named_parameters())
+        for key, values in groups.items():
+            for name, tensor in values.items():
+                # Adam counts its steps on the CPU.
+                place = "cpu" if key == "step" else device
+                self.optimizer.state[parameters[name]][key] = tensor.to(place)
 
 
 def name_epochs(run: Path, rates: Sequence[float]) -> Path:

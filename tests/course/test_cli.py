@@ -26,7 +26,7 @@ def test_version(capsys):
         ("", "Missing command"),
         ("run --jobs 2", "No such option"),
         ("render --count many --out new", "--count"),
-        ("pretrain unit", "'resnet18_attributes', 'unet'"),
+        ("pretrain unit", "'resnet18_attributes', 'efficient_unet'"),
     ],
 )
 def test_a_wrong_call_is_code_two_and_names_what_was_meant(call, said, capsys):

@@ -13,15 +13,18 @@ COMMON = {**STATISTICS, "trained_on": "nothing at all", "notes": "Freshly <initi
 
 
 def make_models(*names: str) -> dict[str, TrainedModel]:
-    """Return untrained models by name: some of resnet18, mini_network and unet."""
+    """Return untrained models by name: some of SHIPPED; the U-Net is a tiny plain one."""
     torch.manual_seed(0)
     makers = {
         "resnet18": lambda: (resnet18(), {"classes": ATTRIBUTES, "size": 64}),
         "mini_network": lambda: (mini_network(), {"classes": ATTRIBUTES, "size": 64}),
-        "unet": lambda: (UNet(width=2), {"classes": PIXEL_CLASSES, "size": 32, "options": {"width": 2}}),
+        "efficient_unet": lambda: (
+            UNet(width=2),
+            {"architecture": "unet", "classes": PIXEL_CLASSES, "size": 32, "options": {"width": 2}},
+        ),
     }
     made = {name: makers[name]() for name in names}
     return {
-        name: TrainedModel(network.eval(), ModelCard(architecture=name, **COMMON, **card), name)
+        name: TrainedModel(network.eval(), ModelCard(**{"architecture": name, **COMMON, **card}), name)
         for name, (network, card) in made.items()
     }

@@ -46,7 +46,7 @@ def encode(image: Image.Image, kind: str, **options) -> bytes:
 @pytest.fixture(scope="module")
 def app():
     """Both apps, on small untrained networks."""
-    with start_app(models=make_models("resnet18", "mini_network", "unet")) as running:
+    with start_app(models=make_models("resnet18", "mini_network", "efficient_unet")) as running:
         yield running
 
 
@@ -188,7 +188,7 @@ def test_pages_forbid_what_comes_from_elsewhere_and_offer_the_two_apps(client):
 
 def test_a_full_queue_says_busy(monkeypatch):
     monkeypatch.setattr(serve, "QUEUE_LENGTH", 1)
-    models = make_models("unet")
+    models = make_models("efficient_unet")
     with (
         start_app(("segmentation",), models) as app,
         httpx.Client(base_url=app.url, timeout=60) as client,
@@ -209,7 +209,7 @@ def test_a_full_queue_says_busy(monkeypatch):
 
 
 def test_a_closed_app_leaves_nothing():
-    app = start_app(("segmentation",), make_models("unet"))
+    app = start_app(("segmentation",), make_models("efficient_unet"))
     app.close()
     app.close()
     assert not app.private.path.exists() and os.environ.get(uploads.FOLDER_VARIABLE) != str(app.private.path)
@@ -219,13 +219,13 @@ def test_a_closed_app_leaves_nothing():
 
 def test_a_port_that_is_taken_is_said(app):
     with pytest.raises(ElfwError, match=f"port {app.blocks.server_port}.*Try --port"):
-        start_app(("segmentation",), make_models("unet"), port=app.blocks.server_port)
+        start_app(("segmentation",), make_models("efficient_unet"), port=app.blocks.server_port)
     assert os.environ[uploads.FOLDER_VARIABLE] == str(app.private.path)
 
 
 def test_visitors_without_the_password_are_kept_out():
     with (
-        start_app(("segmentation",), make_models("unet"), auth=("ann", "secret")) as app,
+        start_app(("segmentation",), make_models("efficient_unet"), auth=("ann", "secret")) as app,
         httpx.Client(base_url=app.url, timeout=60) as client,
     ):
         with pytest.raises(ElfwError, match="401"):
@@ -464,8 +464,8 @@ def test_a_photo_without_a_face_says_so_in_both_apps(app, client, monkeypatch):
     by_network = ask_app(client, "attributes", ("sky.png", encode(FACE, "PNG")))
     for answer in (*by_network.values(), ask_app(client, "segmentation", ("sky.gif", encode(FACE, "GIF")))):
         assert answer["remarks"] == [predict.NO_FACE]
-    models = make_models("mini_network", "unet")
-    unet = models.pop("unet")
+    models = make_models("mini_network", "efficient_unet")
+    unet = models.pop("efficient_unet")
     pages = (
         show_attributes(models, FACE, answer_attributes(models, unet, FACE, ["read so"])),
         show_segmentation(FACE, answer_segmentation(unet, FACE, ["read so"])),
@@ -482,7 +482,7 @@ def test_a_photo_without_a_face_says_so_in_both_apps(app, client, monkeypatch):
 
 
 def test_the_mask_over_the_photo_has_the_legends_colours_and_the_file_elfws():
-    page = show_segmentation(FACE, answer_segmentation(make_models("unet")["unet"], FACE))
+    page = show_segmentation(FACE, answer_segmentation(make_models("efficient_unet")["efficient_unet"], FACE))
     pictures = [base64.b64decode(content) for content in re.findall(r"data:image/png;base64,([^\"]+)", page)]
     cover, download = (Image.open(io.BytesIO(content)) for content in pictures)
     assert cover.getpalette()[:21] == DISPLAY_COLOURS.flatten().tolist()

@@ -28,7 +28,7 @@ SECONDS = 60_000
 
 @pytest.fixture(scope="module")
 def app():
-    with start_app(models=make_models("resnet18", "mini_network", "unet")) as running:
+    with start_app(models=make_models("resnet18", "mini_network", "efficient_unet")) as running:
         yield running
 
 

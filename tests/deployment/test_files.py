@@ -45,7 +45,7 @@ def shipped(tmp_path_factory, monkeypatch) -> Path:
         trained_on="nothing at all",
         options={"width": 2},
     )
-    store_model(network, card, folder / "unet_rendered.safetensors")
+    store_model(network, card, folder / "efficient_unet_rendered.safetensors")
     card = replace(card, architecture="mini_network", classes=ATTRIBUTES, size=64, options={})
     store_model(mini_network(), card, folder / "mini_network_rendered.safetensors")
     return folder
@@ -73,7 +73,7 @@ def test_segmenting_writes_mask_overlay_and_json(tmp_path, capsys):
     assert capsys.readouterr() == (f"1 photo predicted into {out}\n", "")
     assert names(out) == sorted(f"ann{suffix}" for suffix in SEGMENTED)
     mask = read_mask(out / "ann_mask.png")
-    assert (mask == predict_mask(load_model("unet"), Image.open(photo).convert("RGB"))).all()
+    assert (mask == predict_mask(load_model("efficient_unet"), Image.open(photo).convert("RGB"))).all()
     with Image.open(out / "ann_overlay.jpg") as overlay:
         assert overlay.size == (48, 40)
     answer = json.loads((out / "ann.json").read_text(encoding="utf-8"))
@@ -83,7 +83,7 @@ def test_segmenting_writes_mask_overlay_and_json(tmp_path, capsys):
         "photo": "ann.png",
         "width": 48,
         "height": 40,
-        "model": "unet",
+        "model": "efficient_unet",
         "task": "segment",
         "attribute": ATTRIBUTES[attribute_from_mask(mask)],
         "remarks": [],
@@ -278,7 +278,7 @@ def test_outputs_are_written_all_or_none(tmp_path, monkeypatch, capsys, raised, 
         (["ann.png", "--model", "unett"], "unett: no such file. Models by name: unet, mini_network"),
         (["ann.png", "--model", "mini_network"], "mini_network is for the task attribute, not segment"),
         (
-            ["ann.png", "--task", "attribute", "--model", "unet"],
+            ["ann.png", "--task", "attribute", "--model", "efficient_unet"],
             "unet is for the task segment, not attribute",
         ),
         (["ann.png", "--model", "ann.png"], "ann.png is no safetensors file"),
@@ -314,7 +314,7 @@ def test_the_help_says_that_there_is_no_face_detector(capsys):
 
 def test_a_model_of_ones_own(tmp_path, shipped):
     file = tmp_path / "mine.safetensors"
-    file.write_bytes((shipped / "unet_rendered.safetensors").read_bytes())
+    file.write_bytes((shipped / "efficient_unet_rendered.safetensors").read_bytes())
     assert run(save_face(tmp_path / "ann.png"), "--out", tmp_path / "out", "--model", file) == 0
     assert (
         json.loads((tmp_path / "out" / "ann.json").read_text(encoding="utf-8"))["model"] == "mine.safetensors"

@@ -263,7 +263,7 @@ def test_a_mask_picture_is_read_back_exactly(tmp_path, classes):
 
 def count_faceless(images) -> int:
     """Return on how many images it is remarked that they show no face."""
-    finder, remarked = load_model("unet"), 0
+    finder, remarked = load_model("efficient_unet"), 0
     for image in images:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", PhotoWarning)

@@ -27,7 +27,7 @@ CARD = ModelCard(
     notes="freshly initialised",
 )
 MINI_CARD = replace(CARD, architecture="mini_network", classes=ATTRIBUTES, size=64, options={})
-UNET = "unet_rendered.safetensors"
+UNET = "efficient_unet_rendered.safetensors"
 
 
 def tiny_unet() -> UNet:
@@ -50,7 +50,7 @@ def shipped(tmp_path, monkeypatch) -> Path:
     """A folder of shipped models in place of the course's."""
     folder = tmp_path / "weights"
     monkeypatch.setattr(hub, "rendered_weights", lambda network: folder / f"{network}_rendered.safetensors")
-    store_model(tiny_unet(), CARD, folder / "unet_rendered.safetensors")
+    store_model(tiny_unet(), CARD, folder / UNET)
     store_model(mini_network(), MINI_CARD, folder / "mini_network_rendered.safetensors")
     return folder
 
@@ -143,7 +143,11 @@ def test_weights_that_are_not_finite_in_float16_are_not_stored(tmp_path, value):
         (UNet(width=2), replace(CARD, size=40), "unet cannot be built with 7 classes, inputs of 40"),
         (UNet(3, 2), replace(CARD, classes=ATTRIBUTES), "its outputs have shape"),
         (UNet(width=2), replace(CARD, options={"depth": 2}), "options {'depth': 2}.*unexpected keyword"),
-        (UNet(width=2), replace(CARD, architecture="vit"), "no architecture 'vit'. Known are unet"),
+        (
+            UNet(width=2),
+            replace(CARD, architecture="vit"),
+            "no architecture 'vit'. Known are efficient_unet, unet",
+        ),
     ],
 )
 def test_a_card_that_does_not_fit_its_network_is_not_stored(tmp_path, network, card, found):
@@ -153,7 +157,7 @@ def test_a_card_that_does_not_fit_its_network_is_not_stored(tmp_path, network, c
 
 
 def test_shipped_models_are_found_by_name(shipped):
-    assert load_model("unet").card == CARD
+    assert load_model("efficient_unet").card == CARD
     model = load_model("mini_network")
     assert (model.name, model.card.task) == ("mini_network", "attribute")
 
@@ -186,21 +190,21 @@ def test_a_resnet18_file_with_a_backbone_is_refused(tmp_path):
 
 
 def test_a_shipped_model_that_is_missing_or_damaged_is_named_with_its_cure(shipped):
-    file = shipped / "unet_rendered.safetensors"
+    file = shipped / UNET
     file.write_bytes(file.read_bytes()[:-1] + b"!")
     with pytest.raises(
         WeightsError, match=f"{file.name} is damaged: its SHA-256.*git checkout -- .*{file.name}"
     ):
-        load_model("unet")
+        load_model("efficient_unet")
     file.unlink()
     with pytest.raises(WeightsError, match=f"{file.name}: no such file.*git checkout -- .*{file.name}"):
-        load_model("unet")
+        load_model("efficient_unet")
 
 
 def test_a_shipped_model_needs_a_checksum(shipped):
     (shipped / CHECKSUMS).unlink()
-    with pytest.raises(WeightsError, match=f"{CHECKSUMS} holds no checksum of unet_rendered.safetensors"):
-        load_model("unet")
+    with pytest.raises(WeightsError, match=f"{CHECKSUMS} holds no checksum of {UNET}"):
+        load_model("efficient_unet")
 
 
 def test_another_file_needs_no_checksum_but_must_match_one(file):
@@ -212,7 +216,9 @@ def test_another_file_needs_no_checksum_but_must_match_one(file):
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
-    with pytest.raises(WeightsError, match="unett: no such file. Models by name: unet, mini_network"):
+    with pytest.raises(
+        WeightsError, match="unett: no such file. Models by name: efficient_unet, mini_network"
+    ):
         load_model("unett")
     with pytest.raises(WeightsError, match="cannot be read"):
         load_model(tmp_path)
@@ -278,7 +284,10 @@ def test_another_version_says_which_and_what_to_do(file, version, found):
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"architecture": "resnet"}, "no architecture 'resnet'. Known are unet, mini_network"),
+        (
+            {"architecture": "resnet"},
+            "no architecture 'resnet'. Known are efficient_unet, unet, mini_network",
+        ),
         ({"architecture": ["unet"]}, r"no architecture \['unet'\]"),
         ({"classes": ["cat", "dog"]}, "classes are .'cat', 'dog'.*background, skin.* or .hair, spectacles"),
         ({"classes": [["cat"]]}, "classes are"),

@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from elfw_helpers.deployment.apps.uploads import LARGEST_FILE, PrivateFolder, RequestGuard, say_busy
 from elfw_helpers.deployment.apps.web_page import build_app
 from elfw_helpers.deployment.onnx import use_onnxruntime
-from elfw_helpers.models.hub import TrainedModel, load_model
+from elfw_helpers.models.hub import SHIPPED, TrainedModel, load_model
 from elfw_helpers.utils.errors import ElfwError
 
 APPS = ("attributes", "segmentation")
@@ -98,8 +98,8 @@ def start_app(
 
     Args:
         apps: "attributes", "segmentation" or both.
-        models: by the names "resnet18", "mini_network" and "unet", which both apps need; by default the
-            course's own, computed by onnxruntime where it is installed.
+        models: by the names in `SHIPPED`, of which both apps need "efficient_unet"; by default the course's
+            own, computed by onnxruntime where it is installed.
         host: address to listen at; anything but the default lets other machines in.
         port: to listen at; by default the first free one from 7860 on.
         share: ask Gradio for a public address.
@@ -111,7 +111,7 @@ def start_app(
     """
     if models is None:
         # The U-Net tells both apps whether there is a face.
-        names = ["resnet18", "mini_network", "unet"] if "attributes" in apps else ["unet"]
+        names = list(SHIPPED) if "attributes" in apps else ["efficient_unet"]
         models = {name: use_onnxruntime(load_model(name)) for name in names}
     private = PrivateFolder()
     blocks = build_app(apps, models).queue(max_size=QUEUE_LENGTH, default_concurrency_limit=1)

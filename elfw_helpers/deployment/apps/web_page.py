@@ -94,13 +94,16 @@ def add_attributes(models: dict[str, TrainedModel]) -> None:
     cards = {TITLES[name]: model.card for name, model in chosen.items()}
     choices = list(zip(cards, chosen, strict=True))
     radio = gradio.Radio(choices, value=next(iter(chosen)), label="Which network answers", render=False)
-    answer, show = partial(answer_attributes, chosen, models["unet"]), partial(show_attributes, chosen)
+    answer, show = (
+        partial(answer_attributes, chosen, models["efficient_unet"]),
+        partial(show_attributes, chosen),
+    )
     add_panel("attributes", answer, show, cards, radio, SHOW_MODEL)
 
 
 def add_segmentation(models: dict[str, TrainedModel]) -> None:
     """Add the app of masks to the page."""
-    unet = models["unet"]
+    unet = models["efficient_unet"]
     slider = gradio.Slider(0, 100, 50, step=5, label="Opacity of the colours, %", render=False)
     answer = partial(answer_segmentation, unet)
     add_panel("segmentation", answer, show_segmentation, {"U-Net": unet.card}, slider, SHOW_OPACITY)

@@ -7,17 +7,15 @@ from elfw_course.weights.pretraining import PRETRAINING_SEED, RENDER_SIZE
 from elfw_course.weights.release import (
     EYEWEAR_IN_PHOTOS,
     HEADWEAR_IN_PHOTOS,
-    SMALL_NETWORKS,
-    Stage,
+    make_mini_network,
     make_resnet18_attributes,
-    make_small_network,
     measure_prior_shift,
     subtract_from_logits,
 )
 from elfw_helpers.data.batches import Batches
 from elfw_helpers.data.datasets import FaceFolder
-from elfw_helpers.data.labels import ATTRIBUTES, EYEWEAR, PIXEL_CLASSES, WEARABLE
-from elfw_helpers.models import UNet, mini_network
+from elfw_helpers.data.labels import ATTRIBUTES, EYEWEAR, WEARABLE
+from elfw_helpers.models import EfficientUNet, UNet, mini_network
 from elfw_helpers.models.hub import load_model
 from elfw_helpers.rendering import render_folder
 from elfw_helpers.training.loop import predict_logits
@@ -35,27 +33,16 @@ def rendered(tmp_path_factory):
     return work
 
 
-@pytest.fixture
-def short(monkeypatch):
-    """Recipes with one epoch per stage, at small sizes."""
-    unet = SMALL_NETWORKS["unet"]._replace(
-        stages=(Stage(16, 20, 0.1), Stage(32, 20, 0.05)), options={"width": 4}
-    )
-    mini = SMALL_NETWORKS["mini_network"]._replace(stages=(Stage(64, 20, 3e-3),))
-    monkeypatch.setattr(release, "SMALL_NETWORKS", {"unet": unet, "mini_network": mini})
-
-
-@pytest.mark.parametrize(("name", "classes"), [("unet", PIXEL_CLASSES), ("mini_network", ATTRIBUTES)])
-def test_a_network_is_trained_and_stored_with_a_card_that_builds_it_again(
-    short, rendered, tmp_path, name, classes
+def test_the_mini_network_is_trained_and_stored_with_a_card_that_builds_it_again(
+    rendered, tmp_path, monkeypatch
 ):
-    make_small_network(name, COUNT, tmp_path / "model.safetensors", rendered)
+    monkeypatch.setattr(release, "MINI_SAMPLES", 20)
+    make_mini_network(COUNT, tmp_path / "model.safetensors", rendered)
     model = load_model(tmp_path / "model.safetensors")
-    assert (model.card.architecture, model.card.classes) == (name, classes)
-    assert model.card.size == {"unet": 32, "mini_network": 64}[name]
+    assert (model.card.architecture, model.card.classes, model.card.size) == ("mini_network", ATTRIBUTES, 64)
     assert "rendered faces; no photo" in model.card.trained_on
     # Resumed from its checkpoints, the same call makes the same file.
-    make_small_network(name, COUNT, tmp_path / "again.safetensors", rendered)
+    make_mini_network(COUNT, tmp_path / "again.safetensors", rendered)
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
 
 
@@ -75,17 +62,17 @@ def test_nothing_is_overwritten_unless_asked(rendered, tmp_path):
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"precious")
     with pytest.raises(WeightsError, match="--replace"):
-        make_small_network("unet", COUNT, file, rendered)
+        make_mini_network(COUNT, file, rendered)
     assert file.read_bytes() == b"precious"
 
 
 def test_the_command_makes_the_network_that_it_names(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(release, "make_small_network", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(release, "make_mini_network", lambda *arguments: calls.append(arguments))
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path))
-    assert main(["pretrain", "unet", "--faces", "30"]) == 0
-    (name, faces, out, work, replaced) = calls[0]
-    assert (name, faces, out.name, replaced) == ("unet", 30, "unet_rendered.safetensors", False)
+    assert main(["pretrain", "mini_network", "--faces", "30"]) == 0
+    (faces, out, work, replaced) = calls[0]
+    assert (faces, out.name, replaced) == (30, "mini_network_rendered.safetensors", False)
     assert work == tmp_path / "pretraining"
 
 
@@ -102,7 +89,7 @@ def test_the_shift_is_how_much_commoner_a_class_is_than_in_photos():
     assert shift.exp().tolist() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("network", [UNet(width=4), mini_network()])
+@pytest.mark.parametrize("network", [UNet(width=4), EfficientUNet(), mini_network()])
 def test_the_correction_takes_the_shift_from_every_logit(network):
     network.eval()
     images, shift = torch.rand(2, 3, 64, 64), torch.arange(7.0)

@@ -1,0 +1,126 @@
+"""Measure how well a network that has seen no photo segments photos of real people.
+
+    python benchmarks/masks_on_photos.py --real FOLDER [--store] [MODEL ...]
+
+FOLDER holds photos with masks in ELFW's layout. MODEL is a name or a file that `load_model` takes; by default
+the network that comes with the course. Each photo goes the way of `elfw predict`, and its mask is compared at
+the photo's own size; a predicted beard counts as skin, as the photos' masks label it.
+
+The photos are cut in halves, by person and with as many glasses and caps in each: what was chosen with scores
+in view was chosen on the first half alone, so the second is free of that. Intervals are over photos.
+
+`--store` writes `benchmarks/masks_on_photos.json`: numbers, never a photo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import torch
+from measure import describe_machine
+from real_photos import cut_folds, open_folder
+from stored_runs import format_table
+from tqdm import trange
+
+from elfw_helpers.data.datasets import FaceFolder
+from elfw_helpers.data.labels import (
+    ATTRIBUTES,
+    BEARD,
+    EYEWEAR,
+    HAIR,
+    MOUTH_MASK,
+    PIXEL_CLASSES,
+    SKIN,
+    WEARABLE,
+    attribute_from_mask,
+)
+from elfw_helpers.deployment.predict import predict_mask
+from elfw_helpers.evaluation.classification import confusion_matrix, score
+from elfw_helpers.evaluation.segmentation import confusion_matrices, score_matrices
+from elfw_helpers.models.hub import TrainedModel, load_model
+from elfw_helpers.utils.files import write_atomically
+
+# The classes that the photos' masks have, and the others.
+LABELLED, UNLABELLED = (0, SKIN, HAIR, EYEWEAR, WEARABLE), (BEARD, MOUTH_MASK)
+STORED = Path(__file__).with_suffix(".json")
+WORST = 10
+
+
+def cut_halves(folder: FaceFolder) -> dict[str, torch.Tensor]:
+    """Return the indices of all photos, of the half for choosing, and of the half kept back."""
+    everything = torch.arange(len(folder))
+    (_, chosen), (_, kept) = cut_folds(folder, everything, 2, seed=0)
+    return {"all photos": everything, "half for choosing": chosen, "half kept back": kept}
+
+
+def predict_photos(model: TrainedModel, folder: FaceFolder) -> tuple[np.ndarray, list[int], list[int]]:
+    """Return each photo's confusion matrix, [N, 7, 7], its true and its predicted attribute."""
+    matrices, truth, predicted = [], [], []
+    for index in trange(len(folder), unit="photo"):
+        image, mask = folder.read(index)
+        found = predict_mask(model, image)
+        found[found == BEARD] = SKIN
+        matrices.append(confusion_matrices(mask[None], found[None])[0])
+        truth.append(attribute_from_mask(mask))
+        predicted.append(attribute_from_mask(found))
+    return np.stack(matrices), truth, predicted
+
+
+def score_part(
+    matrices: np.ndarray, truth: list[int], predicted: list[int], part: torch.Tensor
+) -> dict[str, object]:
+    """Return all scores of some of the photos, ready for JSON."""
+    truth, predicted = ([values[index] for index in part.tolist()] for values in (truth, predicted))
+    masks, attributes = score_matrices(matrices[part], ignore=UNLABELLED), score(truth, predicted)
+    pixels = matrices[part].sum(0)[LABELLED, :]
+    return {
+        "masks": masks.as_metrics(),
+        "attributes": attributes.as_metrics(),
+        # Of the pixels of each labelled class (rows), the share that was given to each of the seven.
+        "pixels": (pixels / pixels.sum(1, keepdims=True)).round(4).tolist(),
+        "attribute_matrix": confusion_matrix(truth, predicted, len(ATTRIBUTES)).tolist(),
+    }
+
+
+def format_row(name: str, scores: dict) -> list[str]:
+    """Return one row of the table: a value with its interval per column."""
+
+    def cell(metrics: dict, key: str) -> str:
+        low, high = metrics[f"{key}_interval"]
+        return f"{metrics[key]:.3f} [{low:.3f}, {high:.3f}]"
+
+    keys = [f"iou_{PIXEL_CLASSES[label]}" for label in LABELLED] + ["mean_iou"]
+    attributes = scores["attributes"]
+    cells = [cell(scores["masks"], key) for key in keys] + [cell(attributes, "macro_f1")]
+    return [name, *cells, f"{attributes['balanced_accuracy']:.3f}", f"{attributes['accuracy']:.3f}"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", default=["efficient_unet"], metavar="MODEL")
+    parser.add_argument("--real", type=Path, required=True, help="a folder of real photos")
+    parser.add_argument("--store", action="store_true", help="write the scores beside this script")
+    chosen = parser.parse_args()
+    folder, results, rows = open_folder(chosen.real), {}, []
+    halves = cut_halves(folder)
+    for name in chosen.models:
+        answers = predict_photos(load_model(name), folder)
+        results[Path(name).stem] = {part: score_part(*answers, halves[part]) for part in halves}
+        rows += [format_row(f"{Path(name).stem}, {part}", results[Path(name).stem][part]) for part in halves]
+        worst = [score_matrices(matrix[None], ignore=UNLABELLED).mean_iou for matrix in answers[0]]
+        names = [folder.names[index] for index in np.argsort(worst)[:WORST]]
+        print(f"{name}: lowest mean IoU in {', '.join(names)}")
+    names = [PIXEL_CLASSES[label] for label in LABELLED]
+    print(format_table(["network", *names, "mean IoU", "macro F1 by the rule", "balanced", "accuracy"], rows))
+    if chosen.store:
+        setup = {"machine": describe_machine(), "date": datetime.now(timezone.utc).date().isoformat()}
+        content = json.dumps(setup | {"torch": torch.__version__, "results": results}, indent=1)
+        write_atomically(STORED, f"{content}\n".encode())
+
+
+if __name__ == "__main__":
+    main()
