@@ -8,15 +8,19 @@ Source: Tobin et al. (2017), https://arxiv.org/abs/1703.06907
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate
+from tqdm import tqdm
 
 from elfw_helpers.data.labels import BACKGROUND, PIXEL_CLASSES
 from elfw_helpers.rendering.background import make_background
 from elfw_helpers.rendering.photo import develop
 from elfw_helpers.rendering.random_parameters import draw_part, sample_identity
+from elfw_helpers.utils.parallel import run_parallel
 
 # Where the face lies: e to the power -x..x in size and in width, radians, shares of half the picture's side.
 SCALE, STRETCH, ANGLE, SHIFT = 0.35, 0.08, 0.3, 0.25
@@ -38,11 +42,18 @@ DARKEST = 1e-3
 
 def render_backgrounds(count: int, size: int) -> Tensor:
     """Return backgrounds without a face, uint8 [count, size, size, 3], the same in every call."""
-    nobody, pictures = sample_identity(0), []
-    for seed in range(count):
-        light = make_background(draw_part("background", seed, nobody), size).reshape(3, size, size)
-        pictures.append((255 * develop(light.clip(0, None))).astype(np.uint8).transpose(1, 2, 0))
-    return torch.from_numpy(np.stack(pictures))
+    pictures = torch.empty(count, size, size, 3, dtype=torch.uint8)
+    done = run_parallel(partial(render_background, size), range(count))
+    for seed, picture in tqdm(done, "rendering backgrounds", count, unit="picture"):
+        pictures[seed] = torch.from_numpy(picture)
+    return pictures
+
+
+def render_background(size: int, seed: int) -> np.ndarray:
+    """Return one background, uint8 [size, size, 3]."""
+    nobody = sample_identity(0)
+    light = make_background(draw_part("background", seed, nobody), size).reshape(3, size, size)
+    return (255 * develop(light.clip(0, None))).astype(np.uint8).transpose(1, 2, 0)
 
 
 def randomise_batch(images: Tensor, masks: Tensor, backgrounds: Tensor) -> tuple[Tensor, Tensor]:

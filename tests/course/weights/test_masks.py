@@ -30,8 +30,8 @@ def short(monkeypatch):
     monkeypatch.setattr(masks, "BATCH_SIZE", 8)
     monkeypatch.setattr(masks, "BACKGROUNDS", 4)
     monkeypatch.setattr(masks, "best_device", lambda: "cpu")
-    for module in (masks, pretraining):
-        monkeypatch.setattr(module, "RENDER_SIZE", SIZE)
+    monkeypatch.setattr(masks, "SIZE", SIZE)
+    monkeypatch.setattr(pretraining, "RENDER_SIZE", SIZE)
 
 
 @pytest.fixture
