@@ -48,8 +48,8 @@ SEEDS = {False: 18, True: 17}
 # Rendered faces are of 256 px, from seeds that no set of the course has.
 FIRST_FACE = {False: 7_000_000, True: 8_000_000}
 FEATHER = 0.04
-# The segmentation network on a pyramid: longer sides of the photo; what makes a patch of skin a face: its side
-# in pixels, and how much of its box is skin, times how certain that is; the side of its frame.
+# The segmentation network on a pyramid: longer sides of the photo; what makes a patch of skin a face: its
+# side in pixels, and how much of its box is skin, times how certain that is; the side of its frame.
 PYRAMID, PATCH_SIDES, LEAST_FILL, SIDE_PER_PATCH = (96, 160, 288, 512), (36, 80), 0.55, 1.5
 
 Finder = Callable[[Image.Image], list[Frame]]

@@ -60,8 +60,8 @@ def augment_folder(
         count: number of copies.
         seed: decides which faces wear what.
         replace: delete the augmented folder that is there already.
-        find_box: finds the face in a photo, such as `elfw_helpers.deployment.find_box`; the object is put on what
-            is in there. By default the photo is the face.
+        find_box: finds the face in a photo, on which the object is put, such as that of
+            `elfw_helpers.deployment.faces`. By default the whole photo is the face.
 
     Raises:
         ValueError: a kind is unknown, or a number makes no sense.
@@ -138,7 +138,7 @@ def augment_all(
 def augment_box(
     augmenter: Augmenter, name: str, image: np.ndarray, mask: np.ndarray, box: Box
 ) -> Copy | None:
-    """Return a photo, uint8 [H, W, 3] and [H, W], both changed in place, with an object on the face in a box."""
+    """Put an object on the face in a box of a photo, uint8 [H, W, 3] and [H, W], changed in place."""
     left, top, right, bottom = box
     place = slice(top, bottom), slice(left, right)
     copy = augmenter.augment(name, image[place], mask[place])

@@ -26,8 +26,8 @@ CANVAS, SIDES = 640, (640, 200)
 STRIDES = (8, 16, 32)
 # Then each candidate is looked at again, four at a time, at the size at which points are placed best.
 CELL, AGAIN = CANVAS // 2, 288
-# The least score of a candidate, and of a face at the second look. Of two whose boxes overlap by more than this
-# IoU, one counts.
+# The least score of a candidate, and of a face at the second look. Of two whose boxes overlap by more than
+# this IoU, one counts.
 LEAST_SCORE, SURE_SCORE, MOST_OVERLAP = 0.5, 0.7, 0.3
 # The side of a frame, in mean sides of the detector's box; fitted on rendered faces.
 SIDE_PER_BOX = 1.65
@@ -83,7 +83,7 @@ class Detections(NamedTuple):
 
     Attributes:
         boxes: float [N, 4], left, top, right, bottom, pixels.
-        points: float [N, 5, 2], x and y: eyes, nose, corners of the mouth; the left ones in the picture first.
+        points: float [N, 5, 2], x and y: eyes, nose, corners of the mouth; in the picture's left half first.
         scores: float [N], up to 1.
     """
 
@@ -98,7 +98,7 @@ def whole_frame(width: int, height: int) -> Frame:
 
 
 def find_box(image: Image.Image) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of the largest face's frame in a photo, RGB; all of it if none is found."""
+    """Return left, top, right and bottom of the largest face's frame in a photo, RGB; all of it if none."""
     frames = find_faces(image) or [whole_frame(*image.size)]
     return Frame(frames[0].x, frames[0].y, frames[0].side).box(*image.size)
 
@@ -150,7 +150,7 @@ def look_over(image: Image.Image, side: int) -> Detections:
 
 
 def look_again(image: Image.Image, frames: list[Frame]) -> Detections:
-    """Return what is found at a second look at up to four frames of a photo, RGB: at most one face in each."""
+    """Return what a second look finds in up to four frames of a photo, RGB: at most one face in each."""
     canvas, found = Image.new("RGB", (CANVAS, CANVAS)), []
     corners = [(CELL * (index % 2), CELL * (index // 2)) for index in range(4)]
     for corner, frame in zip(corners, frames, strict=False):
