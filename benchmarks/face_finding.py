@@ -198,10 +198,10 @@ def cut_corner(
     real: FaceFolder, tune: bool, chance: np.random.Generator, width: int, height: int
 ) -> Image.Image:
     """Return an upper corner of a photo that is background by its mask, enlarged."""
-    for _ in range(200):
-        photo, mask = real.read(2 * int(chance.integers(len(real) // 2)) + tune)
-        side, columns = int(chance.integers(60, 100)), mask.shape[1]
-        left = 0 if chance.random() < 0.5 else columns - side
+    side, right = int(chance.integers(50, 90)), bool(chance.integers(2))
+    for index in chance.permutation(len(real) // 2):
+        photo, mask = real.read(2 * int(index) + tune)
+        left = photo.width - side if right else 0
         if (mask[:side, left : left + side] == BACKGROUND).all():
             return photo.crop((left, 0, left + side, side)).resize((height, height), Image.Resampling.BICUBIC)
     raise RuntimeError("no photo of the folder has a corner of background")

@@ -28,9 +28,9 @@ STRIDES = (8, 16, 32)
 CELL, AGAIN = CANVAS // 2, 288
 # The least score of a candidate, and of a face at the second look. Of two whose boxes overlap by more than
 # this IoU, one counts.
-LEAST_SCORE, SURE_SCORE, MOST_OVERLAP = 0.5, 0.7, 0.3
+LEAST_SCORE, SURE_SCORE, MOST_OVERLAP = 0.2, 0.7, 0.3
 # The side of a frame, in mean sides of the detector's box; fitted on rendered faces.
-SIDE_PER_BOX = 1.65
+SIDE_PER_BOX = 1.68
 # Where the middle of a frame lies on the way from the eyes to the mouth (Karras et al. 2018, appendix C,
 # https://arxiv.org/abs/1710.10196: so the photos of CelebA-HQ were cut).
 EYES_TO_MIDDLE = 0.1
