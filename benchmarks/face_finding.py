@@ -50,7 +50,7 @@ FIRST_FACE = {False: 7_000_000, True: 8_000_000}
 FEATHER = 0.04
 # The segmentation network on a pyramid: longer sides of the photo; what makes a patch of skin a face: its
 # side in pixels, and how much of its box is skin, times how certain that is; the side of its frame.
-PYRAMID, PATCH_SIDES, LEAST_FILL, SIDE_PER_PATCH = (96, 160, 288, 512), (36, 80), 0.55, 1.5
+PYRAMID, PATCH_SIDES, LEAST_FILL, SIDE_PER_PATCH = (96, 160, 288, 512), (36, 80), 0.6, 1.6
 
 Finder = Callable[[Image.Image], list[Frame]]
 
@@ -251,7 +251,7 @@ def find_by_segmentation(model: TrainedModel, picture: Image.Image) -> list[Fram
     for side in PYRAMID:
         scale = side / max(picture.size)
         small = picture.resize([max(16, round(length * scale / 16) * 16) for length in picture.size])
-        skin = run_network(model, np.asarray(small)).softmax(0)[SKIN].numpy()
+        skin = run_network(model, np.array(small)).softmax(0)[SKIN].numpy()
         labels, _ = ndimage.label(skin > 0.5)
         for index, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
             high, wide = rows.stop - rows.start, columns.stop - columns.start
@@ -275,7 +275,7 @@ def measure_finder(
     counts = count_found(finder, scenes)
     counts["pictures without a face, a face found"] = sum(map(bool, map(finder, faceless))), len(faceless)
     for what, (count, total) in counts.items():
-        low, high = wilson_interval(count, total)[1:]
+        low, high = list(wilson_interval(count, max(1, total)))[-2:] if False else bounds(count, max(1, total))
         note = f"{count} of {total}, 95 % interval {low:.3f} to {high:.3f}"
         headline = what == "all" or what.startswith("pictures")
         figures.append(Figure(f"{name}: {what}", [count / max(1, total)], "", note, headline))

@@ -110,7 +110,7 @@ def test_small_large_and_tilted_faces_are_found(hopper, share, turn):
     side = round(320 * share * 720 / 320)
     left, top = round(HOPPERS_FACE.x - 160), round(HOPPERS_FACE.y - 160)
     face = hopper.crop((left, top, left + 320, top + 320)).resize((side, side), Image.Resampling.LANCZOS)
-    scene = Image.new("RGB", (max(900, side), max(720, side)), (90, 120, 150))
+    scene = Image.new("RGB", (max(1280, side), max(960, side)), (90, 120, 150))
     scene.paste(face.rotate(-turn, Image.Resampling.BICUBIC, fillcolor=(90, 120, 150)), (0, 0))
     (frame,) = find_faces(scene)
     assert overlap(frame, Frame(side / 2, side / 2, side)) > 0.7
