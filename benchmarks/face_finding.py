@@ -275,7 +275,7 @@ def measure_finder(
     counts = count_found(finder, scenes)
     counts["pictures without a face, a face found"] = sum(map(bool, map(finder, faceless))), len(faceless)
     for what, (count, total) in counts.items():
-        low, high = list(wilson_interval(count, max(1, total)))[-2:] if False else bounds(count, max(1, total))
+        low, high = wilson_interval(count, max(1, total))
         note = f"{count} of {total}, 95 % interval {low:.3f} to {high:.3f}"
         headline = what == "all" or what.startswith("pictures")
         figures.append(Figure(f"{name}: {what}", [count / max(1, total)], "", note, headline))
