@@ -6,7 +6,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from elfw_helpers import __version__
-from elfw_helpers.utils.errors import DataError, ElfwError
+from elfw_helpers.utils.errors import DataError, ElfwError, MissingPackage
 from elfw_helpers.utils.files import explain_error, require_writable, require_writable_file
 from elfw_helpers.utils.paths import build_folder, project_folder, rendered_weights
 
@@ -77,6 +77,7 @@ Version = Annotated[
 ]
 Network = Literal["resnet18", "resnet18_attributes", "efficient_unet", "mini_network"]
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite what is there.")]
+NoCrop = Annotated[bool, typer.Option("--no-crop", help="Take each photo whole, as one face that fills it.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same faces.")]
 NewOrBegun = Annotated[Path, typer.Option(help="A new folder, or one to go on with.")]
 
@@ -151,13 +152,15 @@ def augment(
         str, typer.Option(help="Kinds of objects, with commas between them.")
     ] = "eyewear,mouth-mask,hand",
     seed: Seed = 0,
+    no_crop: NoCrop = False,
     replace: Replace = False,
 ) -> None:
-    """Put eyewear, mouth-masks and hands on faces."""
+    """Put eyewear, mouth-masks and hands on faces, on the largest in each photo."""
     from elfw_helpers.augmentation import augment_folder
 
+    find_box = None if no_crop else choose_finder()
     with explain_bad_value("augment"):
-        written = augment_folder(source, out, objects.split(","), count, seed, replace)
+        written = augment_folder(source, out, objects.split(","), count, seed, replace, find_box)
     made = ", ".join(f"{number} {kind}" for kind, number in written.made.items())
     print(f"{written.folder}: {sum(written.made.values())} augmented faces ({made})")
     if written.left_out:
@@ -195,12 +198,13 @@ def predict(
     model: Annotated[
         str, typer.Option(help="efficient_unet, mini_network, or a file (default: by the task).")
     ] = "",
+    no_crop: NoCrop = False,
     replace: Replace = False,
 ) -> int:
     """Write masks, overlays or attributes of photos.
 
-    Expected are faces as in ELFW: one face, roughly centred and filling the picture. There is no face
-    detector: cut small faces out first. The exit code is 1 when some photos failed.
+    The faces in each photo are found, cut out as in ELFW, and answered, the largest first; masks are laid
+    back over the whole photo. The exit code is 1 when some photos failed.
     """
     from elfw_helpers.deployment.files import predict_to_files
     from elfw_helpers.models.hub import load_model
@@ -209,7 +213,7 @@ def predict(
     try:
         loaded = load_model(model or DEFAULT_MODELS[task], best_device())
         loaded.check_task(task)
-        return predict_to_files(loaded, photos, out, replace)
+        return predict_to_files(loaded, photos, out, replace, crop=not no_crop)
     except ElfwError as error:
         print(f"elfw predict: {error}", file=sys.stderr)
         return 2
@@ -343,6 +347,18 @@ def explain_bad_value(command: str) -> Iterator[None]:
             raise
         print(f"elfw {command}: {error}", file=sys.stderr)
         raise Finished(2) from None
+
+
+def choose_finder() -> Callable | None:
+    """Return what finds the largest face in a photo; None, and say so, where its package is missing."""
+    from elfw_helpers.deployment.faces import find_box, load_detector
+
+    try:
+        load_detector()
+    except MissingPackage as error:
+        print(f"elfw: faces are not looked for, each photo is taken for one ({error})", file=sys.stderr)
+        return None
+    return find_box
 
 
 def require_build() -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,8 @@ from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error, write_atomically
 
 JPEG_QUALITY = 95
+# Left, top, right and bottom of the face in a photo, pixels.
+Box = tuple[int, int, int, int]
 
 
 class AugmentedFolder(NamedTuple):
@@ -44,6 +46,7 @@ def augment_folder(
     count: int = 1000,
     seed: int = 0,
     replace: bool = False,
+    find_box: Callable[[Image.Image], Box] | None = None,
 ) -> AugmentedFolder:
     """Write copies of a folder's faces with objects put on, in ELFW's layout, and a manifest.
 
@@ -57,6 +60,8 @@ def augment_folder(
         count: number of copies.
         seed: decides which faces wear what.
         replace: delete the augmented folder that is there already.
+        find_box: finds the face in a photo, on which the object is put, such as that of
+            `elfw_helpers.deployment.faces`. By default the whole photo is the face.
 
     Raises:
         ValueError: a kind is unknown, or a number makes no sense.
@@ -72,7 +77,7 @@ def augment_folder(
     draft = out.with_name(f".{out.name}.part")
     try:
         shutil.rmtree(draft, ignore_errors=True)
-        copies = augment_all(faces, augmenter, count)
+        copies = augment_all(faces, augmenter, count, find_box)
         write_folder(draft, faces, tqdm(copies, "augmenting", count, delay=2, unit="face"))
         if out.exists():
             shutil.rmtree(out)
@@ -98,18 +103,26 @@ def check_place(source: Path, out: Path, replace: bool) -> None:
         raise DataError(out, "it holds augmented faces already", "Add --replace, or name another folder")
 
 
-def augment_all(faces: FaceFolder, augmenter: Augmenter, count: int) -> Iterator[Copy]:
+def augment_all(
+    faces: FaceFolder,
+    augmenter: Augmenter,
+    count: int,
+    find_box: Callable[[Image.Image], Box] | None,
+) -> Iterator[Copy]:
     """Yield `count` copies, going through all faces again and again in random order.
 
     Raises:
         DataError: none of the faces can wear any (more) of the objects.
     """
-    made = 0
+    made, boxes = 0, {}
     while True:
         before = made
         for index in augmenter.sampler.shuffle(range(len(faces))):
             image, mask = faces.read(index)
-            copy = augmenter.augment(faces.names[index], np.asarray(image), mask)
+            if find_box and index not in boxes:
+                boxes[index] = find_box(image)
+            box = boxes.get(index, (0, 0, *image.size))
+            copy = augment_box(augmenter, faces.names[index], np.array(image), mask.copy(), box)
             if copy is not None:
                 yield copy
                 made += 1
@@ -120,6 +133,19 @@ def augment_all(faces: FaceFolder, augmenter: Augmenter, count: int) -> Iterator
                 f"only {made} copies can be made: no face can wear any more of {', '.join(augmenter.made)}"
             )
             raise DataError(faces.root, found, "Ask for fewer, or for other kinds of objects")
+
+
+def augment_box(
+    augmenter: Augmenter, name: str, image: np.ndarray, mask: np.ndarray, box: Box
+) -> Copy | None:
+    """Put an object on the face in a box of a photo, uint8 [H, W, 3] and [H, W], changed in place."""
+    left, top, right, bottom = box
+    place = slice(top, bottom), slice(left, right)
+    copy = augmenter.augment(name, image[place], mask[place])
+    if copy is None:
+        return None
+    image[place], mask[place] = copy.image, copy.mask
+    return Copy(copy.origin, image, mask)
 
 
 def write_folder(out: Path, source: FaceFolder, copies: Iterable[Copy]) -> None:

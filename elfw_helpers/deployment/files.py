@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from os.path import exists
 from pathlib import Path
 
@@ -28,18 +28,15 @@ from elfw_helpers.data.images import (
     open_image,
     read_image,
 )
-from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask
 from elfw_helpers.data.layout import find_link_fault, find_root
 from elfw_helpers.deployment.predict import (
-    class_fractions,
+    FaceAnswer,
+    choose_frames,
     collect_remarks,
-    enlarge_to_classes,
-    look_for_face,
-    predict_attribute,
-    predict_logits,
-    warn_if_no_face,
+    lay_masks,
+    predict_faces,
 )
-from elfw_helpers.models.hub import TrainedModel, load_model
+from elfw_helpers.models.hub import TrainedModel
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error, require_writable, write_atomically
 
@@ -140,12 +137,17 @@ def check_photo(path: Path, folder: Path) -> None:
 
 
 def predict_to_files(
-    model: TrainedModel, paths: Iterable[str | Path], out: Path, replace: bool = False
+    model: TrainedModel,
+    paths: Iterable[str | Path],
+    out: Path,
+    replace: bool = False,
+    crop: bool = True,
 ) -> int:
     """Predict photos and folders of photos into the folder `out`; print to stderr what failed.
 
     For each photo, NAME.json is written and, by a segmentation network, NAME_mask.png and NAME_overlay.jpg.
-    Photos with outputs already are left out unless `replace` is set.
+    Photos with outputs already are left out unless `replace` is set. The faces in a photo are found, and each
+    is answered; without `crop` the whole photo is taken for one face, upright and large.
 
     Returns:
         exit code: 0 all fine, 1 some photos failed, 130 interrupted.
@@ -165,7 +167,7 @@ def predict_to_files(
     chosen = choose_photos(listing.photos, out, OUTPUT_SUFFIXES[model.card.task], replace, errors)
     for error in errors:
         print_line(str(error))
-    done, failed, interrupted = predict_all(model, chosen, out)
+    done, failed, interrupted = predict_all(model, chosen, out, crop)
     if interrupted:
         return 130
     passed_over = sum(map(len, listing.passed_over.values()))
@@ -219,16 +221,14 @@ def choose_photos(
     return chosen
 
 
-def predict_all(model: TrainedModel, photos: list[Path], out: Path) -> tuple[int, int, bool]:
+def predict_all(model: TrainedModel, photos: list[Path], out: Path, crop: bool) -> tuple[int, int, bool]:
     """Predict photos one after another; return how many are done, how many failed, and if interrupted."""
-    # The thresholds for a face were measured with this network, whichever one predicts.
-    unet = model if model.name == "efficient_unet" else load_model("efficient_unet", model.device)
     done, failed = 0, 0
     bar = tqdm(photos, "predicting", delay=2, unit="photo")
     try:
         for photo in bar:
             try:
-                for text in predict_photo(model, unet, photo, out):
+                for text in predict_photo(model, photo, out, crop):
                     print_line(f"{photo}: {text}", bar)
                 done += 1
             except DataError as error:
@@ -247,7 +247,7 @@ def predict_all(model: TrainedModel, photos: list[Path], out: Path) -> tuple[int
     return done, failed, False
 
 
-def predict_photo(model: TrainedModel, unet: TrainedModel, path: Path, out: Path) -> list[str]:
+def predict_photo(model: TrainedModel, path: Path, out: Path, crop: bool) -> list[str]:
     """Predict one photo and write its outputs; return the remarks on it.
 
     Raises:
@@ -257,7 +257,8 @@ def predict_photo(model: TrainedModel, unet: TrainedModel, path: Path, out: Path
     try:
         with collect_remarks() as remarks:
             image = read_image(path)
-            attribute, shares, mask = ask_networks(model, unet, image)
+            answers = predict_faces(model, image, choose_frames(image, crop))
+            mask = lay_masks(answers, *image.size) if model.card.task == "segment" else None
     # Whatever a broken file or a photo too large makes Pillow or torch raise, the next one may be fine.
     except (MemoryError, RuntimeError) as error:
         fix = "Save it again as JPEG or PNG; if that does not help, scale it down"
@@ -265,9 +266,10 @@ def predict_photo(model: TrainedModel, unet: TrainedModel, path: Path, out: Path
     # The photo is named beside its remarks already.
     remarks = [text.removeprefix(f"{path.name} ") for text in remarks]
     answer = {"photo": path.name, "width": image.width, "height": image.height, "model": model.name}
-    answer |= {"task": model.card.task, "attribute": attribute, "remarks": remarks}
-    kind = "probabilities" if mask is None else "class_fractions"
-    answer[kind] = {name: round(share, 6) for name, share in shares.items()}
+    answer["task"] = model.card.task
+    faces = [describe_face(model, face) for face in answers]
+    answer |= {"faces": faces} if crop else {key: faces[0][key] for key in faces[0] if key != "frame"}
+    answer["remarks"] = remarks
     try:
         write_outputs(image, mask, answer, out, path.stem)
     except (OSError, MemoryError) as error:
@@ -279,22 +281,12 @@ def predict_photo(model: TrainedModel, unet: TrainedModel, path: Path, out: Path
     return remarks
 
 
-def ask_networks(
-    model: TrainedModel, unet: TrainedModel, image: Image.Image
-) -> tuple[str, dict[str, float], np.ndarray | None]:
-    """Return a photo's attribute, the probabilities or class fractions behind it, and the mask if any."""
-    if model.card.task == "attribute":
-        probabilities = predict_attribute(model, image).tolist()
-        look_for_face(unet, image)
-        attribute = ATTRIBUTES[probabilities.index(max(probabilities))]
-        return attribute, dict(zip(ATTRIBUTES, probabilities, strict=True)), None
-    logits = predict_logits(model, image)
-    mask = enlarge_to_classes(logits, image.height, image.width)
-    if model is unet:
-        warn_if_no_face(logits)
-    else:
-        look_for_face(unet, image)
-    return ATTRIBUTES[attribute_from_mask(mask)], class_fractions(mask), mask
+def describe_face(model: TrainedModel, face: FaceAnswer) -> dict:
+    """Return the answer for one face, ready for JSON: frame, attribute, and the shares behind it."""
+    frame = {name: round(value, 2) for name, value in asdict(face.frame).items()}
+    kind = "probabilities" if model.card.task == "attribute" else "class_fractions"
+    shares = {name: round(share, 6) for name, share in face.shares.items()}
+    return {"frame": frame, "attribute": face.attribute, kind: shares}
 
 
 def write_outputs(image: Image.Image, mask: np.ndarray | None, answer: dict, out: Path, name: str) -> None:

@@ -1,7 +1,7 @@
 """From one photo to its mask, at the photo's own size, or to its attribute, by a trained network.
 
-Faces are expected as in ELFW: one, roughly centred and filling the picture. There is no face detector: a
-small face in a wide scene has to be cut out first.
+The networks expect one face, roughly centred and filling the picture, as in ELFW. `predict_mask` and
+`predict_attribute` take such a picture; `predict_faces` takes any, and the frames that `choose_frames` finds.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,20 +18,40 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from elfw_helpers.data.batches import Batches
-from elfw_helpers.data.labels import PIXEL_CLASSES, SKIN
+from elfw_helpers.data.labels import ATTRIBUTES, BACKGROUND, PIXEL_CLASSES, attribute_from_mask
+from elfw_helpers.deployment.faces import Frame, cut_face, find_faces, find_inside, lay_back, whole_frame
 from elfw_helpers.models.hub import ModelCard, TrainedModel
 from elfw_helpers.utils.device import exact_arithmetic
-from elfw_helpers.utils.errors import PhotoWarning
+from elfw_helpers.utils.errors import MissingPackage, PhotoWarning
 
 # Beyond these, what the network sees has little in common with what the photo shows.
 MOST_ENLARGED, MOST_SHRUNK = 2, 8
 # Pixels of a mask that are computed at once: 7 logits each, in float32, take 7 MB.
 STRIP_PIXELS = 1 << 18
-# A pixel's class is certain when its probability is above this.
-CERTAIN = 0.9
-# No face is found where less of the photo is certainly skin, or certainly any class (`warn_if_no_face`).
-LEAST_SKIN, LEAST_CERTAIN = 0.04, 0.3
-NO_FACE = "no face was found, so the answer means little; if there is one, cut it out, upright and large"
+# Of a crowd, only the largest faces are answered.
+MOST_FACES = 20
+# A frame with less of its area in the photo is remarked on.
+LEAST_INSIDE = 0.75
+# The longer side of the map that tells which of several faces is nearest, pixels.
+NEAREST_SIDE = 512
+NO_FACE = "no face was found, so there is no answer; if there is one, cut it out, upright and large"
+UNCERTAIN = "no face was found, so the answer means little"
+
+
+class FaceAnswer(NamedTuple):
+    """What a network says of one face in a photo.
+
+    Attributes:
+        frame: where the face is.
+        attribute: of ATTRIBUTES; of a segmentation network by the rule on the mask.
+        shares: of each attribute its probability or, of a segmentation network, of each class its share.
+        mask: of a segmentation network, class ids in the frame, uint8 [S, S]; of a whole photo [H, W].
+    """
+
+    frame: Frame
+    attribute: str
+    shares: dict[str, float]
+    mask: np.ndarray | None = None
 
 
 @contextmanager
@@ -75,24 +96,102 @@ def predict_attribute(model: TrainedModel, image: Image.Image) -> np.ndarray:
     return logits.double().softmax(0).numpy()
 
 
-def look_for_face(unet: TrainedModel, image: Image.Image) -> None:
-    """Warn if a photo, RGB, seems to show no face to the course's own U-Net."""
-    pixels, (rows, columns) = fit_square(image, unet.card.size)
-    warn_if_no_face(run_network(unet, pixels)[:, rows, columns])
+def choose_frames(image: Image.Image, crop: bool = True) -> list[Frame]:
+    """Return the frames of the faces in a photo, RGB, the largest first; without `crop`, the whole photo's.
 
+    Where the package that finds faces is not installed, the whole photo is taken for one face.
 
-def warn_if_no_face(logits: Tensor) -> None:
-    """Warn if a photo seems to show no face, by the logits of the course's own U-Net, float32 [C, h, w].
-
-    A U-Net trained on faces alone finds something like skin nearly everywhere, but seldom with certainty. The
-    thresholds were chosen on other pictures of the same kinds. They give a warning for 17 of the 2,280
-    embedded faces, 3 of 700 photos of CelebAMask-HQ, and two thirds of these with a margin of half a photo;
-    and, of 100 generated pictures without a face, for 100 flat colours, gradients, texts or white noises, 97
-    of 1/f noise, 95 textures, 94 landscapes, 92 skies.
+    Warns:
+        PhotoWarning: there is no face, or a crowd of which only the largest are returned, or no finder.
     """
-    certain = logits.softmax(0) > CERTAIN
-    if certain[SKIN].float().mean() < LEAST_SKIN or certain.any(0).float().mean() < LEAST_CERTAIN:
-        warnings.warn(NO_FACE, PhotoWarning, stacklevel=2)
+    try:
+        frames = find_faces(image)
+    except MissingPackage as error:
+        if crop:
+            text = f"faces are not looked for, the whole photo is taken for one ({error})"
+            warnings.warn(text, PhotoWarning, stacklevel=2)
+        return [whole_frame(*image.size)]
+    if not frames:
+        warnings.warn(NO_FACE if crop else UNCERTAIN, PhotoWarning, stacklevel=2)
+    if not crop:
+        return [whole_frame(*image.size)]
+    if len(frames) > MOST_FACES:
+        text = f"{len(frames)} faces were found: the {MOST_FACES} largest are answered"
+        warnings.warn(text, PhotoWarning, stacklevel=2)
+    return frames[:MOST_FACES]
+
+
+def predict_faces(model: TrainedModel, image: Image.Image, frames: list[Frame]) -> list[FaceAnswer]:
+    """Return a network's answer for each of the frames of a photo, RGB; errors as in `predict_mask`.
+
+    Warns:
+        PhotoWarning: as `predict_mask` does, and where a face is cut by the border; with its number if there
+            are several.
+    """
+    answers = []
+    for number, frame in enumerate(frames, 1):
+        with collect_remarks() as remarks:
+            warn_of_border(image, frame)
+            answers.append(predict_face(model, image, frame))
+        for text in remarks:
+            text = f"face {number}: {text}" if len(frames) > 1 else text
+            warnings.warn(text, PhotoWarning, stacklevel=2)
+    return answers
+
+
+def predict_face(model: TrainedModel, image: Image.Image, frame: Frame) -> FaceAnswer:
+    """Return a network's answer for one frame of a photo, RGB."""
+    size = model.card.size
+    face = cut_face(image, frame, size)
+    if face is not image:
+        warn_of_size(round(frame.side), round(frame.side), size)
+    if model.card.task == "attribute":
+        probabilities = predict_attribute(model, face).tolist()
+        attribute = ATTRIBUTES[probabilities.index(max(probabilities))]
+        return FaceAnswer(frame, attribute, dict(zip(ATTRIBUTES, probabilities, strict=True)))
+    if face is image:
+        mask = predict_mask(model, image)
+    else:
+        side = max(1, round(frame.side))
+        mask = enlarge_to_classes(predict_logits(model, face), side, side)
+        mask[~find_inside(frame, side, *image.size)] = BACKGROUND
+    return FaceAnswer(frame, ATTRIBUTES[attribute_from_mask(mask)], class_fractions(mask), mask)
+
+
+def warn_of_border(image: Image.Image, frame: Frame) -> None:
+    """Warn if much of a frame lies outside of its photo, and is not the whole photo's frame."""
+    left, top, right, bottom = frame.box(*image.size)
+    (west, north), (east, south) = frame.corners().min(0), frame.corners().max(0)
+    inside = (right - left) * (bottom - top) / ((east - west) * (south - north))
+    if inside < LEAST_INSIDE and frame != whole_frame(*image.size):
+        text = "cut by the border of the photo: what lies beyond is unknown, so the answer says less"
+        warnings.warn(text, PhotoWarning, stacklevel=2)
+
+
+def lay_masks(answers: list[FaceAnswer], width: int, height: int) -> np.ndarray:
+    """Return the masks of a photo's faces in one of the photo's size, uint8 [height, width]: class ids.
+
+    What is in no frame is background. Where frames overlap, a pixel is of the face that is nearest, in sides
+    of its frame.
+    """
+    whole = np.full((height, width), BACKGROUND, np.uint8)
+    nearest = find_nearest([answer.frame for answer in answers], width, height)
+    for index, answer in enumerate(answers):
+        box = left, top, right, bottom = answer.frame.box(width, height)
+        place = slice(top, bottom), slice(left, right)
+        is_whole = answer.frame == whole_frame(width, height)
+        laid = answer.mask if is_whole else lay_back(answer.mask, answer.frame, box)
+        np.copyto(whole[place], laid, where=nearest[place] == index)
+    return whole
+
+
+def find_nearest(frames: list[Frame], width: int, height: int) -> np.ndarray:
+    """Return for each pixel the index of the nearest frame, in its sides: uint8 [height, width]."""
+    step = max(1.0, max(width, height) / NEAREST_SIDE)
+    x, y = ((np.arange(round(length / step)) + 0.5) * step for length in (width, height))
+    distances = [np.hypot(x - one.x, y[:, None] - one.y) / one.side for one in frames]
+    nearest = np.argmin(distances, 0).astype(np.uint8) if frames else np.zeros((1, 1), np.uint8)
+    return np.asarray(Image.fromarray(nearest).resize((width, height), Image.Resampling.NEAREST))
 
 
 def predict_square(model: TrainedModel, image: Image.Image, task: str) -> tuple[Tensor, tuple[slice, slice]]:
@@ -101,17 +200,17 @@ def predict_square(model: TrainedModel, image: Image.Image, task: str) -> tuple[
     if image.mode != "RGB" or 0 in image.size:
         found = f"an image in mode {image.mode}, {image.width} x {image.height} pixels"
         raise ValueError(f"{found}: need RGB, at least 1 x 1 (elfw_helpers.data.images.read_image gives it)")
-    warn_of_size(image, model.card.size)
+    warn_of_size(*image.size, model.card.size)
     pixels, place = fit_square(image, model.card.size)
     return run_network(model, pixels), place
 
 
-def warn_of_size(image: Image.Image, size: int) -> None:
-    """Warn if a photo is so small or so large that the network, with inputs of `size` pixels, sees little."""
-    factor = max(image.size) / size
-    sizes = f"{image.width} x {image.height} pixels, for a network that sees {size} x {size}"
+def warn_of_size(width: int, height: int, size: int) -> None:
+    """Warn if a face is so small or so large that the network, with inputs of `size` pixels, sees little."""
+    factor = max(width, height) / size
+    sizes = f"{width} x {height} pixels, for a network that sees {size} x {size}"
     if factor < 1 / MOST_ENLARGED:
-        text = f"enlarged {1 / factor:.1f} times ({sizes}): the photo is too small to say much"
+        text = f"enlarged {1 / factor:.1f} times ({sizes}): too small to say much"
         warnings.warn(text, PhotoWarning, stacklevel=4)
     elif factor > MOST_SHRUNK:
         text = f"shrunk {factor:.0f} times ({sizes}): fine detail is lost"

@@ -4,8 +4,10 @@ import json
 import re
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from elfw_course.cli import main
 from elfw_helpers.augmentation import (
@@ -22,8 +24,9 @@ from elfw_helpers.data.datasets import FaceFolder, FaceTensors
 from elfw_helpers.data.image_names import find_source
 from elfw_helpers.data.labels import EYEWEAR, attribute_from_mask
 from elfw_helpers.data.layout import Origin, read_origins
+from elfw_helpers.deployment import faces as finder
 from elfw_helpers.rendering import render_folder
-from elfw_helpers.utils.errors import DataError
+from elfw_helpers.utils.errors import DataError, MissingPackage
 from tests.faces import write_face
 
 FEW = 10
@@ -379,3 +382,42 @@ def test_copies_of_photos_by_nobody_are_not_said_to_name_persons(folder, tmp_pat
     copies = augment_folder(folder, tmp_path / "out", ("hand",), count=6).folder
     (copies / "manifest.json").unlink()
     assert FaceFolder(copies).layout.persons_from == "one per image, by its name"
+
+
+def test_objects_are_put_on_the_face_in_a_wide_photo(source, tmp_path):
+    faces, box = FaceFolder(source), (100, 30, 148, 78)
+    for kind in ("faces", "labels"):
+        (tmp_path / "wide" / kind).mkdir(parents=True)
+    for index in range(6):
+        image, mask = faces.read(index)
+        photo, labels = Image.new("RGB", (240, 120), "teal"), Image.new("L", (240, 120))
+        photo.paste(image, box[:2])
+        labels.paste(Image.fromarray(mask), box[:2])
+        photo.save(tmp_path / "wide" / "faces" / f"{faces.names[index]}.png")
+        labels.save(tmp_path / "wide" / "labels" / f"{faces.names[index]}.png")
+    options = {"kinds": ("hand",), "count": 4, "find_box": lambda image: box}
+    copies = FaceFolder(augment_folder(tmp_path / "wide", tmp_path / "out", **options).folder)
+    origins = read_origins(tmp_path / "out")
+    wide = FaceFolder(tmp_path / "wide")
+    for index, name in enumerate(copies.names):
+        image, mask = copies.read(index)
+        before, labels = wide.read(wide.names.index(origins[name].source))
+        assert image.size == before.size and mask.shape == (120, 240)
+        changed = np.argwhere(mask != labels)
+        assert len(changed) and (changed >= (box[1], box[0])).all() and (changed < (box[3], box[2])).all()
+        apart = np.abs(np.asarray(image).astype(int) - np.asarray(before))
+        # Beyond what JPEG moves near the face.
+        assert apart[:, :80].max() < 10 and apart[30:78, 100:148].max() > 40
+
+
+def test_the_command_goes_on_without_the_finder_and_says_so(source, tmp_path, monkeypatch, capsys):
+    def refuse():
+        raise MissingPackage("pip install something")
+
+    monkeypatch.setattr(finder, "load_detector", refuse)
+    assert main(["augment", str(source), str(tmp_path / "out"), "--count", "2"]) == 0
+    said = capsys.readouterr()
+    assert said.err.splitlines()[0].endswith("each photo is taken for one (pip install something)")
+    assert main(["augment", str(source), str(tmp_path / "whole"), "--count", "2", "--no-crop"]) == 0
+    assert "looked for" not in capsys.readouterr().err
+    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")

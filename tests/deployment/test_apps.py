@@ -26,9 +26,11 @@ from elfw_helpers.deployment import predict
 from elfw_helpers.deployment.apps import serve, uploads
 from elfw_helpers.deployment.apps.attributes import answer_attributes, show_attributes
 from elfw_helpers.deployment.apps.client import ask_app
+from elfw_helpers.deployment.apps.html import number_faces
 from elfw_helpers.deployment.apps.segmentation import answer_segmentation, show_segmentation
 from elfw_helpers.deployment.apps.serve import describe_exposure, read_password, start_app
 from elfw_helpers.deployment.apps.web_page import read_examples
+from elfw_helpers.deployment.faces import Frame, whole_frame
 from elfw_helpers.utils.errors import DataError, ElfwError
 from tests.deployment.app_models import make_models
 from tests.faces import paint_face
@@ -41,6 +43,15 @@ def encode(image: Image.Image, kind: str, **options) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def found():
+    """The frames that the finder finds in every photo; without any, the whole photo's."""
+    frames: list[Frame] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict, "find_faces", lambda image: frames or [whole_frame(*image.size)])
+        yield frames
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +84,9 @@ def test_attributes_of_a_photo_by_both_networks(client):
     answer = ask_app(client, "attributes", ("face.jpg", encode(FACE, "JPEG")))
     assert list(answer) == ["resnet18", "mini_network"]
     for one in answer.values():
-        assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-        assert one["attribute"] == max(one["probabilities"], key=one["probabilities"].get)
+        (face,) = one["faces"]
+        assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert face["attribute"] == max(face["probabilities"], key=face["probabilities"].get)
         assert one["milliseconds"] > 0
 
 
@@ -84,8 +96,9 @@ def test_mask_of_a_photo_at_its_own_size(client, tmp_path):
     mask = read_mask(tmp_path / "mask.png")
     assert mask.shape == (80, 96)
     shares = np.bincount(mask.ravel(), minlength=len(PIXEL_CLASSES)) / mask.size
-    assert list(answer["class_fractions"].values()) == pytest.approx(shares.tolist(), abs=1e-5)
-    assert answer["attribute"] in ATTRIBUTES
+    (face,) = answer["faces"]
+    assert list(face["class_fractions"].values()) == pytest.approx(shares.tolist(), abs=1e-5)
+    assert face["attribute"] in ATTRIBUTES
 
 
 def test_nothing_of_a_photo_is_left_on_the_disk(app, client):
@@ -198,7 +211,7 @@ def test_a_full_queue_says_busy(monkeypatch):
 
         def ask(_: int) -> str:
             try:
-                return ask_app(client, "segmentation", large)["attribute"]
+                return ask_app(client, "segmentation", large)["faces"][0]["attribute"]
             except ElfwError as error:
                 return str(error)
 
@@ -232,7 +245,7 @@ def test_visitors_without_the_password_are_kept_out():
             ask_app(client, "segmentation", ("face.jpg", encode(FACE, "JPEG")))
         assert client.post("login", data={"username": "ann", "password": "guess"}).status_code == 400
         assert client.post("login", data={"username": "ann", "password": "secret"}).is_success
-        assert ask_app(client, "segmentation", ("face.jpg", encode(FACE, "JPEG")))["attribute"] in ATTRIBUTES
+        assert len(ask_app(client, "segmentation", ("face.jpg", encode(FACE, "JPEG")))["faces"]) == 1
 
 
 def test_the_password_comes_from_the_environment(monkeypatch):
@@ -285,7 +298,7 @@ def test_a_missing_model_is_said(monkeypatch, capsys):
 def test_examples_are_four_rendered_faces_and_a_portrait():
     faces = read_examples()
     assert len(faces) == 5 and all(face.mode == "RGB" for face in faces.values())
-    assert faces["Grace Hopper"].size == (320, 320)
+    assert faces["Grace Hopper"].size == (512, 600)
 
 
 # Two hundred uploads: each an answer or a friendly refusal, none a traceback, and memory stays flat.
@@ -460,25 +473,61 @@ def test_a_format_that_runs_other_programs_is_never_opened(tmp_path, monkeypatch
 
 
 def test_a_photo_without_a_face_says_so_in_both_apps(app, client, monkeypatch):
-    monkeypatch.setattr(predict, "LEAST_CERTAIN", 2)
+    monkeypatch.setattr(predict, "find_faces", lambda image: [])
     by_network = ask_app(client, "attributes", ("sky.png", encode(FACE, "PNG")))
     for answer in (*by_network.values(), ask_app(client, "segmentation", ("sky.gif", encode(FACE, "GIF")))):
-        assert answer["remarks"] == [predict.NO_FACE]
+        assert answer["remarks"] == [predict.NO_FACE] and answer["faces"] == []
     models = make_models("mini_network", "efficient_unet")
     unet = models.pop("efficient_unet")
     pages = (
-        show_attributes(models, FACE, answer_attributes(models, unet, FACE, ["read so"])),
+        show_attributes(models, FACE, answer_attributes(models, FACE, ["read so"])),
         show_segmentation(FACE, answer_segmentation(unet, FACE, ["read so"])),
     )
     for page in pages:
         assert page.count('class="remark"') == 2
-        assert "No face was found" in page and "Read so." in page
-    monkeypatch.setattr(predict, "LEAST_CERTAIN", 0)
-    monkeypatch.setattr(predict, "LEAST_SKIN", 0)
+        assert "<h2>No face found</h2>" in page and "No face was found" in page and "Read so." in page
+        assert not any(f"<h2>{attribute}" in page for attribute in ATTRIBUTES)
+    monkeypatch.undo()
     assert answer_segmentation(unet, FACE)["remarks"] == []
     moving = encode(FACE, "GIF", save_all=True, append_images=[FACE.rotate(90)])
     (remark,) = ask_app(client, "segmentation", ("moving.gif", moving))["remarks"]
     assert "holds several pictures" in remark
+
+
+def test_several_faces_are_numbered_in_order_and_each_has_its_answer(client, found):
+    photo = ("two.png", encode(FACE.resize((300, 200)), "PNG"))
+    found += [Frame(80, 100, 150, 10), Frame(230, 100, 100)]
+    try:
+        by_network, masked = (ask_app(client, app, photo) for app in ("attributes", "segmentation"))
+        for answer in (*by_network.values(), masked):
+            assert [face["frame"]["side"] for face in answer["faces"]] == [150, 100]
+        models = make_models("mini_network", "efficient_unet")
+        unet, image = models.pop("efficient_unet"), FACE.resize((300, 200))
+        pages = [
+            show_attributes(models, image, answer_attributes(models, image)),
+            show_segmentation(image, answer_segmentation(unet, image)),
+        ]
+    finally:
+        found.clear()
+    for page in pages:
+        assert re.search(r"<h2>1: (hair|spectacles|cap), 2: (hair|spectacles|cap)</h2>", page)
+        assert "Face 1: " in page and "Face 2: " in page
+    assert pages[0].count('class="bars"') == 2
+
+
+def test_outlines_and_numbers_lie_on_the_frames():
+    plain, faces = (
+        Image.new("RGB", (300, 200), "teal"),
+        [{"frame": {"x": 80, "y": 100, "side": 150, "tilt": 0}}],
+    )
+    assert number_faces(plain, faces) is plain
+    faces.append({"frame": {"x": 230, "y": 100, "side": 80, "tilt": 45}})
+    drawn = np.asarray(number_faces(plain, faces))
+    assert (np.asarray(plain) == np.asarray(Image.new("RGB", (300, 200), "teal"))).all()
+    assert (drawn[60:140, 5] == 255).all() and (drawn[100, 155] == 255).all()
+    # The second frame stands on a corner.
+    assert (drawn[100, 230 - 56] == 255).all()
+    assert (drawn[100, 60:100] == drawn[0, 299]).all()
 
 
 def test_the_mask_over_the_photo_has_the_legends_colours_and_the_file_elfws():

@@ -8,7 +8,9 @@ from PIL import Image
 from playwright import sync_api as playwright
 
 from elfw_course.app_pictures import find_chromium
+from elfw_helpers.deployment import predict
 from elfw_helpers.deployment.apps.serve import start_app
+from elfw_helpers.deployment.faces import Frame, whole_frame
 from tests.deployment.app_models import make_models
 from tests.faces import paint_face
 
@@ -28,6 +30,18 @@ SECONDS = 60_000
 
 @pytest.fixture(scope="module")
 def app():
+    """The apps, on untrained networks; a wide photo has two faces, any other fills with one."""
+
+    def find_two_faces(image: Image.Image) -> list[Frame]:
+        wide = image.width > 1.5 * image.height
+        return [Frame(50, 40, 70, 10), Frame(130, 40, 50)] if wide else [whole_frame(*image.size)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict, "find_faces", find_two_faces)
+        yield from serve_app()
+
+
+def serve_app():
     with start_app(models=make_models("resnet18", "mini_network", "efficient_unet")) as running:
         yield running
 
@@ -137,7 +151,21 @@ def test_the_mask_fades_with_the_slider_and_can_be_kept(visit):
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the mask").click()
     with Image.open(download.value.path()) as picture:
-        assert (picture.size, picture.mode) == ((320, 320), "P")
+        assert (picture.size, picture.mode) == ((512, 600), "P")
+
+
+def test_two_faces_are_numbered_in_both_apps(visit, tmp_path):
+    Image.fromarray(paint_face(1, 0)[0]).resize((180, 80)).save(tmp_path / "two.png")
+    visitor = visit()
+    visitor.send(tmp_path / "two.png")
+    two = r"1: (hair|spectacles|cap), 2: (hair|spectacles|cap)"
+    assert re.fullmatch(two, visitor.answer())
+    parts = visitor.page.locator("#attributes-answer h3:visible")
+    assert [re.sub(": .*", "", text) for text in parts.all_inner_texts()] == ["Face 1", "Face 2"]
+    visitor.turn_to("Segmentation")
+    visitor.page.locator("input[type=file]").last.set_input_files(tmp_path / "two.png")
+    assert re.fullmatch(two, visitor.answer("segmentation"))
+    assert visitor.faults() == []
 
 
 def test_nothing_is_asked_of_anybody_else(visit, app, face):

@@ -16,6 +16,7 @@ from elfw_helpers.data.images import read_mask
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES, attribute_from_mask
 from elfw_helpers.deployment import files as photos
 from elfw_helpers.deployment import predict
+from elfw_helpers.deployment.faces import Frame, cut_face, whole_frame
 from elfw_helpers.deployment.files import list_photos
 from elfw_helpers.deployment.predict import class_fractions, predict_mask
 from elfw_helpers.models import UNet, hub, mini_network
@@ -28,9 +29,8 @@ SEGMENTED = ("_mask.png", "_overlay.jpg", ".json")
 
 @pytest.fixture(autouse=True)
 def shipped(tmp_path_factory, monkeypatch) -> Path:
-    """Tiny models in place of those that ship, untrained, which would find no face on anything."""
-    monkeypatch.setattr(predict, "LEAST_SKIN", 0)
-    monkeypatch.setattr(predict, "LEAST_CERTAIN", 0)
+    """Tiny models in place of those that ship, and a face that fills every photo."""
+    monkeypatch.setattr(predict, "find_faces", lambda image: [whole_frame(*image.size)])
     folder = tmp_path_factory.mktemp("weights")
     monkeypatch.setattr(hub, "rendered_weights", lambda network: folder / f"{network}_rendered.safetensors")
     torch.manual_seed(0)
@@ -77,17 +77,50 @@ def test_segmenting_writes_mask_overlay_and_json(tmp_path, capsys):
     with Image.open(out / "ann_overlay.jpg") as overlay:
         assert overlay.size == (48, 40)
     answer = json.loads((out / "ann.json").read_text(encoding="utf-8"))
-    fractions = answer.pop("class_fractions")
-    assert fractions == pytest.approx(class_fractions(mask), abs=1e-6)
+    (face,) = answer.pop("faces")
+    assert face.pop("class_fractions") == pytest.approx(class_fractions(mask), abs=1e-6)
+    assert face == {
+        "frame": {"x": 24, "y": 20, "side": 48, "tilt": 0},
+        "attribute": ATTRIBUTES[attribute_from_mask(mask)],
+    }
     assert answer == {
         "photo": "ann.png",
         "width": 48,
         "height": 40,
         "model": "efficient_unet",
         "task": "segment",
-        "attribute": ATTRIBUTES[attribute_from_mask(mask)],
         "remarks": [],
     }
+
+
+def test_without_cropping_the_answer_is_of_the_whole_photo(tmp_path, monkeypatch):
+    photo, out = save_face(tmp_path / "in" / "ann.png"), tmp_path / "out"
+    monkeypatch.setattr(predict, "find_faces", lambda image: [Frame(20, 20, 10)])
+    for task, shares in (("segment", "class_fractions"), ("attribute", "probabilities")):
+        assert run(photo, "--out", out, "--no-crop", "--task", task, "--replace") == 0
+        answer = json.loads((out / "ann.json").read_text(encoding="utf-8"))
+        assert answer["attribute"] in ATTRIBUTES and len(answer[shares]) in (3, 7)
+        assert "faces" not in answer and answer["remarks"] == []
+    whole = predict_mask(load_model("efficient_unet"), Image.open(photo).convert("RGB"))
+    assert (read_mask(out / "ann_mask.png") == whole).all()
+
+
+def test_several_faces_are_answered_in_order_and_laid_back(tmp_path, monkeypatch):
+    photo, out = save_face(tmp_path / "in" / "ann.png", (200, 100)), tmp_path / "out"
+    frames = [Frame(50, 50, 80, 10), Frame(150, 50, 60)]
+    monkeypatch.setattr(predict, "find_faces", lambda image: frames)
+    assert run(photo, "--out", out) == 0
+    answer = json.loads((out / "ann.json").read_text(encoding="utf-8"))
+    assert [face["frame"]["side"] for face in answer["faces"]] == [80, 60]
+    mask = read_mask(out / "ann_mask.png")
+    assert mask.shape == (100, 200) and (mask[:, 185:] == 0).all()
+    upright = predict_mask(
+        load_model("efficient_unet"), cut_face(Image.open(photo).convert("RGB"), frames[1], 32)
+    )
+    assert len(np.unique(upright)) > 1
+    laid = mask[20:80, 120:180][::2, ::2][:30, :30]
+    near = np.asarray(Image.fromarray(upright).resize((60, 60), Image.Resampling.NEAREST))[::2, ::2]
+    assert (laid == near).mean() > 0.9
 
 
 def test_attributes_come_with_their_probabilities(tmp_path):
@@ -96,9 +129,10 @@ def test_attributes_come_with_their_probabilities(tmp_path):
     assert names(out) == ["ann.json"]
     answer = json.loads((out / "ann.json").read_text(encoding="utf-8"))
     assert (answer["model"], answer["task"]) == ("mini_network", "attribute")
-    assert list(answer["probabilities"]) == list(ATTRIBUTES)
-    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    assert answer["attribute"] == max(answer["probabilities"], key=answer["probabilities"].get)
+    (face,) = answer["faces"]
+    assert list(face["probabilities"]) == list(ATTRIBUTES)
+    assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert face["attribute"] == max(face["probabilities"], key=face["probabilities"].get)
 
 
 def test_photos_of_every_kind(tmp_path, capsys):
@@ -306,10 +340,11 @@ def test_wrong_usage_is_code_two(arguments):
     assert stopped.value.code == 2
 
 
-def test_the_help_says_that_there_is_no_face_detector(capsys):
+def test_the_help_says_that_faces_are_found(capsys):
     with pytest.raises(SystemExit):
         run("--help")
-    assert "There is no face detector" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The faces in each photo are found" in said and "--no-crop" in said
 
 
 def test_a_model_of_ones_own(tmp_path, shipped):
@@ -423,7 +458,7 @@ def test_the_disk_that_fills_ends_the_run_with_one_line(tmp_path, monkeypatch, c
 
 @pytest.mark.parametrize("task", ["segment", "attribute"])
 def test_a_photo_without_a_face_is_answered_with_a_remark(tmp_path, monkeypatch, capsys, task):
-    monkeypatch.undo()
+    monkeypatch.setattr(predict, "find_faces", lambda image: [Frame(64, 64, 128)] * (image.width == 128))
     face = project_folder() / "data" / "rendered_faces" / "faces" / "person_0049_0001.jpg"
     sky = np.linspace((60, 120, 220), (200, 220, 250), 90).astype(np.uint8)[:, None].repeat(120, 1)
     Image.fromarray(sky).save(tmp_path / "sky.png")
@@ -431,8 +466,13 @@ def test_a_photo_without_a_face_is_answered_with_a_remark(tmp_path, monkeypatch,
     assert run(face, tmp_path / "sky.png", "--out", out, "--task", task) == 0
     assert capsys.readouterr().err == f"elfw: {tmp_path / 'sky.png'}: {predict.NO_FACE}\n"
     answers = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in out.glob("*.json")}
-    assert answers["sky"]["remarks"] == [predict.NO_FACE] and answers["sky"]["attribute"] in ATTRIBUTES
-    assert answers["person_0049_0001"]["remarks"] == []
+    assert answers["sky"]["remarks"] == [predict.NO_FACE] and answers["sky"]["faces"] == []
+    assert answers["person_0049_0001"]["remarks"] == [] and len(answers["person_0049_0001"]["faces"]) == 1
+    if task == "segment":
+        assert (read_mask(out / "sky_mask.png") == 0).all()
+    assert run(tmp_path / "sky.png", "--out", tmp_path / "whole", "--task", task, "--no-crop") == 0
+    answer = json.loads((tmp_path / "whole" / "sky.json").read_text(encoding="utf-8"))
+    assert answer["remarks"] == [predict.UNCERTAIN] and answer["attribute"] in ATTRIBUTES
 
 
 def test_an_empty_folder_beside_others_is_an_error_of_its_own(tmp_path, capsys):
@@ -441,10 +481,10 @@ def test_an_empty_folder_beside_others_is_an_error_of_its_own(tmp_path, capsys):
     assert run(tmp_path / "empty", photo, "--out", out, "--task", "attribute") == 1
     empty, total = capsys.readouterr().err.splitlines()
     assert empty.startswith(f"elfw: {tmp_path / 'empty'}: holds no images") and "1 photo failed" in total
-    assert json.loads((out / "ann.json").read_text(encoding="utf-8"))["attribute"] in ATTRIBUTES
+    assert len(json.loads((out / "ann.json").read_text(encoding="utf-8"))["faces"]) == 1
 
 
-@pytest.mark.parametrize(("task", "passes"), [("segment", 1), ("attribute", 1)])
+@pytest.mark.parametrize(("task", "passes"), [("segment", 1), ("attribute", 0)])
 def test_the_unet_runs_once_per_photo(tmp_path, monkeypatch, task, passes):
     counted, forward = [], UNet.forward
     # While a model is built, it is run on torch's "meta" device.

@@ -11,22 +11,31 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from elfw_helpers.data.batches import Batches
-from elfw_helpers.data.images import draw_overlay, mask_picture, read_image, read_mask
-from elfw_helpers.data.labels import ATTRIBUTES, DISPLAY_COLOURS, PALETTE, PIXEL_CLASSES
+from elfw_helpers.data.images import draw_overlay, mask_picture, read_mask
+from elfw_helpers.data.labels import (
+    ATTRIBUTES,
+    DISPLAY_COLOURS,
+    PALETTE,
+    PIXEL_CLASSES,
+    attribute_from_mask,
+)
 from elfw_helpers.deployment import predict
+from elfw_helpers.deployment.faces import Frame, whole_frame
 from elfw_helpers.deployment.predict import (
+    FaceAnswer,
+    choose_frames,
     class_fractions,
     collect_remarks,
     enlarge_to_classes,
     fit_square,
-    look_for_face,
+    lay_masks,
     predict_attribute,
+    predict_faces,
     predict_mask,
 )
 from elfw_helpers.models import UNet, mini_network
-from elfw_helpers.models.hub import ModelCard, TrainedModel, load_model
-from elfw_helpers.utils.errors import PhotoWarning, WeightsError
-from elfw_helpers.utils.paths import project_folder
+from elfw_helpers.models.hub import ModelCard, TrainedModel
+from elfw_helpers.utils.errors import MissingPackage, PhotoWarning, WeightsError
 
 SIZE = 64
 CARD = ModelCard(
@@ -261,50 +270,96 @@ def test_a_mask_picture_is_read_back_exactly(tmp_path, classes):
     assert (read_mask(tmp_path / "mask.png") == mask).all()
 
 
-def count_faceless(images) -> int:
-    """Return on how many images it is remarked that they show no face."""
-    finder, remarked = load_model("efficient_unet"), 0
-    for image in images:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", PhotoWarning)
-            look_for_face(finder, image)
-        remarked += len(caught)
-    return remarked
+FACES = [Frame(150, 100, 120), Frame(40, 150, 60, 20)]
 
 
-def make_scenes(count: int) -> list[Image.Image]:
-    """Return pictures without a face: skies, gradients, flat colours, noise, stripes and lines of writing."""
-    chance = np.random.default_rng(7)
-    down, right = np.mgrid[:128, :128] / 128
-    scenes = []
-    for number in range(count):
-        first, second = chance.integers(0, 256, (2, 3)).astype(float)
-        kind = number % 6
-        mixed = {0: down, 1: (down + right) / 2, 2: np.zeros((128, 128))}.get(kind)
-        if kind == 0:
-            first, second = chance.uniform((20, 80, 160), (110, 160, 255)), np.array([220, 230, 245])
-        elif kind == 3:
-            mixed = chance.random((128, 128))
-        elif kind == 4:
-            mixed = (right * chance.integers(5, 25) % 1 < 0.5).astype(float)
-        elif kind == 5:
-            first, second = np.array([250, 250, 245]), np.array([20, 20, 20])
-            mixed = (down * 16 % 1 < 0.5) * (chance.random((128, 128)) < 0.4)
-        scenes.append(Image.fromarray(np.uint8(first + (second - first) * mixed[..., None])))
-    return scenes
+@pytest.fixture
+def found(monkeypatch) -> list[Frame]:
+    """The frames that the finder is going to find."""
+    frames: list[Frame] = []
+    monkeypatch.setattr(predict, "find_faces", lambda image: list(frames))
+    return frames
 
 
-def test_a_face_is_missed_where_there_is_none_and_hardly_anywhere_else():
-    faces = sorted((project_folder() / "data" / "rendered_faces" / "faces").iterdir())[::15]
-    assert len(faces) == 152 and count_faceless(map(read_image, faces)) <= 4
-    assert count_faceless(make_scenes(60)) >= 55
-    assert count_faceless([read_image(faces[0]).convert("L").convert("RGB")]) == 0
+def test_no_face_is_said_and_gets_no_answer(found, segmenter):
+    image = random_image(90, 60)
+    with pytest.warns(PhotoWarning, match="no face was found, so there is no answer"):
+        assert choose_frames(image) == []
+    with pytest.warns(PhotoWarning, match="no face was found, so the answer means little"):
+        assert choose_frames(image, crop=False) == [whole_frame(90, 60)]
+    assert predict_faces(segmenter, image, []) == []
+    assert (lay_masks([], 90, 60) == 0).all() and lay_masks([], 90, 60).shape == (60, 90)
 
 
-@pytest.mark.real_faces
-def test_a_face_is_found_on_real_photos(real_faces):
-    faces = sorted((real_faces / "faces").iterdir())
-    assert count_faceless(map(read_image, faces)) < len(faces) / 100
+def test_without_cropping_nothing_is_remarked_of_a_face_that_is_there(found):
+    found += FACES
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert choose_frames(random_image(200, 200), crop=False) == [whole_frame(200, 200)]
+
+
+def test_of_a_crowd_the_largest_are_answered(found):
+    found += [Frame(50, 50, 300 - number) for number in range(200)]
+    with pytest.warns(PhotoWarning, match="200 faces were found: the 20 largest are answered"):
+        assert choose_frames(random_image(100, 100)) == found[:20]
+
+
+def test_without_the_finder_the_photo_is_one_face_and_that_is_said(monkeypatch):
+    def refuse(image):
+        raise MissingPackage("pip install something")
+
+    monkeypatch.setattr(predict, "find_faces", refuse)
+    with pytest.warns(PhotoWarning, match="taken for one .pip install something"):
+        assert choose_frames(random_image(90, 60)) == [whole_frame(90, 60)]
+
+
+def test_a_whole_photo_is_answered_as_before(segmenter, classifier):
+    image = random_image(90, 60)
+    (face,) = predict_faces(segmenter, image, [whole_frame(90, 60)])
+    assert (face.mask == predict_mask(segmenter, image)).all()
+    assert (lay_masks([face], 90, 60) == face.mask).all()
+    assert face.shares == class_fractions(face.mask)
+    assert face.attribute == ATTRIBUTES[attribute_from_mask(face.mask)]
+    (face,) = predict_faces(classifier, image, [whole_frame(90, 60)])
+    assert list(face.shares.values()) == predict_attribute(classifier, image).tolist()
+    assert face.attribute == max(face.shares, key=face.shares.get) and face.mask is None
+
+
+def test_each_face_is_answered_from_its_own_frame(reader):
+    pixels = np.zeros((200, 200, 3), np.uint8)
+    pixels[:, 100:, 1], pixels[:, :100, 0] = 255, 255
+    image = Image.fromarray(pixels)
+    first, second = predict_faces(reader, image, FACES)
+    assert first.shares["skin"] == pytest.approx(100 / 120, abs=0.02)
+    assert second.shares["hair"] > 0.99
+    mask = lay_masks([first, second], 200, 200)
+    assert mask[100, 150] == 1 and mask[100, 95] == 2 and mask[150, 40] == 2
+    # Beyond both frames nothing was looked at.
+    assert (mask[:35] == 0).all() and (mask[190:] == 0).all() and mask[150, 195] == 1
+
+
+def test_where_frames_overlap_the_nearer_face_has_the_pixel(reader):
+    frames = [Frame(80, 100, 120), Frame(130, 100, 60)]
+    answers = [
+        FaceAnswer(frame, "hair", {}, np.full((side, side), label, np.uint8))
+        for frame, side, label in zip(frames, (120, 60), (1, 2), strict=True)
+    ]
+    mask = lay_masks(answers, 200, 200)
+    assert mask[100, 80] == 1 and mask[100, 130] == 2
+    # Twice as far from the larger face's middle as from the smaller one's, in pixels: alike in their sides.
+    border = np.flatnonzero(np.diff(mask[100, 80:130]))
+    assert 80 + border[0] == pytest.approx(80 + 50 * 2 / 3, abs=2)
+
+
+def test_what_lies_beyond_the_photo_is_no_class_and_is_remarked_on(reader):
+    image = Image.new("RGB", (200, 200), (0, 255, 0))
+    with pytest.warns(PhotoWarning, match="^cut by the border of the photo"):
+        (face,) = predict_faces(reader, image, [Frame(10, 100, 100)])
+    assert face.shares["skin"] == pytest.approx(0.6, abs=0.02)
+    with pytest.warns(PhotoWarning, match="^face 2: cut by the border"):
+        predict_faces(reader, image, [Frame(100, 100, 100), Frame(10, 100, 90)])
+    with pytest.warns(PhotoWarning, match="^face 2: enlarged 3.2 times .20 x 20 pixels"):
+        predict_faces(reader, image, [Frame(100, 100, 100), Frame(100, 100, 20)])
 
 
 def test_only_what_is_about_the_photo_is_remarked_beside_its_answer():

@@ -9,19 +9,22 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.deployment.apps.html import (
     embed_picture,
     format_probabilities,
     format_remarks,
+    head_answer,
+    number_faces,
     shrink_to_page,
 )
+from elfw_helpers.deployment.faces import Frame, cut_face
+from elfw_helpers.deployment.files import describe_face
 from elfw_helpers.deployment.predict import (
+    choose_frames,
     collect_remarks,
     fit_square,
-    look_for_face,
     make_inputs,
-    predict_attribute,
+    predict_faces,
 )
 from elfw_helpers.evaluation.grad_cam import grad_cam
 from elfw_helpers.models.hub import TrainedModel
@@ -29,52 +32,60 @@ from elfw_helpers.models.hub import TrainedModel
 TITLES = {"resnet18": "ResNet-18", "mini_network": "Mini network"}
 # The layer that Grad-CAM looks at: deep enough to know objects, fine enough to place them.
 LAYERS = {"resnet18": "layer2", "mini_network": "relu2"}
+# The side of a face that was cut out of a photo, on the page, pixels.
+FACE_SIDE = 400
 
 
 def answer_attributes(
-    models: dict[str, TrainedModel], unet: TrainedModel, image: Image.Image, remarks: Sequence[str] = ()
+    models: dict[str, TrainedModel], image: Image.Image, remarks: Sequence[str] = ()
 ) -> dict[str, dict]:
-    """Return the answers of networks by name for a photo, RGB, with the remarks on reading it.
-
-    The U-Net tells whether there is a face.
-    """
-    with collect_remarks() as on_face:
-        look_for_face(unet, image)
+    """Return the answers of networks by name for a photo, RGB, with the remarks on reading it."""
+    with collect_remarks() as on_faces:
+        frames = choose_frames(image)
     answers = {}
     for name, model in models.items():
         with collect_remarks() as on_size:
             start = time.perf_counter()
-            probabilities = predict_attribute(model, image)
+            faces = predict_faces(model, image, frames)
             milliseconds = 1000 * (time.perf_counter() - start)
         answers[name] = {
-            "attribute": ATTRIBUTES[int(probabilities.argmax())],
-            "probabilities": dict(zip(ATTRIBUTES, probabilities.tolist(), strict=True)),
+            "faces": [describe_face(model, face) for face in faces],
             "milliseconds": round(milliseconds, 2),
-            "remarks": [*on_face, *remarks, *on_size],
+            "remarks": [*on_faces, *remarks, *on_size],
         }
     return answers
 
 
 def show_attributes(models: dict[str, TrainedModel], image: Image.Image, answers: dict[str, dict]) -> str:
     """Return the answers for a photo as HTML; the style sheet shows one of them at a time."""
-    shown = shrink_to_page(image)
-    return "".join(show_answer(models[name], shown, answer) for name, answer in answers.items())
+    return "".join(show_answer(models[name], image, answer) for name, answer in answers.items())
 
 
-def show_answer(model: TrainedModel, shown: Image.Image, answer: dict) -> str:
+def show_answer(model: TrainedModel, image: Image.Image, answer: dict) -> str:
     """Return one network's answer as HTML."""
-    name, attribute = model.card.architecture, answer["attribute"]
-    evidence = draw_evidence(shown, find_evidence(model, shown))
-    alt = f"where {TITLES[name]} found evidence for {attribute}"
+    several = len(answer["faces"]) > 1
+    photo = embed_picture(shrink_to_page(number_faces(image, answer["faces"])), "JPEG", "your photo")
+    parts = ["" if answer["faces"] and not several else f"<figure>{photo}</figure>"]
+    for number, face in enumerate(answer["faces"], 1):
+        parts += [f"<h3>Face {number}: {face['attribute']}</h3>" * several, show_face(model, image, face)]
     return (
-        f'<section class="answer by-{name}"><h2>{attribute}</h2>'
-        f'<p class="by">says {TITLES[name]}, in {answer["milliseconds"]:.0f} ms</p>'
-        f"{format_remarks(answer['remarks'])}"
-        f'<div class="pair"><figure>{embed_picture(shown, "JPEG", "your photo")}'
-        f"<figcaption>Your photo</figcaption></figure>"
+        f'<section class="answer by-{model.card.architecture}">{head_answer(answer["faces"])}'
+        f'<p class="by">says {TITLES[model.card.architecture]}, in {answer["milliseconds"]:.0f} ms</p>'
+        f"{format_remarks(answer['remarks'])}{''.join(parts)}</section>"
+    )
+
+
+def show_face(model: TrainedModel, image: Image.Image, face: dict) -> str:
+    """Return one network's answer for one face in a photo as HTML."""
+    shown = shrink_to_page(cut_face(image, Frame(**face["frame"]), FACE_SIDE))
+    evidence = draw_evidence(shown, find_evidence(model, shown))
+    alt = f"where {TITLES[model.card.architecture]} found evidence for {face['attribute']}"
+    return (
+        f'<div class="pair"><figure>{embed_picture(shown, "JPEG", "the face that it sees")}'
+        f"<figcaption>The face that it sees</figcaption></figure>"
         f"<figure>{embed_picture(evidence, 'JPEG', alt)}<figcaption>"
         f"Warm colours: where it found evidence for its answer (Grad-CAM)</figcaption></figure></div>"
-        f"{format_probabilities(answer['probabilities'])}</section>"
+        f"{format_probabilities(face['probabilities'])}"
     )
 
 

@@ -6,9 +6,10 @@ import base64
 from collections.abc import Iterable
 from html import escape
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from elfw_helpers.data.labels import CAP_PER_MILLE, DISPLAY_COLOURS, PIXEL_CLASSES, SPECTACLES_PER_MILLE
+from elfw_helpers.deployment.faces import Frame
 from elfw_helpers.deployment.files import encode_picture
 from elfw_helpers.models.hub import ModelCard
 from elfw_helpers.utils.errors import DataError
@@ -25,6 +26,24 @@ def shrink_to_page(image: Image.Image) -> Image.Image:
     small = image.copy()
     small.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     return small
+
+
+def number_faces(image: Image.Image, faces: list[dict]) -> Image.Image:
+    """Return a photo with the frames of its faces, by "frame", outlined and numbered; if several."""
+    if len(faces) < 2:
+        return image
+    numbered, line = image.copy(), max(2, max(image.size) // 250)
+    draw, size = ImageDraw.Draw(numbered), max(12, max(image.size) // 25)
+    for number, face in enumerate(faces, 1):
+        corners = list(map(tuple, Frame(**face["frame"]).corners()))
+        for width, colour in ((3 * line, "black"), (line, "white")):
+            draw.line([*corners, *corners[:2]], colour, width, joint="curve")
+        inside = [
+            min(max(place, 0), length - size) for place, length in zip(corners[0], image.size, strict=True)
+        ]
+        options = {"font_size": size, "stroke_width": line, "stroke_fill": "black"}
+        draw.text((inside[0] + 2 * line, inside[1] + line), str(number), "white", **options)
+    return numbered
 
 
 def encode_data_url(picture: Image.Image, kind: str) -> str:
@@ -68,6 +87,16 @@ def format_remarks(remarks: Iterable[str]) -> str:
     return "".join(f'<p class="remark">{escape(remark[0].upper() + remark[1:])}.</p>' for remark in remarks)
 
 
+def head_answer(faces: list[dict]) -> str:
+    """Return the headline of an answer: the attribute of each face, the largest first."""
+    if not faces:
+        return "<h2>No face found</h2>"
+    if len(faces) == 1:
+        return f"<h2>{faces[0]['attribute']}</h2>"
+    numbered = [f"{number}: {face['attribute']}" for number, face in enumerate(faces, 1)]
+    return f"<h2>{', '.join(numbered)}</h2>"
+
+
 def format_probabilities(probabilities: dict[str, float]) -> str:
     """Return the probabilities of the attributes as bars, the most probable one marked."""
     best = max(probabilities, key=probabilities.get)
@@ -81,21 +110,22 @@ def format_probabilities(probabilities: dict[str, float]) -> str:
 
 
 def format_legend(fractions: dict[str, float]) -> str:
-    """Return the classes with their colours and their share of the photo."""
+    """Return the classes with their colours and their shares of the square around the largest face."""
     rows = "".join(
         f'<tr class="{"" if fractions[name] else "absent"}"><th scope="row">'
         f'<span class="swatch" style="background:rgb{tuple(colour)}"></span>{SHOWN_AS.get(name, name)}</th>'
         f'<td class="number">{100 * fractions[name]:.1f} %</td></tr>'
         for name, colour in zip(PIXEL_CLASSES, DISPLAY_COLOURS.tolist(), strict=True)
     )
-    return f'<table class="legend"><caption>Share of the photo</caption><tbody>{rows}</tbody></table>'
+    caption = "Share of the square around the face"
+    return f'<table class="legend"><caption>{caption}</caption><tbody>{rows}</tbody></table>'
 
 
 def explain_rule(fractions: dict[str, float]) -> str:
     """Return why the rule of the course gives the attribute that it gives, by the shares of the classes."""
     cap, glasses = (1000 * fractions[name] for name in ("wearable", "sunglasses"))
     least_cap, least_glasses = f"{CAP_PER_MILLE / 10} %", f"{SPECTACLES_PER_MILLE / 10} %"
-    covers = f"headwear covers {cap / 10:.1f} % of the photo, eyewear {glasses / 10:.1f} %"
+    covers = f"headwear covers {cap / 10:.1f} % of the square around the face, eyewear {glasses / 10:.1f} %"
     if cap > CAP_PER_MILLE:
         also = ", and a cap goes before spectacles" if glasses > SPECTACLES_PER_MILLE else ""
         return f"{covers}: more than {least_cap} of headwear is a cap{also}."
@@ -109,7 +139,7 @@ def format_card(title: str, card: ModelCard) -> str:
     kind = "the class of every pixel" if card.task == "segment" else "one of three attributes"
     return f"""### {title}
 - **Answers with** {kind}: {", ".join(card.classes)}
-- **Sees** the photo shrunk to {card.size} x {card.size} pixels
+- **Sees** the face shrunk to {card.size} x {card.size} pixels
 - **Trained on** {card.trained_on}
 - **Not for** telling who somebody is, nor for guessing age, sex, origin or character
 

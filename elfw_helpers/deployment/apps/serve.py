@@ -14,10 +14,12 @@ from starlette.middleware import Middleware
 from elfw_helpers.deployment.apps.uploads import LARGEST_FILE, PrivateFolder, RequestGuard, say_busy
 from elfw_helpers.deployment.apps.web_page import build_app
 from elfw_helpers.deployment.onnx import use_onnxruntime
-from elfw_helpers.models.hub import SHIPPED, TrainedModel, load_model
+from elfw_helpers.models.hub import TrainedModel, load_model
 from elfw_helpers.utils.errors import ElfwError
 
-APPS = ("attributes", "segmentation")
+# The models that each of the apps needs.
+MODELS = {"attributes": ("resnet18", "mini_network"), "segmentation": ("efficient_unet",)}
+APPS = tuple(MODELS)
 LOCAL_HOST = "127.0.0.1"
 PASSWORD_VARIABLE = "ELFW_APP_AUTH"
 # One photo is predicted at a time, and up to this many wait; other visitors are told to try again.
@@ -98,8 +100,8 @@ def start_app(
 
     Args:
         apps: "attributes", "segmentation" or both.
-        models: by the names in `SHIPPED`, of which both apps need "efficient_unet"; by default the course's
-            own, computed by onnxruntime where it is installed.
+        models: by name, those that MODELS lists for the apps; by default the course's own, computed by
+            onnxruntime where it is installed.
         host: address to listen at; anything but the default lets other machines in.
         port: to listen at; by default the first free one from 7860 on.
         share: ask Gradio for a public address.
@@ -110,8 +112,7 @@ def start_app(
         ElfwError: the port is taken, or there is no public address to be had.
     """
     if models is None:
-        # The U-Net tells both apps whether there is a face.
-        names = list(SHIPPED) if "attributes" in apps else ["efficient_unet"]
+        names = [name for app in apps for name in MODELS[app]]
         models = {name: use_onnxruntime(load_model(name)) for name in names}
     private = PrivateFolder()
     blocks = build_app(apps, models).queue(max_size=QUEUE_LENGTH, default_concurrency_limit=1)

@@ -36,13 +36,11 @@ EXAMPLES = {
     "cap, beard": "person_0072_0003",
     "mouth-mask": "person_0884_0006",
 }
-# Left, top, right and bottom in the portrait, pixels: her face fills it as in the training images.
-HOPPERS_HEAD = (96, 0, 416, 320)
 TITLE = "Faces: attributes and masks"
 INTRODUCTION = """<header><h1>What is on this face?</h1>
-<p>Give it one face, roughly centred and filling the picture. The networks were trained on
-<strong>faces drawn by a computer, on no photo</strong>: on photos they do worse. What you send is deleted
-after the answer.</p></header>"""
+<p>Give it a photo: it finds the faces, and answers each, the largest first. The networks that answer were
+trained on <strong>faces drawn by a computer, on no photo</strong>: on photos they do worse. What you send is
+deleted after the answer.</p></header>"""
 # One thread for all photos: each thread keeps the memory that it took to decode a large one.
 ANSWERING_THREAD = ThreadPoolExecutor(1)
 # In the browser: a button of the examples tells Gradio which face it shows.
@@ -94,10 +92,7 @@ def add_attributes(models: dict[str, TrainedModel]) -> None:
     cards = {TITLES[name]: model.card for name, model in chosen.items()}
     choices = list(zip(cards, chosen, strict=True))
     radio = gradio.Radio(choices, value=next(iter(chosen)), label="Which network answers", render=False)
-    answer, show = (
-        partial(answer_attributes, chosen, models["efficient_unet"]),
-        partial(show_attributes, chosen),
-    )
+    answer, show = partial(answer_attributes, chosen), partial(show_attributes, chosen)
     add_panel("attributes", answer, show, cards, radio, SHOW_MODEL)
 
 
@@ -159,7 +154,7 @@ def read_examples() -> dict[str, Image.Image]:
     folder = project_folder() / "data" / "rendered_faces" / "faces"
     faces = {caption: read_image(folder / f"{name}.jpg") for caption, name in EXAMPLES.items()}
     portrait = read_image(Path(get_sample_data("grace_hopper.jpg", asfileobj=False)))
-    return faces | {"Grace Hopper": portrait.crop(HOPPERS_HEAD)}
+    return faces | {"Grace Hopper": portrait}
 
 
 def show_upload(answer: Callable[..., dict], show: Callable[..., str], path: Path) -> str:
