@@ -309,11 +309,11 @@ def test_outputs_are_written_all_or_none(tmp_path, monkeypatch, capsys, raised, 
     ("arguments", "found"),
     [
         (["empty"], "empty: holds no images. Photos are files such as JPEG"),
-        (["ann.png", "--model", "unett"], "unett: no such file. Models by name: unet, mini_network"),
+        (["ann.png", "--model", "unett"], "unett: no such file. Models by name: efficient_unet, mini_"),
         (["ann.png", "--model", "mini_network"], "mini_network is for the task attribute, not segment"),
         (
             ["ann.png", "--task", "attribute", "--model", "efficient_unet"],
-            "unet is for the task segment, not attribute",
+            "efficient_unet is for the task segment, not attribute",
         ),
         (["ann.png", "--model", "ann.png"], "ann.png is no safetensors file"),
         (["ann.png", "--out", "notes.txt"], "notes.txt: cannot be written into (File exists). A file stands"),
