@@ -68,7 +68,7 @@ class Sizes:
     steps: int  # timed, of a layout
 
 
-FULL = Sizes(10_000, 5, 3, 3, REPORT_GRID, 50, 5, 50, 30)
+FULL = Sizes(10_000, 5, 3, 3, REPORT_GRID, 50, 2, 50, 30)
 QUICK = Sizes(64, 1, 1, 1, {"lr": (1e-4, 1e-3)}, 1, 1, 1, 2)
 
 

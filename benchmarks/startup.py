@@ -61,7 +61,7 @@ def main() -> None:
         Figure("a notebook's setup cell: ratio to importing torch and torchvision", setup, headline=True),
     ]
     for name in (HELP, UNKNOWN):
-        figures.append(Figure(f"`{name}`", seconds[name], "s", headline=True))
+        figures.append(Figure(f"`{name}`", seconds[name], "s"))
         figures.append(Figure(f"`{name}`: ratio to nothing", ratios(seconds[name], seconds[NOTHING])))
     report("startup", figures, store=store, packages=["typer"])
 
