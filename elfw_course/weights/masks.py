@@ -45,8 +45,8 @@ LONGEST_GRADIENT = 2.0
 # The share of all steps that the stored weights are an average of.
 AVERAGED = 0.02
 BACKGROUNDS = 600
-# How much of the prior shift is corrected: more than 1, for the loss's weights overrate rare classes too. What
-# is best for mean IoU, in steps of half a logit for either class, on the half of the photos that
+# How much of the prior shift is corrected: more than 1, for the loss's weights overrate rare classes too. The
+# best for mean IoU, in steps of half a logit for either class, on the half of the photos that
 # `benchmarks/masks_on_photos.py` keeps for choosing.
 PRIOR_STRENGTH = 2.25
 # A GPU rounds to three digits where that does no harm.

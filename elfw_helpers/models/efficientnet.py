@@ -8,6 +8,7 @@ Source: Tan and Le (2019), https://arxiv.org/abs/1905.11946; Lite: no squeeze-an
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -52,7 +53,10 @@ def efficientnet_encoder(weights: str | None = None) -> nn.Module:
 
 def build_network(**options) -> nn.Module:
     """Return timm's network, freshly initialised."""
-    import timm
+    with warnings.catch_warnings():
+        # Its import asks for Jupyter's widgets, for progress bars that are never shown.
+        warnings.simplefilter("ignore")
+        import timm
 
     return timm.create_model(ARCHITECTURE, **options)
 

@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "draw_channel_histograms",
             "draw_class_counts",
             "draw_face_geometry",
+            "draw_face_in_photo",
             "draw_mask_resizing",
             "draw_overlays",
             "draw_palettes",

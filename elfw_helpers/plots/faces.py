@@ -80,6 +80,15 @@ def draw_overlays(images: Tensor, masks: Mapping[str, Tensor], titles: Sequence[
     return figure
 
 
+def draw_face_in_photo(photo: Image.Image, mask: np.ndarray, face: Image.Image) -> Figure:
+    """Draw a face that was cut out of a photo, and beside it the photo under its mask, uint8 [H, W]."""
+    figure, panels = plt.subplots(1, 2, figsize=(6.4, 3.6))
+    show_pictures(panels, [face, draw_overlay(photo, mask, OPACITY)], ["cut out", "mask, laid back"])
+    figure.tight_layout(pad=0.3)
+    _add_class_legend(figure, [index for index in np.unique(mask).tolist() if index > 0])
+    return figure
+
+
 @message_if_empty("no face to show")
 def draw_face_geometry(
     faces: Sequence[tuple[Image.Image, np.ndarray]], found: Sequence[FaceGeometry]

@@ -34,6 +34,13 @@ def test_saved_figures_land_in_the_build_folder(tmp_path, monkeypatch):
     assert (tmp_path / "build" / "figures" / "09_faces.png").stat().st_size > 1000
 
 
+def test_a_face_beside_its_photo_under_the_mask():
+    photo, mask = Image.fromarray(IMAGES[0].numpy()), np.pad(np.full((8, 8), 1, np.uint8), 4)
+    figure = plots.draw_face_in_photo(photo, mask, photo.crop((4, 4, 12, 12)))
+    assert [axes.get_title() for axes in figure.axes] == ["cut out", "mask, laid back"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["skin"]
+
+
 def test_legend_names_the_classes_that_the_masks_hold():
     masks = MASKS.clamp(max=2)
     figure = plots.show_faces(IMAGES[:3], masks[:3], ["a", "b", "c"])
