@@ -39,7 +39,7 @@ EXAMPLES = {
 TITLE = "Faces: attributes and masks"
 INTRODUCTION = """<header><h1>What is on this face?</h1>
 <p>Give it a photo: it finds the faces, and answers each, the largest first. The networks that answer were
-trained on <strong>faces drawn by a computer, on no photo</strong>: on photos they do worse. What you send is
+trained on <strong>faces drawn by a computer</strong>: on photos they do worse. What you send is
 deleted after the answer.</p></header>"""
 # One thread for all photos: each thread keeps the memory that it took to decode a large one.
 ANSWERING_THREAD = ThreadPoolExecutor(1)
