@@ -250,7 +250,7 @@ def find_by_segmentation(model: TrainedModel, picture: Image.Image) -> list[Fram
     found: list[tuple[float, Frame]] = []
     for side in PYRAMID:
         scale = side / max(picture.size)
-        small = picture.resize([max(16, round(length * scale / 16) * 16) for length in picture.size])
+        small = picture.resize([max(32, round(length * scale / 32) * 32) for length in picture.size])
         skin = run_network(model, np.array(small)).softmax(0)[SKIN].numpy()
         labels, _ = ndimage.label(skin > 0.5)
         for index, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
