@@ -15,37 +15,23 @@ in view was chosen on the first half alone, so the second is free of that. Inter
 from __future__ import annotations
 
 import argparse
-import json
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 import torch
-from measure import describe_machine
+from measure import store_results
 from real_photos import cut_folds, open_folder
+from segmentation import LABELLED, UNLABELLED
 from stored_runs import format_table
 from tqdm import trange
 
 from elfw_helpers.data.datasets import FaceFolder
-from elfw_helpers.data.labels import (
-    ATTRIBUTES,
-    BEARD,
-    EYEWEAR,
-    HAIR,
-    MOUTH_MASK,
-    PIXEL_CLASSES,
-    SKIN,
-    WEARABLE,
-    attribute_from_mask,
-)
+from elfw_helpers.data.labels import ATTRIBUTES, BEARD, PIXEL_CLASSES, SKIN, attribute_from_mask
 from elfw_helpers.deployment.predict import predict_mask
 from elfw_helpers.evaluation.classification import confusion_matrix, score
 from elfw_helpers.evaluation.segmentation import confusion_matrices, score_matrices
 from elfw_helpers.models.hub import TrainedModel, load_model
-from elfw_helpers.utils.files import write_atomically
 
-# The classes that the photos' masks have, and the others.
-LABELLED, UNLABELLED = (0, SKIN, HAIR, EYEWEAR, WEARABLE), (BEARD, MOUTH_MASK)
 STORED = Path(__file__).with_suffix(".json")
 WORST = 10
 
@@ -117,9 +103,7 @@ def main() -> None:
     names = [PIXEL_CLASSES[label] for label in LABELLED]
     print(format_table(["network", *names, "mean IoU", "macro F1 by the rule", "balanced", "accuracy"], rows))
     if chosen.store:
-        setup = {"machine": describe_machine(), "date": datetime.now(timezone.utc).date().isoformat()}
-        content = json.dumps(setup | {"torch": torch.__version__, "results": results}, indent=1)
-        write_atomically(STORED, f"{content}\n".encode())
+        store_results(STORED, results)
 
 
 if __name__ == "__main__":

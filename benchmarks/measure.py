@@ -73,6 +73,13 @@ def describe_machine() -> str:
     return f"{joblib.cpu_count()} cores of {names[0] if names else platform.machine()}{gpu}"
 
 
+def store_results(file: Path, results: Mapping[str, object]) -> None:
+    """Write what a benchmark on photos found to a file beside it, with machine, date and torch's version."""
+    setup = {"machine": describe_machine(), "date": datetime.now(timezone.utc).date().isoformat()}
+    content = json.dumps(setup | {"torch": version("torch"), "results": results}, indent=1)
+    file.write_text(f"{content}\n", encoding="utf-8")
+
+
 def report(name: str, figures: Iterable[Figure], *, store: bool, packages: Sequence[str] = ()) -> None:
     """Print figures, and with `store` write them to `benchmarks/results/NAME.json`.
 

@@ -195,9 +195,7 @@ def predict(
     photos: Annotated[list[str], typer.Argument(help="Photos, or folders of photos.")],
     out: Annotated[Path, typer.Option(help="The folder to write into.")],
     task: Annotated[Literal["segment", "attribute"], typer.Option(help=TASKS)] = "segment",
-    model: Annotated[
-        str, typer.Option(help="efficient_unet, mini_network, or a file (default: by the task).")
-    ] = "",
+    model: Annotated[str, typer.Option(help=MODEL)] = "",
     no_crop: NoCrop = False,
     replace: Replace = False,
 ) -> int:

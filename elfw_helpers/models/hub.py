@@ -40,7 +40,7 @@ NETWORKS = {
 # The course has a trained network of these.
 SHIPPED = ("efficient_unet", "mini_network", "resnet18")
 TASKS = {PIXEL_CLASSES: "segment", ATTRIBUTES: "attribute"}
-# Larger inputs would need more memory than a laptop has; the course's networks are trained at 128 at most.
+# Larger inputs would need more memory than a laptop has; the course's networks are trained at 96 at most.
 LARGEST_SIZE = 1024
 STORE_AGAIN = "Store the model again with elfw_helpers.models.hub.store_model"
 

@@ -57,7 +57,7 @@ class UNet(nn.Module):
 
 
 class EfficientUNet(nn.Module):
-    """A U-Net whose way down is EfficientNet-Lite0, to a thirty-second of the size: 5.9 million parameters.
+    """A U-Net whose way down is EfficientNet-Lite0, to a thirty-second of the size: 5.2 million parameters.
 
     Args:
         classes: number of outputs per pixel.
