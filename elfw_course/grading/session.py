@@ -64,6 +64,7 @@ class Session:
         self._clock = Clock(self._process.pid, 2 * LOOK_EVERY)
         self._started = self._looked = time.monotonic()
         self._most, self._addresses, self._uncrowded = 0, 0, 0.0
+        self._overdue = 0.0  # seconds that its processes used beyond what they were given
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._process.stdout, selectors.EVENT_READ, "answered")
         self._selector.register(self._process.stderr, selectors.EVENT_READ, "printed")
@@ -83,8 +84,11 @@ class Session:
 
     @property
     def spent(self) -> float:
-        """Seconds that it has cost so far: those used, or a share of those by the clock if that is more."""
-        return max(self.used, (time.monotonic() - self._started) / PATIENCE)
+        """Seconds that it has cost so far: those used, or a share of those by the clock if that is more.
+
+        What was used after time was up does not count: the grader came too late to end it.
+        """
+        return max(self.used - self._overdue, (time.monotonic() - self._started) / PATIENCE)
 
     def ask(self, verb: str, parts: Sequence[bytes], seconds: float) -> tuple[str, Any]:
         """Send a request and return the kind and content of the first answer that knows its secret.
@@ -119,6 +123,7 @@ class Session:
             if self.used > last or time.monotonic() > deadline:
                 ended = RunEnded(TOO_LONG)
                 ended.waited = self.used <= last
+                self._overdue = max(0.0, self.used - last)
                 raise ended
 
     def _send(self, unsent: memoryview) -> memoryview:
