@@ -154,11 +154,6 @@ class AnyFolder:
         run_cells(path)
 
 
-class TestFortyFaces(AnyFolder):
-    def make(self, folder):
-        write_faces(folder, choose_faces(hair=20, spectacles=10, cap=10))
-
-
 class TestGreyPhotosWithoutMasks(AnyFolder):
     def make(self, folder):
         write_faces(folder, choose_faces())
@@ -173,15 +168,6 @@ class TestMixedSizesWithoutLabelsFile(AnyFolder):
         (folder / "labels.txt").unlink()
 
 
-class TestTwoClassesById(AnyFolder):
-    def make(self, folder):
-        chosen = choose_faces(hair=18, spectacles=6, cap=0)
-        write_faces(folder, chosen)
-        write_labels(folder, {name: str(1 + ATTRIBUTES.index(chosen[name])) for name in chosen})
-        for file in (folder / "labels").iterdir():
-            Image.fromarray(read_mask(file)).save(file)
-
-
 class TestOnePhotoEachAndAClassAbsentFromTest(AnyFolder):
     def make(self, folder):
         chosen = choose_faces(photos=1)
@@ -189,12 +175,15 @@ class TestOnePhotoEachAndAClassAbsentFromTest(AnyFolder):
         write_split(folder, sorted(chosen, key=lambda name: chosen[name] == "cap"), test=4)
 
 
-class TestAllAnswersRight(AnyFolder):
+class TestTwoClassesByIdAndAllAnswersRight(AnyFolder):
     def make(self, folder):
-        chosen = choose_faces()
+        chosen = choose_faces(hair=18, spectacles=6, cap=0)
         write_faces(folder, chosen)
+        write_labels(folder, {name: str(1 + ATTRIBUTES.index(chosen[name])) for name in chosen})
+        for file in (folder / "labels").iterdir():
+            Image.fromarray(read_mask(file)).save(file)
         # The upper bound of 7 right of 7 is 1, and comes out of the formula a hair below it.
-        write_split(folder, list(chosen), test=7)
+        write_split(folder, sorted(chosen)[::-1], test=7)
 
     @pytest.fixture
     def answers(self, monkeypatch):

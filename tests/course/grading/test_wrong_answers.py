@@ -1,8 +1,8 @@
 """The course's own keys against what students really write: right answers get all points, wrong ones a third.
 
 The answers are those of `wrong_answers/NN.py`, one after another, each below a line `# right: NAME: what`
-or `# wrong: NAME: what`; what stands above the first is run before each. To them come the course's solutions,
-and a few answers that are wrong everywhere. All are the course's own code, so they need no sandbox.
+or `# wrong: NAME: what`; what stands above the first is run before each. To them come a few answers that are
+wrong everywhere. All are the course's own code, so they need no sandbox. (`test_course.py` has the solutions.)
 """
 
 from __future__ import annotations
@@ -19,14 +19,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import nbformat
 import pytest
 
 from elfw_course.grading.inside.runner import Runner
 from elfw_course.grading.judge import judge
 from elfw_course.grading.key import Exercise, Key, find_key, read_key
-from elfw_course.student import exercise_name
-from elfw_helpers.utils.paths import project_folder
 from tests.course.grading.sandboxes import run_cell
 
 FILES = sorted((Path(__file__).parent / "wrong_answers").glob("*.py"))
@@ -55,18 +52,10 @@ def read_answers(path: Path) -> tuple[str, list[Answer]]:
     return before, [Answer(*parts[start : start + 4]) for start in range(0, len(parts), 4)]
 
 
-def read_solutions(notebook: Path) -> Iterator[Answer]:
-    """Yield the solutions of a notebook."""
-    for cell in nbformat.read(notebook, as_version=4).cells:
-        if name := exercise_name(cell):
-            yield Answer("right", name, "the course's solution", cell.source)
-
-
 def share_points(path: Path) -> list[tuple[Answer, float]]:
     """Return all answers to the exercises of a file, each with its share of the points."""
     key = read_key(find_key(path.stem))
     before, answers = read_answers(path)
-    answers += read_solutions(project_folder() / "notebooks" / key.released.name)
     for exercise in key.exercises:
         for value in EVERYWHERE:
             source = f"def {exercise.name}(*inputs, **named):\n    return {value}\n"
