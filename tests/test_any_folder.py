@@ -31,7 +31,7 @@ from elfw_helpers.data.images import read_mask
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.training import loop, search, segmentation
 from elfw_helpers.utils.memory import return_freed_memory
-from elfw_helpers.utils.paths import project_folder
+from elfw_helpers.utils.paths import build_folder, project_folder
 
 NOTEBOOKS = list_notebooks(project_folder() / "notebooks")
 EMBEDDED = project_folder() / "data" / "rendered_faces"
@@ -104,8 +104,11 @@ def run_cells(path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory) -> Path:
-    """The folder that notebooks write to, one for all: the networks of the app are exported once."""
-    return tmp_path_factory.mktemp("build")
+    """The folder that notebooks write to, one for all; the exported networks are those of this project."""
+    folder, exported = tmp_path_factory.mktemp("build"), build_folder() / "onnx"
+    exported.mkdir(parents=True, exist_ok=True)
+    (folder / "onnx").symlink_to(exported, target_is_directory=True)
+    return folder
 
 
 @pytest.fixture

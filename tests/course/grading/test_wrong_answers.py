@@ -2,7 +2,7 @@
 
 The answers are those of `wrong_answers/NN.py`, one after another, each below a line `# right: NAME: what`
 or `# wrong: NAME: what`; what stands above the first is run before each. To them come a few answers that are
-wrong everywhere. All are the course's own code, so they need no sandbox. (`test_course.py` has the solutions.)
+wrong everywhere. All are the course's own code, so they need no sandbox. (The solutions: `test_course.py`.)
 """
 
 from __future__ import annotations
