@@ -299,6 +299,23 @@ def test_without_time_nothing_is_asked():
             session.ask("setup", [b""], 30)
 
 
+def test_what_is_used_after_time_was_up_is_not_charged(monkeypatch):
+    """As where 28 processes keep the grader from its turn: it comes seconds late."""
+    with Session(UNSANDBOXED, 0, 1 << 30) as session:
+        session.ask("setup", [b"", b"", b""], 30)
+        session.ask("open", [b"while True: pass", b""], 30)
+        before, look = session.used, session._clock.look
+
+        def come_late(elapsed):
+            session._clock.used += 5
+            return look(elapsed)
+
+        monkeypatch.setattr(session._clock, "look", come_late)
+        with pytest.raises(RunEnded, match=TOO_LONG):
+            session.ask("statement", [b"0"], 0.2)
+        assert session.used - before > 5 and session.spent - before == pytest.approx(0.2, abs=0.05)
+
+
 def test_an_exercise_is_tried_alone_with_the_functions_of_the_others(folder, monkeypatch):
     ask, unlucky = Session.ask, iter([True])
 
