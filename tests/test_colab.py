@@ -166,7 +166,8 @@ def make_environment(place: Path) -> dict[str, str]:
     """Return the environment variables of a machine that knows nothing of this one's Python."""
     ours = ("ELFW_", "GIT_", "PYTHON", "VIRTUAL_ENV")
     own = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return own | {"CUDA_VISIBLE_DEVICES": "", "IPYTHONDIR": str(place / "ipython")}
+    # Compiling all that pip installs takes longer than the few modules that are imported.
+    return own | {"CUDA_VISIBLE_DEVICES": "", "IPYTHONDIR": str(place / "ipython"), "PIP_NO_COMPILE": "1"}
 
 
 def write_file(path: Path, text: str) -> None:

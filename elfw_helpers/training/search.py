@@ -69,7 +69,8 @@ def search_settings(
         epochs: of every run.
         settings: arguments of `fit` by name, one mapping per run.
         out: a folder; the state of every run is stored there after each epoch. An interrupted search goes on
-            from it, and so does one of more epochs. A run that failed is tried again.
+            from it, and so does one of more epochs, or `fit` with this checkpoint. A run that failed is tried
+            again.
         seed: of the initial weights, the same for all runs.
         strategy: "together" trains all settings as one batched model, which saves a GPU most of its kernels'
             starts and is slower on a CPU; where the model cannot be batched, that is an error. "auto" takes
@@ -103,7 +104,7 @@ def search_settings(
     if together and chosen:
         runs = enumerate(train_together(model, chosen, epochs, **data, folder=store))
     else:
-        options = {"make_model": make_model, "seed": seed, "checkpoint": store, **data}
+        options = {"make_model": make_model, "seed": seed, "checkpoint": store and out, **data}
         job = partial(train_setting, epochs=epochs, **options)
         runs = run_parallel(job, chosen, workers if train.device.type == "cpu" else 1)
     with tqdm(total=len(files), initial=len(files) - len(pending), unit="run") as bar:

@@ -67,6 +67,23 @@ def test_interrupted_search_repeats_no_run(tmp_path, monkeypatch):
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
 
 
+def test_fit_goes_on_from_a_run_of_the_search(tmp_path, monkeypatch):
+    run(tmp_path, seed=1, workers=1)
+    epochs = watch_epochs(monkeypatch)
+    torch.manual_seed(1)
+    history = training.fit(
+        make_model(),
+        make_batches(),
+        make_batches(seed=1),
+        3,
+        lr=0.01,
+        momentum=0.9,
+        seed=1,
+        checkpoint=tmp_path,
+    )
+    assert epochs == [2] and len(history) == 3
+
+
 def test_a_damaged_file_of_a_run_is_named(tmp_path):
     run(tmp_path)
     file = next(tmp_path.glob("*.json"))
