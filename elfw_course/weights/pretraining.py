@@ -1,6 +1,6 @@
-"""`elfw pretrain`: pre-trains a ResNet-18 on rendered faces, on the four tasks of `multitask` at once.
+"""`elfw pretrain`: pre-trains a ResNet-18 on rendered faces, to tell the numbers of `targets`.
 
-The backbone learns what all four tasks need; their heads are thrown away.
+None of them tells the attribute. The last layer, which gives the numbers, is not stored.
 """
 
 from __future__ import annotations
@@ -8,29 +8,28 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from torchvision.models import ResNet
 from torchvision.transforms.functional import normalize
 from tqdm import tqdm
 
-from elfw_course.weights.multitask import (
-    ANGLES,
-    Faces,
-    MultiTaskNetwork,
-    Targets,
-    TaskScores,
-    describe_scores,
-    resize_images,
-    score_tasks,
-    sum_losses,
+from elfw_course.weights.targets import (
+    explain_groups,
+    measure_spread,
+    mirror_signs,
+    stack_targets,
+    target_loss,
 )
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD
 from elfw_helpers.data.datasets import FaceFolder
-from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
+from elfw_helpers.models.classification import resnet18
 from elfw_helpers.models.weights import load_weights, store_weights
 from elfw_helpers.rendering import render_folder
-from elfw_helpers.rendering.manifest import read_manifest, read_parameters
+from elfw_helpers.rendering.manifest import read_parameters
 from elfw_helpers.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from elfw_helpers.training.loop import keep_freed_memory
 from elfw_helpers.utils.device import best_device, exact_arithmetic, memory_advice
@@ -43,7 +42,7 @@ PRETRAINING_SEED = 1
 RENDER_SIZE = 128
 # Sides of the inputs, pixels: one is drawn for each batch, so that the weights serve all of them.
 INPUT_SIZES = (32, 48, 64)
-EPOCHS = 7
+EPOCHS = 10
 BATCH_SIZE = 64
 PEAK_RATE = 0.05
 WARM_UP = 0.1  # share of all steps
@@ -53,16 +52,29 @@ WEIGHT_DECAY = 1e-4
 LONGEST_GRADIENT = 2.0
 # One in ten is for validation: of fewer faces that may be none.
 FEWEST_FACES = 20
-# Thousandths of the mask that a class must cover to count as shown, as for spectacles in the rule.
-SHOWN_PER_MILLE = 4
-# In a mirror the head turns and tilts the other way, and nods as before.
-MIRRORED_ANGLES = (-1.0, 1.0, -1.0)
 # Factors on contrast, on brightness and on each channel are drawn from 1 - x to 1 + x.
 CONTRAST, BRIGHTNESS, TINT = 0.3, 0.3, 0.1
+SCORED_AT_ONCE = 64
 
 
-def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> list[TaskScores]:
-    """Render faces, train on them, store the backbone's weights, and print how well the tasks are solved.
+class Faces(NamedTuple):
+    """Images, uint8 [N, size, size, 3], and what to learn of them: float32 [N, T], NaN if hidden, T names."""
+
+    images: Tensor
+    targets: Tensor
+    names: list[str]
+
+    def take(self, chosen: Tensor) -> Faces:
+        """Return the faces at some indices."""
+        return Faces(self.images[chosen], self.targets[chosen], self.names)
+
+    def to(self, device: str | torch.device) -> Faces:
+        """Return the faces on a device."""
+        return Faces(self.images.to(device), self.targets.to(device), self.names)
+
+
+def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> dict[int, dict[str, float]]:
+    """Render faces, train on them, store the backbone's weights, and print how well the numbers are told.
 
     The same call goes on where one that was interrupted stopped.
 
@@ -73,7 +85,8 @@ def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> list[T
         replace: overwrite `out` if it is there.
 
     Returns:
-        The scores on the validation split, one per input size, of the weights as they are stored.
+        By input size, the share of the variance explained per group of numbers, on the validation split, of
+        the weights as they are stored.
 
     Raises:
         WeightsError: `out` exists and is not to be replaced.
@@ -86,11 +99,13 @@ def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> list[T
         )
     folder = prepare_faces(faces, out, work, replace)
     loaded, split = read_faces(folder).to(best_device()), folder.split()
-    model = train_tasks(loaded.take(split.train), work / "training")
-    store_weights(model.backbone, out)
+    train, validation = loaded.take(split.train), loaded.take(split.validation)
+    model = train_numbers(train, work / "training")
+    store_weights(model, out)
     # Scored as stored: rounding to float16 has a cost.
-    load_weights(model.backbone, out)
-    scores = [score_tasks(model, loaded.take(split.validation), size) for size in INPUT_SIZES]
+    load_weights(model, out)
+    spread = measure_spread(train.targets)
+    scores = {size: score_numbers(model, validation, spread, size) for size in INPUT_SIZES}
     print(describe_scores(scores))
     return scores
 
@@ -105,27 +120,17 @@ def prepare_faces(faces: int, out: Path, work: Path, replace: bool) -> FaceFolde
 
 
 def read_faces(folder: FaceFolder) -> Faces:
-    """Return the images of a rendered folder with the targets that the renderer knows."""
-    size = max(INPUT_SIZES)
-    loaded = folder.preload(size)
-    listed, parameters = read_manifest(folder.root)["faces"], read_parameters(folder.root)
-    poses = [parameters[name].pose for name in loaded.names]
-    counts = torch.stack([(loaded.masks == label).sum((1, 2)) for label in range(len(PIXEL_CLASSES))], 1)
-    targets = Targets(
-        attributes=torch.tensor([ATTRIBUTES.index(listed[name]["attribute"]) for name in loaded.names]),
-        shown=(1000 * counts > SHOWN_PER_MILLE * size**2).float(),
-        angles=torch.tensor([[getattr(pose, angle) for angle in ANGLES] for pose in poses]),
-        masks=loaded.masks,
-    )
-    return Faces(loaded.images, targets)
+    """Return the images of a rendered folder with the numbers that the renderer knows."""
+    loaded, parameters = folder.preload(max(INPUT_SIZES)), read_parameters(folder.root)
+    return Faces(loaded.images, *stack_targets([parameters[name] for name in loaded.names]))
 
 
-def train_tasks(faces: Faces, checkpoint: Path) -> MultiTaskNetwork:
+def train_numbers(faces: Faces, checkpoint: Path) -> ResNet:
     """Return the network trained on faces, on their device; it is saved after every epoch, and resumed."""
     keep_freed_memory()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(PRETRAINING_SEED)
-        model = MultiTaskNetwork()
+        model = resnet18(classes=len(faces.names))
     model.to(faces.images.device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=PEAK_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
@@ -149,14 +154,15 @@ def count_steps(faces: Faces) -> int:
 
 
 def train_epoch(
-    model: MultiTaskNetwork, optimizer: torch.optim.Optimizer, faces: Faces, epoch: int, bar: tqdm
+    model: ResNet, optimizer: torch.optim.Optimizer, faces: Faces, epoch: int, bar: tqdm
 ) -> float:
     """Make one pass over the faces, and return their mean loss; raise TrainingError if it is not finite."""
     model.train()
     steps, total = count_steps(faces), torch.zeros((), device=faces.images.device)
+    mean, deviation = measure_spread(faces.targets)
     for step, (inputs, targets) in enumerate(draw_batches(faces, epoch)):
         optimizer.param_groups[0]["lr"] = PEAK_RATE * rate_factor(epoch * steps + step, EPOCHS * steps)
-        loss = sum_losses(model(inputs), targets)
+        loss = target_loss(model(inputs), (targets - mean) / deviation)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), LONGEST_GRADIENT)
@@ -176,28 +182,27 @@ def rate_factor(step: int, steps: int) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (step - warm_up) / (steps - warm_up))
 
 
-def draw_batches(faces: Faces, epoch: int) -> Iterator[tuple[Tensor, Targets]]:
+def draw_batches(faces: Faces, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the shuffled, augmented batches of one epoch; `epoch` alone decides what is drawn."""
     # Drawn on the CPU, so that every device gets the same.
     generator = torch.Generator().manual_seed(1_000_003 * PRETRAINING_SEED + epoch)
     order = torch.randperm(len(faces.images), generator=generator)
+    signs = mirror_signs(faces.names).to(faces.targets)
     # Parts of nearly equal size: batch normalisation has no variance to divide by in a batch of one.
     for chosen in order.tensor_split(count_steps(faces)):
         size = INPUT_SIZES[int(torch.randint(len(INPUT_SIZES), (), generator=generator))]
-        images, targets = faces.take(chosen.to(faces.images.device))
-        images, targets = mirror_faces(images, targets, torch.rand(len(images), generator=generator) < 0.5)
+        images, targets, _ = faces.take(chosen.to(faces.images.device))
+        mirrored = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
+        images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
+        targets = torch.where(mirrored[:, None], targets * signs, targets)
         inputs = jitter_colours(resize_images(images, size), generator)
         yield normalize(inputs, IMAGENET_MEAN, IMAGENET_STD), targets
 
 
-def mirror_faces(images: Tensor, targets: Targets, chosen: Tensor) -> tuple[Tensor, Targets]:
-    """Return faces with the `chosen` ones, bool [N], mirrored left to right: image, mask and angles."""
-    chosen = chosen.to(images.device)
-    signs = targets.angles.new_tensor(MIRRORED_ANGLES)
-    return torch.where(chosen[:, None, None, None], images.flip(2), images), targets._replace(
-        masks=torch.where(chosen[:, None, None], targets.masks.flip(2), targets.masks),
-        angles=torch.where(chosen[:, None], targets.angles * signs, targets.angles),
-    )
+def resize_images(images: Tensor, size: int) -> Tensor:
+    """Return uint8 images [N, H, W, 3] as float32 [N, 3, size, size] in 0..1, resized with antialiasing."""
+    values = images.permute(0, 3, 1, 2).float().div_(255)
+    return interpolate(values, size=(size, size), mode="bilinear", antialias=True)
 
 
 def jitter_colours(values: Tensor, generator: torch.Generator) -> Tensor:
@@ -207,3 +212,28 @@ def jitter_colours(values: Tensor, generator: torch.Generator) -> Tensor:
     contrast, brightness, tint = factors.to(values.device)[:, :, None, None].split((1, 1, 3), dim=1)
     mean = values.mean((1, 2, 3), keepdim=True)
     return ((mean + contrast * (values - mean)) * brightness * tint).clamp(0, 1)
+
+
+@torch.inference_mode()
+def score_numbers(model: ResNet, faces: Faces, spread: tuple[Tensor, Tensor], size: int) -> dict[str, float]:
+    """Return the share of the variance explained per group of numbers, at one input size.
+
+    Args:
+        spread: the mean and the deviation of the numbers that the network was trained with.
+    """
+    model.eval()
+    with exact_arithmetic(), memory_advice(SCORED_AT_ONCE):
+        inputs = (resize_images(part, size) for part in faces.images.split(SCORED_AT_ONCE))
+        told = torch.cat([model(normalize(images, IMAGENET_MEAN, IMAGENET_STD)) for images in inputs])
+    mean, deviation = spread
+    return explain_groups((told * deviation + mean).cpu(), faces.targets.cpu(), faces.names)
+
+
+def describe_scores(scores: dict[int, dict[str, float]]) -> str:
+    """Return a table with one row per input size: the share of the variance explained per group."""
+    groups = next(iter(scores.values()))
+    lines = ["input  " + "  ".join(f"{group:>10}" for group in groups)]
+    lines += [
+        f"{size:5}  " + "  ".join(f"{share:10.3f}" for share in row.values()) for size, row in scores.items()
+    ]
+    return "\n".join(lines)
