@@ -1,11 +1,18 @@
-"""Networks that give a whole face one attribute: the report's mini network, and ResNet-18."""
+"""Networks that give a whole face one attribute: the report's mini network, ResNet-18, EfficientNet-Lite0."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torchvision import models
 
-from elfw_helpers.models.weights import load_torchvision, load_weights
+from elfw_helpers.models.efficientnet import ENCODER_WIDTHS, efficientnet_encoder
+from elfw_helpers.models.weights import (
+    advise_restoring,
+    check_tensors,
+    load_torchvision,
+    load_weights,
+    read_weights,
+)
 from elfw_helpers.utils.errors import WeightsError
 from elfw_helpers.utils.paths import rendered_weights
 
@@ -44,7 +51,8 @@ def resnet18(weights: str | None = None, classes: int = 3) -> models.ResNet:
 
     Args:
         weights: None for random initialisation, "imagenet" for torchvision's ImageNet weights, "rendered"
-            for the course's own, learned on rendered faces (`data/weights`; works offline).
+            for the course's own, which learned from rendered faces, but not their attributes (`data/weights`;
+            works offline).
 
     Raises:
         WeightsError: the weights are unknown, cannot be loaded, or are damaged.
@@ -64,6 +72,47 @@ def resnet18(weights: str | None = None, classes: int = 3) -> models.ResNet:
         load_weights(network, rendered_weights("resnet18"))
     network.fc = nn.Linear(network.fc.in_features, classes)
     return network
+
+
+class EfficientClassifier(nn.Module):
+    """EfficientNet-Lite0 up to its last block, averaged over the picture, with one linear layer, `fc`.
+
+    Args:
+        encoder: returns the block's features, [B, 320, h, w], as the last of a list.
+    """
+
+    def __init__(self, encoder: nn.Module, classes: int = 3):
+        super().__init__()
+        self.encoder = encoder
+        self.fc = nn.Linear(ENCODER_WIDTHS[-1], classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [B, classes] of images, float32 [B, 3, H, W]."""
+        return self.fc(self.encoder(images)[-1].mean((2, 3)))
+
+
+def efficient_classifier(weights: str | None = None, classes: int = 3) -> EfficientClassifier:
+    """Return EfficientNet-Lite0 with a new, freshly initialised last layer: 3.0 million parameters.
+
+    Args:
+        weights: None for random initialisation, "imagenet" for ImageNet's by the package that holds them,
+            "masks" for those of the way down of the course's U-Net, which went on from ImageNet's to learn
+            the masks of rendered faces.
+
+    Raises:
+        WeightsError: the weights are unknown, their package is not installed, or they are damaged.
+    """
+    encoder = efficientnet_encoder(None if weights == "masks" else weights)
+    if weights == "masks":
+        file = rendered_weights("efficient_unet")
+        advice = advise_restoring(file)
+        tensors, _ = read_weights(file, advice, advice)
+        state = {
+            name.removeprefix("encoder."): tensors[name] for name in tensors if name.startswith("encoder.")
+        }
+        check_tensors(state, encoder.state_dict(), file, advice)
+        encoder.load_state_dict(state)
+    return EfficientClassifier(encoder, classes)
 
 
 def count_parameters(model: nn.Module) -> int:
