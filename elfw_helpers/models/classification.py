@@ -102,6 +102,9 @@ def efficient_classifier(weights: str | None = None, classes: int = 3) -> Effici
     Raises:
         WeightsError: the weights are unknown, their package is not installed, or they are damaged.
     """
+    if weights not in (None, "imagenet", "masks"):
+        known = "'imagenet', 'masks' and None"
+        raise WeightsError(f"there are no weights {weights!r} for EfficientNet-Lite0. Known are {known}")
     encoder = efficientnet_encoder(None if weights == "masks" else weights)
     if weights == "masks":
         file = rendered_weights("efficient_unet")
