@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torchvision import models
 
@@ -75,20 +76,25 @@ def resnet18(weights: str | None = None, classes: int = 3) -> models.ResNet:
 
 
 class EfficientClassifier(nn.Module):
-    """EfficientNet-Lite0 up to its last block, averaged over the picture, with one linear layer, `fc`.
+    """EfficientNet-Lite0's features, averaged over the picture at each of five depths, and a linear layer, `fc`.
+
+    Its 512 features are as many as ResNet-18's. They have no common scale, so they are normalised over the
+    batch before `fc`: SGD would diverge.
 
     Args:
-        encoder: returns the block's features, [B, 320, h, w], as the last of a list.
+        encoder: returns the features of the five depths, each [B, C, h, w].
     """
 
     def __init__(self, encoder: nn.Module, classes: int = 3):
         super().__init__()
         self.encoder = encoder
-        self.fc = nn.Linear(ENCODER_WIDTHS[-1], classes)
+        self.norm = nn.BatchNorm1d(sum(ENCODER_WIDTHS), affine=False)
+        self.fc = nn.Linear(sum(ENCODER_WIDTHS), classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [B, classes] of images, float32 [B, 3, H, W]."""
-        return self.fc(self.encoder(images)[-1].mean((2, 3)))
+        features = torch.cat([depth.mean((2, 3)) for depth in self.encoder(images)], 1)
+        return self.fc(self.norm(features))
 
 
 def efficient_classifier(weights: str | None = None, classes: int = 3) -> EfficientClassifier:

@@ -16,8 +16,8 @@ def extract_features(network: nn.Module, batches: Batches) -> Tensor:
         network: has a last layer `fc`, is moved to the device of the batches, and keeps its mode.
 
     Returns:
-        float32 [N, C] on the CPU, in the order of the batches' N samples; C is 512 for a ResNet-18, 320 for
-        an EfficientClassifier.
+        float32 [N, C] on the CPU, in the order of the batches' N samples; C is 512 for a ResNet-18 and for an
+        EfficientClassifier.
 
     Raises:
         TrainingError: there is not enough memory.
