@@ -8,7 +8,7 @@ their attributes; from ImageNet; or from this very question: the masks of render
 attribute. It learns from photos, at 64 px, in five folds by person, each class weighted to count alike:
 
 - frozen: a logistic regression on the network's features;
-- fine-tuned: all layers, six epochs of SGD, its rate falling along half a cosine.
+- fine-tuned: all layers, three epochs of SGD in batches of 16, its rate falling along half a cosine.
 
 A seed determines the folds, the random weights and the order of the photos. Nothing was chosen by these
 scores. ImageNet's weights of torchvision's ResNet-18 are a download: where they cannot be had, their rows are
@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from attributes_on_photos import fit_head
 from measure import store_results
-from real_photos import cut_folds, load_faces, open_folder
+from real_photos import cut_folds, hash_folder, load_faces, open_folder
 from sklearn.metrics import balanced_accuracy_score
 from stored_runs import format_spread, format_table, name_file, read_result, store_result
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ from elfw_helpers.utils.errors import WeightsError
 from elfw_helpers.utils.paths import build_folder
 
 STORED = Path(__file__).with_suffix(".json")
-SIZE, FOLDS, EPOCHS, RATE = 64, 5, 6, 0.01
+SIZE, FOLDS, EPOCHS, RATE, BATCH_SIZE = 64, 5, 3, 0.01, 16
 STARTS = {
     "random weights, ResNet-18": partial(resnet18, None),
     "rendered faces, not their attributes, ResNet-18": partial(resnet18, "rendered"),
@@ -63,11 +63,9 @@ RESAMPLES = 2_000
 
 def make_batches(real: Path, chosen: Tensor | None = None, seed: int | None = None) -> Batches:
     """Return batches of some photos, shuffled by a seed."""
-    faces, statistics = load_faces(real, SIZE), {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-    device = best_device()
-    return Batches(
-        faces.images, faces.attributes, chosen=chosen, shuffle_seed=seed, device=device, **statistics
-    )
+    faces = load_faces(real, SIZE)
+    options = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "batch_size": BATCH_SIZE, "device": best_device()}
+    return Batches(faces.images, faces.attributes, chosen=chosen, shuffle_seed=seed, **options)
 
 
 def predict_folds(build: Callable[[], nn.Module], way: str, real: Path, seed: int) -> list[int]:
@@ -107,13 +105,14 @@ def measure_missing(real: Path, out: Path, seeds: int) -> dict[tuple[str, str], 
     """Return the predictions of every start and way, a list per seed, and do what is not stored in `out`."""
     found: dict[tuple[str, str], list[list[int]]] = {}
     runs = [(start, way, seed) for seed in range(seeds) for way in WAYS for start in STARTS]
+    photos = hash_folder(real)
     for start, way, seed in tqdm(runs, unit="run"):
         try:
             network = make_seeded(STARTS[start], seed)
         except WeightsError as error:
             print(f"{start}: left out ({str(error)[:80]} ...)")
             continue
-        depends_on = [predict_folds, predict_frozen, predict_tuned, network, SIZE, EPOCHS, RATE, real.name]
+        depends_on = [predict_folds, predict_frozen, predict_tuned, network, photos]
         file = name_file(out, (start, way, f"seed {seed}"), depends_on)
         if not file.exists():
             store_result(file, {"attributes": predict_folds(STARTS[start], way, real, seed)})

@@ -76,7 +76,7 @@ def resnet18(weights: str | None = None, classes: int = 3) -> models.ResNet:
 
 
 class EfficientClassifier(nn.Module):
-    """EfficientNet-Lite0's features, averaged over the picture at each of five depths, and a linear layer, `fc`.
+    """EfficientNet-Lite0: features of five depths, averaged over the picture, and a linear layer, `fc`.
 
     Its 512 features are as many as ResNet-18's. They have no common scale, so they are normalised over the
     batch before `fc`: SGD would diverge.
