@@ -1,6 +1,6 @@
-"""`elfw pretrain`: pre-trains a ResNet-18 on rendered faces, to tell the numbers of `targets`.
+"""`elfw pretrain`: pre-trains a ResNet-18 on rendered faces, to tell the numbers and the mask of `targets`.
 
-None of them tells the attribute. The last layer, which gives the numbers, is not stored.
+None of them tells the attribute. The layers that give them are not stored.
 """
 
 from __future__ import annotations
@@ -10,23 +10,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
-from torchvision.models import ResNet
+from torch.nn.functional import cross_entropy
 from torchvision.transforms.functional import normalize
 from tqdm import tqdm
 
+from elfw_course.weights.multitask import MultiTaskNetwork, shrink_masks
+from elfw_course.weights.randomisation import to_floats
 from elfw_course.weights.targets import (
+    MERGED,
     explain_groups,
     measure_spread,
+    merge_classes,
     mirror_signs,
-    stack_targets,
-    target_loss,
+    number_loss,
+    stack_numbers,
 )
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD
 from elfw_helpers.data.datasets import FaceFolder
-from elfw_helpers.models.classification import resnet18
+from elfw_helpers.evaluation.classification import confusion_matrix
+from elfw_helpers.evaluation.segmentation import iou_by_class
 from elfw_helpers.models.weights import load_weights, store_weights
 from elfw_helpers.rendering import render_folder
 from elfw_helpers.rendering.manifest import read_parameters
@@ -38,41 +43,49 @@ from elfw_helpers.utils.fingerprints import fingerprint
 
 # Not the seed of the embedded set: nobody is in both.
 PRETRAINING_SEED = 1
-# Rendered as large as the embedded set, and shrunk to the largest input: so it is as sharp as a shrunk photo.
+# Rendered as large as the embedded set, and shrunk to the input: so it is as sharp as a shrunk photo.
 RENDER_SIZE = 128
-# Sides of the inputs, pixels: one is drawn for each batch, so that the weights serve all of them.
-INPUT_SIZES = (32, 48, 64)
-EPOCHS = 10
-BATCH_SIZE = 64
+# Side of the inputs, pixels.
+SIZE = 64
+EPOCHS = 5
+BATCH_SIZE = 32
 PEAK_RATE = 1.5e-3
 WARM_UP = 0.1  # share of all steps
 WEIGHT_DECAY = 0.02
 LONGEST_GRADIENT = 2.0
 # One in ten is for validation: of fewer faces that may be none.
 FEWEST_FACES = 20
-# Factors on contrast, on brightness and on each channel are drawn from 1 - x to 1 + x.
-CONTRAST, BRIGHTNESS, TINT = 0.3, 0.3, 0.1
+# Of the numbers' loss beside the mask's: in a mean over so many, the gradient of each is small.
+NUMBERS_WEIGHT = 5.0
 SCORED_AT_ONCE = 64
 
 
 class Faces(NamedTuple):
-    """Images, uint8 [N, size, size, 3], and what to learn of them: float32 [N, T], NaN if hidden, T names."""
+    """Images of N faces, with what to learn of them.
+
+    Attributes:
+        images: uint8 [N, SIZE, SIZE, 3].
+        masks: of merged classes, uint8 [N, SIZE, SIZE].
+        numbers: float32 [N, T], NaN where hidden.
+        names: of the T numbers.
+    """
 
     images: Tensor
-    targets: Tensor
+    masks: Tensor
+    numbers: Tensor
     names: list[str]
 
     def take(self, chosen: Tensor) -> Faces:
         """Return the faces at some indices."""
-        return Faces(self.images[chosen], self.targets[chosen], self.names)
+        return Faces(self.images[chosen], self.masks[chosen], self.numbers[chosen], self.names)
 
     def to(self, device: str | torch.device) -> Faces:
         """Return the faces on a device."""
-        return Faces(self.images.to(device), self.targets.to(device), self.names)
+        return Faces(*(tensor.to(device) for tensor in self[:3]), self.names)
 
 
-def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> dict[int, dict[str, float]]:
-    """Render faces, train on them, store the backbone's weights, and print how well the numbers are told.
+def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> dict[str, float]:
+    """Render faces, train on them, store the backbone's weights, and print how well it tells what it learned.
 
     The same call goes on where one that was interrupted stopped.
 
@@ -83,8 +96,8 @@ def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> dict[i
         replace: overwrite `out` if it is there.
 
     Returns:
-        By input size, the share of the variance explained per group of numbers, on the validation split, of
-        the weights as they are stored.
+        Of the validation split and the weights as they are stored: per group of numbers the share of the
+        variance explained, and the mean IoU of the coarse mask.
 
     Raises:
         WeightsError: `out` exists and is not to be replaced.
@@ -97,14 +110,13 @@ def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> dict[i
         )
     folder = prepare_faces(faces, out, work, replace)
     loaded, split = read_faces(folder).to(best_device()), folder.split()
-    train, validation = loaded.take(split.train), loaded.take(split.validation)
-    model = train_numbers(train, work / "training")
-    store_weights(model, out)
+    train = loaded.take(split.train)
+    model = train_tasks(train, work / "training")
+    store_weights(model.backbone, out)
     # Scored as stored: rounding to float16 has a cost.
-    load_weights(model, out)
-    spread = measure_spread(train.targets)
-    scores = {size: score_numbers(model, validation, spread, size) for size in INPUT_SIZES}
-    print(describe_scores(scores))
+    load_weights(model.backbone, out)
+    scores = score_tasks(model, loaded.take(split.validation), measure_spread(train.numbers))
+    print("\n".join(f"{name:<12}{share:6.3f}" for name, share in scores.items()))
     return scores
 
 
@@ -118,20 +130,20 @@ def prepare_faces(faces: int, out: Path, work: Path, replace: bool) -> FaceFolde
 
 
 def read_faces(folder: FaceFolder) -> Faces:
-    """Return the images of a rendered folder with the numbers that the renderer knows."""
-    loaded, parameters = folder.preload(max(INPUT_SIZES)), read_parameters(folder.root)
-    return Faces(loaded.images, *stack_targets([parameters[name] for name in loaded.names]))
+    """Return the images of a rendered folder with what the renderer knows of them."""
+    loaded, parameters = folder.preload(SIZE), read_parameters(folder.root)
+    numbers, names = stack_numbers([parameters[name] for name in loaded.names])
+    return Faces(loaded.images, merge_classes(loaded.masks), numbers, names)
 
 
-def train_numbers(faces: Faces, checkpoint: Path) -> ResNet:
+def train_tasks(faces: Faces, checkpoint: Path) -> MultiTaskNetwork:
     """Return the network trained on faces, on their device; it is saved after every epoch, and resumed."""
     keep_freed_memory()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(PRETRAINING_SEED)
-        model = resnet18(classes=len(faces.names))
+        model = MultiTaskNetwork(len(faces.names))
     model.to(faces.images.device, memory_format=torch.channels_last)
-    # Not SGD: in the mean over so many numbers, each one's gradient is small.
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     state = TrainingState(model, optimizer)
     folder = checkpoint / fingerprint(train_epoch, EPOCHS, model, optimizer.defaults, faces)
     history = load_checkpoint(folder, state, {"train_loss": []})
@@ -151,15 +163,17 @@ def count_steps(faces: Faces) -> int:
 
 
 def train_epoch(
-    model: ResNet, optimizer: torch.optim.Optimizer, faces: Faces, epoch: int, bar: tqdm
+    model: MultiTaskNetwork, optimizer: torch.optim.Optimizer, faces: Faces, epoch: int, bar: tqdm
 ) -> float:
     """Make one pass over the faces, and return their mean loss; raise TrainingError if it is not finite."""
     model.train()
     steps, total = count_steps(faces), torch.zeros((), device=faces.images.device)
-    mean, deviation = measure_spread(faces.targets)
-    for step, (inputs, targets) in enumerate(draw_batches(faces, epoch)):
+    mean, deviation = measure_spread(faces.numbers)
+    for step, (inputs, masks, numbers) in enumerate(draw_batches(faces, epoch)):
         optimizer.param_groups[0]["lr"] = PEAK_RATE * rate_factor(epoch * steps + step, EPOCHS * steps)
-        loss = target_loss(model(inputs), (targets - mean) / deviation)
+        told, pixels = model(inputs)
+        loss = cross_entropy(pixels, shrink_masks(masks, pixels.shape[-1]))
+        loss = loss + NUMBERS_WEIGHT * number_loss(told, (numbers - mean) / deviation)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), LONGEST_GRADIENT)
@@ -179,58 +193,41 @@ def rate_factor(step: int, steps: int) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (step - warm_up) / (steps - warm_up))
 
 
-def draw_batches(faces: Faces, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the shuffled, augmented batches of one epoch; `epoch` alone decides what is drawn."""
+def draw_batches(faces: Faces, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield inputs, masks and numbers in shuffled batches, half of them mirrored; `epoch` alone decides them.
+
+    Colours are left alone, for the network is to tell them.
+    """
     # Drawn on the CPU, so that every device gets the same.
     generator = torch.Generator().manual_seed(1_000_003 * PRETRAINING_SEED + epoch)
     order = torch.randperm(len(faces.images), generator=generator)
-    signs = mirror_signs(faces.names).to(faces.targets)
+    signs = mirror_signs(faces.names).to(faces.numbers)
     # Parts of nearly equal size: batch normalisation has no variance to divide by in a batch of one.
     for chosen in order.tensor_split(count_steps(faces)):
-        size = INPUT_SIZES[int(torch.randint(len(INPUT_SIZES), (), generator=generator))]
-        images, targets, _ = faces.take(chosen.to(faces.images.device))
-        mirrored = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
-        images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
-        targets = torch.where(mirrored[:, None], targets * signs, targets)
-        inputs = jitter_colours(resize_images(images, size), generator)
-        yield normalize(inputs, IMAGENET_MEAN, IMAGENET_STD), targets
-
-
-def resize_images(images: Tensor, size: int) -> Tensor:
-    """Return uint8 images [N, H, W, 3] as float32 [N, 3, size, size] in 0..1, resized with antialiasing."""
-    values = images.permute(0, 3, 1, 2).float().div_(255)
-    return interpolate(values, size=(size, size), mode="bilinear", antialias=True)
-
-
-def jitter_colours(values: Tensor, generator: torch.Generator) -> Tensor:
-    """Return images [N, 3, H, W] in 0..1 with contrast, brightness and each channel changed a little."""
-    spread = torch.tensor([CONTRAST, BRIGHTNESS, TINT, TINT, TINT])
-    factors = 1 + spread * (2 * torch.rand(len(values), len(spread), generator=generator) - 1)
-    contrast, brightness, tint = factors.to(values.device)[:, :, None, None].split((1, 1, 3), dim=1)
-    mean = values.mean((1, 2, 3), keepdim=True)
-    return ((mean + contrast * (values - mean)) * brightness * tint).clamp(0, 1)
+        images, masks, numbers, _ = faces.take(chosen.to(faces.images.device))
+        mirrored = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)[:, None]
+        images = torch.where(mirrored[:, None, None], images.flip(2), images)
+        masks = torch.where(mirrored[:, None], masks.flip(2), masks)
+        numbers = torch.where(mirrored, numbers * signs, numbers)
+        yield normalize(to_floats(images), IMAGENET_MEAN, IMAGENET_STD), masks, numbers
 
 
 @torch.inference_mode()
-def score_numbers(model: ResNet, faces: Faces, spread: tuple[Tensor, Tensor], size: int) -> dict[str, float]:
-    """Return the share of the variance explained per group of numbers, at one input size.
+def score_tasks(model: MultiTaskNetwork, faces: Faces, spread: tuple[Tensor, Tensor]) -> dict[str, float]:
+    """Return the share of the variance explained per group of numbers, and the mask's mean IoU.
 
     Args:
         spread: the mean and the deviation of the numbers that the network was trained with.
     """
     model.eval()
     with exact_arithmetic(), memory_advice(SCORED_AT_ONCE):
-        inputs = (resize_images(part, size) for part in faces.images.split(SCORED_AT_ONCE))
-        told = torch.cat([model(normalize(images, IMAGENET_MEAN, IMAGENET_STD)) for images in inputs])
-    mean, deviation = spread
-    return explain_groups((told * deviation + mean).cpu(), faces.targets.cpu(), faces.names)
-
-
-def describe_scores(scores: dict[int, dict[str, float]]) -> str:
-    """Return a table with one row per input size: the share of the variance explained per group."""
-    groups = next(iter(scores.values()))
-    lines = ["input  " + "  ".join(f"{group:>10}" for group in groups)]
-    lines += [
-        f"{size:5}  " + "  ".join(f"{share:10.3f}" for share in row.values()) for size, row in scores.items()
-    ]
-    return "\n".join(lines)
+        inputs = (
+            normalize(to_floats(part), IMAGENET_MEAN, IMAGENET_STD)
+            for part in faces.images.split(SCORED_AT_ONCE)
+        )
+        told, pixels = (torch.cat(one).cpu() for one in zip(*map(model, inputs), strict=True))
+    mean, deviation = (values.cpu() for values in spread)
+    explained = explain_groups(told * deviation + mean, faces.numbers.cpu(), faces.names)
+    masks = shrink_masks(faces.masks.cpu(), pixels.shape[-1])
+    matrix = confusion_matrix(masks, pixels.argmax(1), max(MERGED) + 1)
+    return explained | {"coarse mask": float(np.nanmean(iou_by_class(matrix)))}

@@ -1,7 +1,8 @@
-"""What `pretraining` learns of a rendered face: numbers that the renderer knows. None tells what is worn.
+"""What `pretraining` learns of a rendered face: what the renderer knows, but nothing that tells what is worn.
 
-Attributes, masks and pixel classes are not among them, and no part that a face wears. A number counts only
-where nothing is worn that may hide it: the hair under a cap would tell the cap.
+Numbers, such as the yaw, of no part that a face wears. They count only where nothing is worn that may hide
+them: the hair under a cap would tell the cap. And a mask in which headwear counts as hair, and eyewear, a
+mouth-mask and a beard count as the face.
 """
 
 from __future__ import annotations
@@ -26,9 +27,8 @@ class Group(NamedTuple):
 
 GROUPS = {
     "pose": Group(("pose.yaw", "pose.pitch", "pose.roll", "pose.zoom", "pose.shift_x", "pose.shift_y")),
-    "light": Group(("light.direction", "light.softness", "light.lamp", "light.sky", "camera.exposure")),
+    "light": Group(("light.direction", "camera.exposure", "camera.saturation")),
     "skin": Group(("identity.skin_tone", "identity.skin_warmth")),
-    "shape": Group(("identity.face_width", "identity.jaw_width", "identity.chin_height"), ("mouth_mask",)),
     "hair": Group(
         (
             "identity.hair_colour",
@@ -37,49 +37,31 @@ GROUPS = {
             "identity.hairline",
             "hair.volume",
             "hair.parting",
-            "hair.sweep",
             "hair.tied",
         ),
         # Eyewear may be pushed up into the hair.
         ("headwear", "eyewear"),
     ),
     "eyes": Group(
-        (
-            "expression.eyes_open",
-            "expression.gaze",
-            "expression.eyeliner",
-            "expression.eyeshadow",
-            "identity.eye_colour",
-            "identity.eye_size",
-            "identity.brow_thickness",
-            "identity.brow_height",
-        ),
+        ("expression.eyes_open", "expression.gaze", "expression.eyeshadow"),
         ("headwear", "eyewear", "hand"),
     ),
     "mouth": Group(
-        (
-            "expression.smile",
-            "expression.mouth_open",
-            "expression.lipstick_strength",
-            "identity.mouth_width",
-            "beard",
-        ),
+        ("expression.smile", "expression.mouth_open", "expression.lipstick_strength", "beard"),
         ("mouth_mask", "hand"),
     ),
-    "clothes": Group(("clothes.cloth.colour", "clothes.cloth.pattern", "clothes.neckline")),
-    "background": Group(("background.kind", "background.first", "background.brightness")),
-    "camera": Group(("camera.saturation", "camera.contrast", "camera.blur")),
+    "clothes": Group(("clothes.cloth.colour",)),
+    "background": Group(("background.kind", "background.first")),
 }
 # A word becomes one number per word that is possible: 1 for its own, 0 for the others.
 WORDS = {
     "identity.hair_length": HAIR_LENGTHS,
     "hair.tied": ("loose", "bun", "back"),
     "beard": BEARDS,
-    "clothes.cloth.pattern": ("plain", "stripes", "ribs", "blotches", "knit"),
     "background.kind": BACKGROUNDS,
 }
 # In linear light dark colours are nearly the same number; their roots are as far apart as they look.
-COLOURS = {"identity.hair_colour", "identity.eye_colour", "clothes.cloth.colour", "background.first"}
+COLOURS = {"identity.hair_colour", "clothes.cloth.colour", "background.first"}
 # What changes its sign in a mirror.
 MIRRORED = {
     "pose.yaw",
@@ -88,8 +70,9 @@ MIRRORED = {
     "light.direction 0",
     "expression.gaze",
     "hair.parting",
-    "hair.sweep",
 }
+# Background, face, and hair or headwear, in the order of PIXEL_CLASSES.
+MERGED = (0, 1, 2, 1, 1, 2, 1)
 
 
 def describe_face(face: FaceParameters) -> dict[str, float]:
@@ -114,10 +97,15 @@ def list_numbers(name: str, value: float | str | tuple[float, ...]) -> dict[str,
     return {name: value}
 
 
-def stack_targets(faces: list[FaceParameters]) -> tuple[Tensor, list[str]]:
+def stack_numbers(faces: list[FaceParameters]) -> tuple[Tensor, list[str]]:
     """Return the numbers to learn of N faces, float32 [N, T], NaN where hidden, and their T names."""
-    numbers = [describe_face(face) for face in faces]
-    return torch.tensor([list(row.values()) for row in numbers]), list(numbers[0])
+    rows = [describe_face(face) for face in faces]
+    return torch.tensor([list(row.values()) for row in rows]), list(rows[0])
+
+
+def merge_classes(masks: Tensor) -> Tensor:
+    """Return masks of MERGED's three classes, uint8 [N, H, W], of masks of ELFW's seven."""
+    return torch.tensor(MERGED, dtype=torch.uint8)[masks.long()]
 
 
 def mirror_signs(names: list[str]) -> Tensor:
@@ -125,30 +113,30 @@ def mirror_signs(names: list[str]) -> Tensor:
     return torch.tensor([-1.0 if name in MIRRORED else 1.0 for name in names])
 
 
-def measure_spread(targets: Tensor) -> tuple[Tensor, Tensor]:
+def measure_spread(numbers: Tensor) -> tuple[Tensor, Tensor]:
     """Return each number's mean and standard deviation where it is not hidden, float32 [T] each."""
-    mean = targets.nanmean(0)
+    mean = numbers.nanmean(0)
     # Of a few faces all may have the same word.
-    return mean, (targets - mean).square().nanmean(0).sqrt().clamp(min=1e-3)
+    return mean, (numbers - mean).square().nanmean(0).sqrt().clamp(min=1e-3)
 
 
-def target_loss(predicted: Tensor, targets: Tensor) -> Tensor:
+def number_loss(predicted: Tensor, numbers: Tensor) -> Tensor:
     """Return the mean error over what is not hidden: squared up to 1, then linear, so that none is too steep.
 
     Args:
-        predicted, targets: float32 [N, T], in standard deviations; targets are NaN where hidden.
+        predicted, numbers: float32 [N, T], in standard deviations; numbers are NaN where hidden.
     """
-    known = targets.isfinite()
-    return smooth_l1_loss(predicted[known], targets[known])
+    known = numbers.isfinite()
+    return smooth_l1_loss(predicted[known], numbers[known])
 
 
-def explain_groups(predicted: Tensor, targets: Tensor, names: list[str]) -> dict[str, float]:
+def explain_groups(predicted: Tensor, numbers: Tensor, names: list[str]) -> dict[str, float]:
     """Return the share of the variance explained per group: 1 - squared error / variance, mean over numbers.
 
     Args:
-        predicted, targets: float32 [N, T]; targets are NaN where hidden. Their T names come in their order.
+        predicted, numbers: float32 [N, T]; numbers are NaN where hidden. Their T names come in their order.
     """
-    rest = (predicted - targets).square().nanmean(0) / (targets - targets.nanmean(0)).square().nanmean(0)
+    rest = (predicted - numbers).square().nanmean(0) / (numbers - numbers.nanmean(0)).square().nanmean(0)
     explained = dict(zip(names, (1 - rest).tolist(), strict=True))
     groups = {}
     for group, (members, _) in GROUPS.items():
