@@ -5,17 +5,19 @@ import torch
 
 from elfw_course.cli import main
 from elfw_course.weights import pretraining
+from elfw_course.weights.multitask import MultiTaskNetwork, shrink_masks
 from elfw_course.weights.pretraining import Faces, draw_batches, pretrain, rate_factor, read_faces
 from elfw_course.weights.targets import (
     GROUPS,
     describe_face,
     explain_groups,
     measure_spread,
+    merge_classes,
     mirror_signs,
-    target_loss,
+    number_loss,
 )
 from elfw_helpers.data.datasets import FaceFolder
-from elfw_helpers.data.labels import ATTRIBUTES
+from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
 from elfw_helpers.rendering import render_folder
 from elfw_helpers.rendering.manifest import read_parameters
 from elfw_helpers.rendering.plan import plan_faces
@@ -44,9 +46,8 @@ def rendered(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def work(rendered, tmp_path, monkeypatch) -> Path:
-    """A work folder of its own with those faces, and a recipe of two epochs at one size."""
+    """A work folder of its own with those faces, and a recipe of two epochs."""
     monkeypatch.setattr(pretraining, "EPOCHS", 2)
-    monkeypatch.setattr(pretraining, "INPUT_SIZES", (32,))
     monkeypatch.setattr(pretraining, "BATCH_SIZE", 8)
     (tmp_path / "faces").symlink_to(rendered / "faces")
     return tmp_path
@@ -60,9 +61,9 @@ def faces(rendered) -> Faces:
 @pytest.mark.filterwarnings("ignore::elfw_helpers.data.splits.SplitWarning")
 def test_one_run_makes_weights_and_one_cut_off_and_resumed_makes_the_same(work, monkeypatch, capsys):
     out, again = work / "out.safetensors", work / "again.safetensors"
-    ((size, row),) = pretrain(COUNT, out, work).items()
-    assert f"{row['pose']:.3f}" in capsys.readouterr().out
-    assert size == 32 and list(row) == list(GROUPS) and max(row.values()) <= 1
+    scores = pretrain(COUNT, out, work)
+    assert list(scores) == [*GROUPS, "coarse mask"] and max(scores.values()) <= 1
+    assert f"coarse mask {scores['coarse mask']:.3f}" in capsys.readouterr().out
     save, epochs = pretraining.save_checkpoint, []
 
     def save_and_interrupt(folder, state, history):
@@ -106,13 +107,13 @@ def test_too_few_faces_are_refused_before_any_is_rendered(tmp_path):
 
 def test_what_is_learned_is_the_renderer_s(rendered, faces):
     for place, face in enumerate(read_parameters(rendered / "faces").values()):
-        told = dict(zip(faces.names, faces.targets[place].tolist(), strict=True))
+        told = dict(zip(faces.names, faces.numbers[place].tolist(), strict=True))
         assert told["pose.yaw"] == pytest.approx(face.pose.yaw)
         assert told["background.kind plain"] == (face.background.kind == "plain")
         assert (told["identity.curl"] == face.identity.curl) == (face.headwear is face.eyewear is None)
 
 
-def test_nothing_that_is_learned_tells_the_attribute():
+def test_no_number_tells_the_attribute():
     compared = set()
     for seed in range(60):
         one, *others = (describe_face(sample_parameters(seed, 1 + seed, kind)) for kind in ATTRIBUTES)
@@ -123,25 +124,39 @@ def test_nothing_that_is_learned_tells_the_attribute():
             assert all(one[name] == other[name] for name in both)
             compared.update(both)
     hidden = [name for name in one if name.split(" ")[0] in GROUPS["hair"].names + GROUPS["eyes"].names]
-    assert compared == set(one) - set(hidden) and len(hidden) == 26
+    assert compared == set(one) - set(hidden) and len(hidden) == 18
+
+
+def test_the_mask_tells_neither_eyewear_from_the_face_nor_headwear_from_hair():
+    merged = dict(zip(PIXEL_CLASSES, merge_classes(torch.arange(7, dtype=torch.uint8)).tolist(), strict=True))
+    assert merged["wearable"] == merged["hair"] != merged["background"]
+    assert merged["sunglasses"] == merged["mouth-mask"] == merged["skin"] == merged["beard-mustache"]
+    assert len(set(merged.values())) == 3
+
+
+def test_the_mask_is_told_at_a_quarter_of_the_input_s_side():
+    numbers, pixels = MultiTaskNetwork(numbers=5)(torch.zeros(2, 3, 64, 64))
+    assert numbers.shape == (2, 5) and pixels.shape == (2, 3, 16, 16)
+    masks = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    masks[:, 2::4, 2::4] = 1
+    assert shrink_masks(masks, 16).eq(1).all()
 
 
 def test_a_mirrored_face_looks_and_tilts_the_other_way(faces, monkeypatch):
     monkeypatch.setattr(pretraining, "BATCH_SIZE", COUNT)
-    monkeypatch.setattr(pretraining, "jitter_colours", lambda values, generator: values)
     monkeypatch.setattr(pretraining, "normalize", lambda inputs, mean, std: inputs)
-    monkeypatch.setattr(pretraining, "INPUT_SIZES", (64,))
-    ((inputs, targets),) = draw_batches(faces, 0)
+    ((inputs, masks, told),) = draw_batches(faces, 0)
     plain, yaw = faces.images.permute(0, 3, 1, 2) / 255, faces.names.index("pose.yaw")
     signs = mirror_signs(faces.names)
     assert signs[[yaw, faces.names.index("pose.pitch")]].tolist() == [-1, 1]
     mirrored = 0
-    for image, numbers in zip(inputs, targets, strict=True):
-        place = (faces.targets[:, yaw].abs() - numbers[yaw].abs()).abs().argmin()
-        turned = bool(numbers[yaw] != faces.targets[place, yaw])
+    for image, mask, numbers in zip(inputs, masks, told, strict=True):
+        place = (faces.numbers[:, yaw].abs() - numbers[yaw].abs()).abs().argmin()
+        turned = bool(numbers[yaw] != faces.numbers[place, yaw])
         assert torch.equal(image, plain[place].flip(2) if turned else plain[place])
-        expected = faces.targets[place] * signs if turned else faces.targets[place]
-        assert numbers.equal(expected) or torch.allclose(numbers, expected, equal_nan=True)
+        assert torch.equal(mask, faces.masks[place].flip(1) if turned else faces.masks[place])
+        expected = faces.numbers[place] * signs if turned else faces.numbers[place]
+        assert torch.equal(numbers.nan_to_num(7), expected.nan_to_num(7))
         mirrored += turned
     assert 4 < mirrored < COUNT - 4
 
@@ -152,7 +167,7 @@ def test_what_is_hidden_counts_neither_in_the_loss_nor_in_the_spread():
     mean, deviation = measure_spread(targets)
     assert mean.tolist() == [2, 4] and deviation.tolist() == pytest.approx([1, 1e-3])
     predicted = torch.tensor([[1.0, 9.0], [3.5, 4.0], [9.0, 6.0]], requires_grad=True)
-    loss = target_loss(predicted, targets)
+    loss = number_loss(predicted, targets)
     # 0, half of a half squared, 0, and beyond 1 a straight line.
     assert loss.item() == pytest.approx((0.125 + 1.5) / 4)
     loss.backward()
@@ -161,23 +176,21 @@ def test_what_is_hidden_counts_neither_in_the_loss_nor_in_the_spread():
 
 def test_the_share_explained_is_one_for_all_right_and_nothing_for_the_mean(faces):
     named = faces.names
-    right = torch.where(faces.targets.isnan(), 7.0, faces.targets)
-    means = faces.targets.nanmean(0).expand_as(right)
-    assert list(explain_groups(right, faces.targets, named).values()) == pytest.approx([1] * len(GROUPS))
-    assert list(explain_groups(means, faces.targets, named).values()) == pytest.approx(
-        [0] * len(GROUPS), abs=1e-5
-    )
+    right = torch.where(faces.numbers.isnan(), 7.0, faces.numbers)
+    means = faces.numbers.nanmean(0).expand_as(right)
+    for predicted, share in ((right, 1), (means, 0)):
+        explained = explain_groups(predicted, faces.numbers, named)
+        assert list(explained.values()) == pytest.approx([share] * len(GROUPS), abs=1e-5)
 
 
 def test_batches_depend_on_the_epoch_alone_and_hold_every_face_once(faces, monkeypatch):
     monkeypatch.setattr(pretraining, "BATCH_SIZE", 5)
-    drawn = [[inputs for inputs, _ in draw_batches(faces, epoch)] for epoch in (0, 0, 1)]
+    drawn = [[inputs for inputs, *_ in draw_batches(faces, epoch)] for epoch in (0, 0, 1)]
     assert all(torch.equal(one, other) for one, other in zip(drawn[0], drawn[1], strict=True))
     assert not torch.equal(
         torch.cat([x.mean((2, 3)) for x in drawn[0]]), torch.cat([x.mean((2, 3)) for x in drawn[2]])
     )
     assert sorted(len(inputs) for inputs in drawn[0]) == [4, 5, 5, 5, 5]
-    assert {inputs.shape[-1] for batches in drawn for inputs in batches} <= set(pretraining.INPUT_SIZES)
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_nothing():
