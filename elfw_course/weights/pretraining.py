@@ -1,6 +1,6 @@
-"""`elfw pretrain`: pre-trains a ResNet-18 on rendered faces, on the four tasks of `multitask` at once.
+"""`elfw pretrain`: pre-trains a ResNet-18 on rendered faces, to tell the numbers and the mask of `targets`.
 
-The backbone learns what all four tasks need; their heads are thrown away.
+None of them tells the attribute. The layers that give them are not stored.
 """
 
 from __future__ import annotations
@@ -8,29 +8,33 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torchvision.transforms.functional import normalize
 from tqdm import tqdm
 
-from elfw_course.weights.multitask import (
-    ANGLES,
-    Faces,
-    MultiTaskNetwork,
-    Targets,
-    TaskScores,
-    describe_scores,
-    resize_images,
-    score_tasks,
-    sum_losses,
+from elfw_course.weights.multitask import MultiTaskNetwork, shrink_masks
+from elfw_course.weights.randomisation import to_floats
+from elfw_course.weights.targets import (
+    MERGED,
+    explain_groups,
+    measure_spread,
+    merge_classes,
+    mirror_signs,
+    number_loss,
+    stack_numbers,
 )
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD
 from elfw_helpers.data.datasets import FaceFolder
-from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
+from elfw_helpers.evaluation.classification import confusion_matrix
+from elfw_helpers.evaluation.segmentation import iou_by_class
 from elfw_helpers.models.weights import load_weights, store_weights
 from elfw_helpers.rendering import render_folder
-from elfw_helpers.rendering.manifest import read_manifest, read_parameters
+from elfw_helpers.rendering.manifest import read_parameters
 from elfw_helpers.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from elfw_helpers.training.loop import keep_freed_memory
 from elfw_helpers.utils.device import best_device, exact_arithmetic, memory_advice
@@ -39,30 +43,49 @@ from elfw_helpers.utils.fingerprints import fingerprint
 
 # Not the seed of the embedded set: nobody is in both.
 PRETRAINING_SEED = 1
-# Rendered as large as the embedded set, and shrunk to the largest input: so it is as sharp as a shrunk photo.
+# Rendered as large as the embedded set, and shrunk to the input: so it is as sharp as a shrunk photo.
 RENDER_SIZE = 128
-# Sides of the inputs, pixels: one is drawn for each batch, so that the weights serve all of them.
-INPUT_SIZES = (32, 48, 64)
-EPOCHS = 7
-BATCH_SIZE = 64
-PEAK_RATE = 0.05
+# Side of the inputs, pixels.
+SIZE = 64
+EPOCHS = 5
+BATCH_SIZE = 32
+PEAK_RATE = 1.5e-3
 WARM_UP = 0.1  # share of all steps
-MOMENTUM = 0.9
-WEIGHT_DECAY = 1e-4
-# Longer gradients are clipped to this: those of the first epochs are 5 to 20 long, and would overshoot.
+WEIGHT_DECAY = 0.02
 LONGEST_GRADIENT = 2.0
 # One in ten is for validation: of fewer faces that may be none.
 FEWEST_FACES = 20
-# Thousandths of the mask that a class must cover to count as shown, as for spectacles in the rule.
-SHOWN_PER_MILLE = 4
-# In a mirror the head turns and tilts the other way, and nods as before.
-MIRRORED_ANGLES = (-1.0, 1.0, -1.0)
-# Factors on contrast, on brightness and on each channel are drawn from 1 - x to 1 + x.
-CONTRAST, BRIGHTNESS, TINT = 0.3, 0.3, 0.1
+# Of the numbers' loss beside the mask's: in a mean over so many, the gradient of each is small.
+NUMBERS_WEIGHT = 5.0
+SCORED_AT_ONCE = 64
 
 
-def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> list[TaskScores]:
-    """Render faces, train on them, store the backbone's weights, and print how well the tasks are solved.
+class Faces(NamedTuple):
+    """Images of N faces, with what to learn of them.
+
+    Attributes:
+        images: uint8 [N, SIZE, SIZE, 3].
+        masks: of merged classes, uint8 [N, SIZE, SIZE].
+        numbers: float32 [N, T], NaN where hidden.
+        names: of the T numbers.
+    """
+
+    images: Tensor
+    masks: Tensor
+    numbers: Tensor
+    names: list[str]
+
+    def take(self, chosen: Tensor) -> Faces:
+        """Return the faces at some indices."""
+        return Faces(self.images[chosen], self.masks[chosen], self.numbers[chosen], self.names)
+
+    def to(self, device: str | torch.device) -> Faces:
+        """Return the faces on a device."""
+        return Faces(*(tensor.to(device) for tensor in self[:3]), self.names)
+
+
+def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> dict[str, float]:
+    """Render faces, train on them, store the backbone's weights, and print how well it tells what it learned.
 
     The same call goes on where one that was interrupted stopped.
 
@@ -73,7 +96,8 @@ def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> list[T
         replace: overwrite `out` if it is there.
 
     Returns:
-        The scores on the validation split, one per input size, of the weights as they are stored.
+        Of the validation split and the weights as they are stored: per group of numbers the share of the
+        variance explained, and the mean IoU of the coarse mask.
 
     Raises:
         WeightsError: `out` exists and is not to be replaced.
@@ -86,12 +110,13 @@ def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> list[T
         )
     folder = prepare_faces(faces, out, work, replace)
     loaded, split = read_faces(folder).to(best_device()), folder.split()
-    model = train_tasks(loaded.take(split.train), work / "training")
+    train = loaded.take(split.train)
+    model = train_tasks(train, work / "training")
     store_weights(model.backbone, out)
     # Scored as stored: rounding to float16 has a cost.
     load_weights(model.backbone, out)
-    scores = [score_tasks(model, loaded.take(split.validation), size) for size in INPUT_SIZES]
-    print(describe_scores(scores))
+    scores = score_tasks(model, loaded.take(split.validation), measure_spread(train.numbers))
+    print("\n".join(f"{name:<12}{share:6.3f}" for name, share in scores.items()))
     return scores
 
 
@@ -105,19 +130,10 @@ def prepare_faces(faces: int, out: Path, work: Path, replace: bool) -> FaceFolde
 
 
 def read_faces(folder: FaceFolder) -> Faces:
-    """Return the images of a rendered folder with the targets that the renderer knows."""
-    size = max(INPUT_SIZES)
-    loaded = folder.preload(size)
-    listed, parameters = read_manifest(folder.root)["faces"], read_parameters(folder.root)
-    poses = [parameters[name].pose for name in loaded.names]
-    counts = torch.stack([(loaded.masks == label).sum((1, 2)) for label in range(len(PIXEL_CLASSES))], 1)
-    targets = Targets(
-        attributes=torch.tensor([ATTRIBUTES.index(listed[name]["attribute"]) for name in loaded.names]),
-        shown=(1000 * counts > SHOWN_PER_MILLE * size**2).float(),
-        angles=torch.tensor([[getattr(pose, angle) for angle in ANGLES] for pose in poses]),
-        masks=loaded.masks,
-    )
-    return Faces(loaded.images, targets)
+    """Return the images of a rendered folder with what the renderer knows of them."""
+    loaded, parameters = folder.preload(SIZE), read_parameters(folder.root)
+    numbers, names = stack_numbers([parameters[name] for name in loaded.names])
+    return Faces(loaded.images, merge_classes(loaded.masks), numbers, names)
 
 
 def train_tasks(faces: Faces, checkpoint: Path) -> MultiTaskNetwork:
@@ -125,11 +141,9 @@ def train_tasks(faces: Faces, checkpoint: Path) -> MultiTaskNetwork:
     keep_freed_memory()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(PRETRAINING_SEED)
-        model = MultiTaskNetwork()
+        model = MultiTaskNetwork(len(faces.names))
     model.to(faces.images.device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=PEAK_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     state = TrainingState(model, optimizer)
     folder = checkpoint / fingerprint(train_epoch, EPOCHS, model, optimizer.defaults, faces)
     history = load_checkpoint(folder, state, {"train_loss": []})
@@ -154,9 +168,12 @@ def train_epoch(
     """Make one pass over the faces, and return their mean loss; raise TrainingError if it is not finite."""
     model.train()
     steps, total = count_steps(faces), torch.zeros((), device=faces.images.device)
-    for step, (inputs, targets) in enumerate(draw_batches(faces, epoch)):
+    mean, deviation = measure_spread(faces.numbers)
+    for step, (inputs, masks, numbers) in enumerate(draw_batches(faces, epoch)):
         optimizer.param_groups[0]["lr"] = PEAK_RATE * rate_factor(epoch * steps + step, EPOCHS * steps)
-        loss = sum_losses(model(inputs), targets)
+        told, pixels = model(inputs)
+        loss = cross_entropy(pixels, shrink_masks(masks, pixels.shape[-1]))
+        loss = loss + NUMBERS_WEIGHT * number_loss(told, (numbers - mean) / deviation)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), LONGEST_GRADIENT)
@@ -176,34 +193,41 @@ def rate_factor(step: int, steps: int) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (step - warm_up) / (steps - warm_up))
 
 
-def draw_batches(faces: Faces, epoch: int) -> Iterator[tuple[Tensor, Targets]]:
-    """Yield the shuffled, augmented batches of one epoch; `epoch` alone decides what is drawn."""
+def draw_batches(faces: Faces, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield inputs, masks and numbers in shuffled batches, half of them mirrored; `epoch` alone decides them.
+
+    Colours are left alone, for the network is to tell them.
+    """
     # Drawn on the CPU, so that every device gets the same.
     generator = torch.Generator().manual_seed(1_000_003 * PRETRAINING_SEED + epoch)
     order = torch.randperm(len(faces.images), generator=generator)
+    signs = mirror_signs(faces.names).to(faces.numbers)
     # Parts of nearly equal size: batch normalisation has no variance to divide by in a batch of one.
     for chosen in order.tensor_split(count_steps(faces)):
-        size = INPUT_SIZES[int(torch.randint(len(INPUT_SIZES), (), generator=generator))]
-        images, targets = faces.take(chosen.to(faces.images.device))
-        images, targets = mirror_faces(images, targets, torch.rand(len(images), generator=generator) < 0.5)
-        inputs = jitter_colours(resize_images(images, size), generator)
-        yield normalize(inputs, IMAGENET_MEAN, IMAGENET_STD), targets
+        images, masks, numbers, _ = faces.take(chosen.to(faces.images.device))
+        mirrored = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)[:, None]
+        images = torch.where(mirrored[:, None, None], images.flip(2), images)
+        masks = torch.where(mirrored[:, None], masks.flip(2), masks)
+        numbers = torch.where(mirrored, numbers * signs, numbers)
+        yield normalize(to_floats(images), IMAGENET_MEAN, IMAGENET_STD), masks, numbers
 
 
-def mirror_faces(images: Tensor, targets: Targets, chosen: Tensor) -> tuple[Tensor, Targets]:
-    """Return faces with the `chosen` ones, bool [N], mirrored left to right: image, mask and angles."""
-    chosen = chosen.to(images.device)
-    signs = targets.angles.new_tensor(MIRRORED_ANGLES)
-    return torch.where(chosen[:, None, None, None], images.flip(2), images), targets._replace(
-        masks=torch.where(chosen[:, None, None], targets.masks.flip(2), targets.masks),
-        angles=torch.where(chosen[:, None], targets.angles * signs, targets.angles),
-    )
+@torch.inference_mode()
+def score_tasks(model: MultiTaskNetwork, faces: Faces, spread: tuple[Tensor, Tensor]) -> dict[str, float]:
+    """Return the share of the variance explained per group of numbers, and the mask's mean IoU.
 
-
-def jitter_colours(values: Tensor, generator: torch.Generator) -> Tensor:
-    """Return images [N, 3, H, W] in 0..1 with contrast, brightness and each channel changed a little."""
-    spread = torch.tensor([CONTRAST, BRIGHTNESS, TINT, TINT, TINT])
-    factors = 1 + spread * (2 * torch.rand(len(values), len(spread), generator=generator) - 1)
-    contrast, brightness, tint = factors.to(values.device)[:, :, None, None].split((1, 1, 3), dim=1)
-    mean = values.mean((1, 2, 3), keepdim=True)
-    return ((mean + contrast * (values - mean)) * brightness * tint).clamp(0, 1)
+    Args:
+        spread: the mean and the deviation of the numbers that the network was trained with.
+    """
+    model.eval()
+    with exact_arithmetic(), memory_advice(SCORED_AT_ONCE):
+        inputs = (
+            normalize(to_floats(part), IMAGENET_MEAN, IMAGENET_STD)
+            for part in faces.images.split(SCORED_AT_ONCE)
+        )
+        told, pixels = (torch.cat(one).cpu() for one in zip(*map(model, inputs), strict=True))
+    mean, deviation = (values.cpu() for values in spread)
+    explained = explain_groups(told * deviation + mean, faces.numbers.cpu(), faces.names)
+    masks = shrink_masks(faces.masks.cpu(), pixels.shape[-1])
+    matrix = confusion_matrix(masks, pixels.argmax(1), max(MERGED) + 1)
+    return explained | {"coarse mask": float(np.nanmean(iou_by_class(matrix)))}

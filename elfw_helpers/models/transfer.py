@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet
 
 from elfw_helpers.data.batches import Batches
 from elfw_helpers.utils.device import compute_logits, evaluation_mode, exact_arithmetic, memory_advice
 
 
-def extract_features(network: ResNet, batches: Batches) -> Tensor:
+def extract_features(network: nn.Module, batches: Batches) -> Tensor:
     """Return the inputs of a network's last layer, `fc`, for each sample, computed in evaluation mode.
 
     Args:
-        network: is moved to the device of the batches, and keeps its mode.
+        network: has a last layer `fc`, is moved to the device of the batches, and keeps its mode.
 
     Returns:
-        float32 [N, 512] for a ResNet-18, on the CPU, in the order of the batches' N samples.
+        float32 [N, C] on the CPU, in the order of the batches' N samples; C is 512 for a ResNet-18 and for an
+        EfficientClassifier.
 
     Raises:
         TrainingError: there is not enough memory.

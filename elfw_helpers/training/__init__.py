@@ -14,6 +14,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "grid_search",
             "search_settings",
         ],
-        "segmentation": ["PAPER_RECIPE", "QUICK_RECIPE", "segmentation_batches", "train_segmentation"],
+        "segmentation": [
+            "PAPER_RECIPE",
+            "QUICK_RECIPE",
+            "cosine_schedule",
+            "segmentation_batches",
+            "train_segmentation",
+        ],
     },
 )

@@ -11,8 +11,10 @@ from matplotlib.cbook import get_sample_data
 from PIL import Image
 
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD
-from elfw_helpers.models import efficientnet
+from elfw_helpers.models import classification, efficientnet
+from elfw_helpers.models.classification import efficient_classifier
 from elfw_helpers.models.efficientnet import FILE, INSTALL, build_network, efficientnet_lite0, read_imagenet
+from elfw_helpers.models.hub import load_model
 from elfw_helpers.models.segmentation import EfficientUNet
 from elfw_helpers.utils.errors import WeightsError
 
@@ -126,6 +128,30 @@ def test_weights_of_another_network_are_refused(package, spoil):
 def test_unknown_weights_are_refused(build):
     with pytest.raises(WeightsError, match="no weights 'rendered'.*Known are 'imagenet' and None"):
         build(weights="rendered")
+
+
+def test_a_classifier_begins_with_the_way_down_of_the_u_net_or_with_imagenet_s(package, made_up):
+    torch.manual_seed(0)
+    images, unet = torch.rand(2, 3, 64, 64), load_model("efficient_unet").network
+    for weights, state in (("masks", unet.encoder.state_dict()), ("imagenet", made_up)):
+        network = efficient_classifier(weights, classes=4).eval()
+        encoder = network.encoder.state_dict()
+        assert len(encoder) > 200
+        assert all(value.equal(state[name]) for name, value in encoder.items())
+        with torch.no_grad():
+            features = torch.cat([depth.flatten(2).mean(2) for depth in network.encoder(images)], 1)
+            # New, the normalisation does nothing but divide by the root of 1 and a little.
+            torch.testing.assert_close(network(images), network.fc(features), rtol=1e-3, atol=1e-3)
+        assert network(images).shape == (2, 4) and features.shape == (2, 512)
+
+
+def test_a_classifier_s_weights_must_be_known_and_whole(monkeypatch):
+    with pytest.raises(WeightsError, match="no weights 'rendered'.*'imagenet', 'masks' and None"):
+        efficient_classifier("rendered")
+    other = classification.rendered_weights("mini_network")
+    monkeypatch.setattr(classification, "rendered_weights", lambda network: other)
+    with pytest.raises(WeightsError, match="weights of another network.*git checkout"):
+        efficient_classifier("masks")
 
 
 def test_the_installed_weights_know_what_a_photo_shows():
