@@ -26,6 +26,7 @@ from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD
 from elfw_helpers.data.labels import PIXEL_CLASSES
 from elfw_helpers.models.hub import ModelCard, store_model
 from elfw_helpers.models.segmentation import EfficientUNet
+from elfw_helpers.rendering.ingredients import INGREDIENTS
 from elfw_helpers.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from elfw_helpers.training.loop import keep_freed_memory
 from elfw_helpers.utils.device import best_device, compute_logits, memory_advice
@@ -59,7 +60,7 @@ def make_efficient_unet(faces: int, out: Path, work: Path, replace: bool = False
     The same call goes on where one that was interrupted stopped. Arguments and errors are those of
     `pretraining.pretrain`; WeightsError also without ImageNet's weights.
     """
-    folder, device = prepare_faces(faces, out, work, replace), best_device()
+    folder, device = prepare_faces(faces, out, work, replace, tuple(INGREDIENTS)), best_device()
     loaded, chosen = folder.preload(SIZE), folder.split().train
     images, masks = loaded.images[chosen].to(device), loaded.masks[chosen].to(device)
     network = train_masks(images, masks, work / "training")
