@@ -27,8 +27,14 @@ from real_photos import hash_files, open_folder
 from segmentation import LABELLED, UNLABELLED
 from stored_runs import format_table, name_file, read_result, run_missing, store_result
 
-from elfw_course.weights import masks as recipe
-from elfw_course.weights.masks import PRIOR_STRENGTH, SIZE, start_training, train_epoch, weigh_classes
+from elfw_course.weights.masks import (
+    PRIOR_STRENGTH,
+    SIZE,
+    count_steps,
+    start_training,
+    train_epoch,
+    weigh_classes,
+)
 from elfw_course.weights.randomisation import render_backgrounds
 from elfw_course.weights.release import measure_prior_shift, subtract_from_logits
 from elfw_helpers import rendering
@@ -40,13 +46,12 @@ from elfw_helpers.rendering.ingredients import INGREDIENTS
 
 STORED = Path(__file__).with_suffix(".json")
 FACES, EPOCHS, BACKGROUNDS = 2000, 3, 200
-# Of the recipe's highest learning rate: the network has learned already.
-RATE = 0.4
+PEAK_RATE = 6e-4
 NONE, ALL = "none", "all"
 VARIANTS = {
     NONE: (),
-    **{f"{name} alone": (name,) for name in INGREDIENTS},
     ALL: tuple(INGREDIENTS),
+    **{f"{name} alone": (name,) for name in INGREDIENTS},
 }
 
 
@@ -60,7 +65,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all runs share: photos, the network that they begin with, where results go, how many may render."""
+    """What all runs share: photos, the network to begin with, where results go, how many may render."""
 
     photos: FaceFolder
     start: Path
@@ -70,8 +75,8 @@ class Bench:
 
 def find_file(bench: Bench, run: Run) -> Path:
     """Return where a run's answers are stored, under a name that changes with all that they depend on."""
-    code = [Path(__file__), Path(recipe.__file__), *sorted(Path(rendering.__file__).parent.glob("*.py"))]
-    depends_on = [hash_files([*code, bench.start]), VARIANTS[run.variant], run.seed]
+    renderer = sorted(Path(rendering.__file__).parent.glob("*.py"))
+    depends_on = [train_epoch, hash_files([*renderer, bench.start]), VARIANTS[run.variant], run.seed]
     return name_file(bench.out, (run.variant, f"seed-{run.seed}"), depends_on)
 
 
@@ -90,10 +95,8 @@ def go_on_training(model: TrainedModel, images: torch.Tensor, masks: torch.Tenso
     shift = PRIOR_STRENGTH * measure_prior_shift(masks)
     # It is given back what the correction took from it, and corrected anew at the end.
     subtract_from_logits(model.network, -shift)
-    network, average, optimizer = start_training(images.device, EPOCHS * len(images) // recipe.BATCH_SIZE)
-    network.load_state_dict(model.network.state_dict())
-    for group in optimizer.param_groups:
-        group["peak"] *= RATE
+    steps = EPOCHS * count_steps(images)
+    network, average, optimizer = start_training(images.device, steps, PEAK_RATE, model.network)
     faces = images, masks, render_backgrounds(BACKGROUNDS, SIZE), weigh_classes(masks)
     for epoch in range(EPOCHS):
         train_epoch(network, average, optimizer, faces, epoch, EPOCHS)
@@ -104,7 +107,9 @@ def go_on_training(model: TrainedModel, images: torch.Tensor, masks: torch.Tenso
 def compare_runs(bench: Bench, seeds: range) -> dict[str, object]:
     """Return the scores of each variant and what it gains, by halves of the photos, seeds added up."""
     matrices = {
-        variant: sum(np.array(read_result(find_file(bench, Run(variant, seed)))["matrices"]) for seed in seeds)
+        variant: sum(
+            np.array(read_result(find_file(bench, Run(variant, seed)))["matrices"]) for seed in seeds
+        )
         for variant in VARIANTS
     }
     results: dict[str, object] = {}

@@ -151,9 +151,7 @@ def render_to_disk(
     write_atomically(out / "labels" / f"{face.name}.png", encode_mask(rendered.mask, header))
 
 
-def render_planned(
-    face: PlannedFace, seed: int, size: int, ingredients: Iterable[str] = ()
-) -> RenderedFace:
+def render_planned(face: PlannedFace, seed: int, size: int, ingredients: Iterable[str] = ()) -> RenderedFace:
     """Render photos of the person until the mask shows the planned attribute.
 
     The rule looks at the mask, so a beanie outside the crop makes no cap: such a photo is drawn again.
