@@ -45,7 +45,7 @@ from elfw_helpers.models.hub import TrainedModel, load_model
 from elfw_helpers.rendering.ingredients import INGREDIENTS
 
 STORED = Path(__file__).with_suffix(".json")
-FACES, EPOCHS, BACKGROUNDS = 2000, 3, 200
+FACES, EPOCHS, BACKGROUNDS = 1500, 3, 200
 PEAK_RATE = 6e-4
 NONE, ALL = "none", "all"
 VARIANTS = {

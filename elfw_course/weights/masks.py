@@ -59,19 +59,21 @@ class Stage:
 
     Attributes:
         ingredients: of the renderer, for this stage's faces.
+        share: how many faces are rendered for it, of those asked for.
         samples: how many faces are seen in all, changed anew every time, by kind of device.
         peak_rate: the highest learning rate.
     """
 
     ingredients: tuple[str, ...]
+    share: float
     samples: Mapping[str, int]
     peak_rate: float
 
 
 STAGES = (
     # 18 minutes of two cores; by its rate 3 of an H100.
-    Stage((), {"cuda": 480_000, "cpu": 76_800}, 1.5e-3),
-    Stage(tuple(INGREDIENTS), {"cuda": 240_000, "cpu": 38_400}, 6e-4),
+    Stage((), 1.0, {"cuda": 480_000, "cpu": 76_800}, 1.5e-3),
+    Stage(tuple(INGREDIENTS), 0.5, {"cuda": 120_000, "cpu": 19_200}, 6e-4),
 )
 
 
@@ -81,12 +83,13 @@ def make_efficient_unet(faces: int, out: Path, work: Path, replace: bool = False
     The same call goes on where one that was interrupted stopped. Arguments and errors are those of
     `pretraining.pretrain`; WeightsError also without ImageNet's weights.
     """
-    device, network = best_device(), None
+    device, network, seen = best_device(), None, 0
     for stage in STAGES:
-        folder = prepare_faces(faces, out, work, replace, stage.ingredients)
+        folder = prepare_faces(round(stage.share * faces), out, work, replace, stage.ingredients)
         loaded, chosen = folder.preload(SIZE), folder.split().train
         images, masks = loaded.images[chosen].to(device), loaded.masks[chosen].to(device)
         network = train_masks(images, masks, work / "training", stage, network)
+        seen += len(images)
     subtract_from_logits(network, PRIOR_STRENGTH * measure_prior_shift(masks))
     card = ModelCard(
         architecture="efficient_unet",
@@ -94,7 +97,7 @@ def make_efficient_unet(faces: int, out: Path, work: Path, replace: bool = False
         size=SIZE,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
-        trained_on=f"{len(STAGES) * len(chosen)} rendered faces, on an encoder pre-trained on ImageNet",
+        trained_on=f"{seen} rendered faces, on an encoder pre-trained on ImageNet",
     )
     store_model(network, card, out, replace=replace)
 

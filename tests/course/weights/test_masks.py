@@ -23,7 +23,7 @@ def rendered(tmp_path_factory):
     work = tmp_path_factory.mktemp("work")
     for name, stage in zip(("faces", "varied_faces"), masks.STAGES, strict=True):
         options = {"workers": 1, "progress": False, "ingredients": stage.ingredients}
-        render_folder(work / name, COUNT, PRETRAINING_SEED, SIZE, **options)
+        render_folder(work / name, round(stage.share * COUNT), PRETRAINING_SEED, SIZE, **options)
     return work
 
 
