@@ -15,6 +15,7 @@ from elfw_helpers.data.images import encode_mask
 from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask
 from elfw_helpers.data.layout import SPLIT_NAMES
 from elfw_helpers.rendering.face import RENDERER_VERSION, RenderedFace, check_whole, render_face
+from elfw_helpers.rendering.ingredients import check_names
 from elfw_helpers.rendering.manifest import MANIFEST, encode_json, encode_manifest, read_settings
 from elfw_helpers.rendering.photo import encode_jpeg
 from elfw_helpers.rendering.plan import PlannedFace, photo_seed, plan_faces
@@ -65,7 +66,7 @@ def render_folder(
     check_whole(workers, "workers", 1)
     settings = {"renderer": RENDERER_VERSION, "count": count, "seed": seed, "size": size}
     if ingredients:
-        settings["ingredients"] = list(ingredients)
+        settings["ingredients"] = list(check_names(ingredients))
     try:
         render_set(Path(out), settings, workers, progress)
     except OSError as error:
