@@ -89,7 +89,7 @@ def random_image(width: int, height: int, seed: int = 0) -> Image.Image:
 
 
 def logits_of(model: TrainedModel, image: Image.Image) -> torch.Tensor:
-    """Return what the network says of an image of its own size, prepared as in training, here and mirrored."""
+    """Return the logits of an image of the network's size and its mirror image, prepared as in training."""
     pixels = torch.from_numpy(np.array(image))[None]
     batches = Batches(pixels, torch.zeros(1), mean=model.card.mean, std=model.card.std)
     inputs = next(iter(batches))[0]

@@ -1,4 +1,4 @@
-"""Ingredients: each changes its own parts of a face, the same in every call, and nothing without being asked."""
+"""Ingredients change their own parts of a face, the same in every call, and none comes unasked."""
 
 from dataclasses import fields
 
