@@ -3,7 +3,8 @@
     python benchmarks/renderer_ablation.py --real FOLDER --start FILE [--seeds 1] [--store]
 
 Every run goes on training the same network, for a short while, on other faces: without ingredients, with one
-of them, or with all. FILE is that network: what was shipped before there were ingredients,
+of them, or with two that serve the same purpose. FILE is that network, the first of the two stages that
+`elfw pretrain efficient_unet` takes: it was shipped before there were ingredients,
 `git show fe9f9fd:data/weights/efficient_unet_rendered.safetensors > before.safetensors`. Each seed has faces
 of its own, the same ones in all runs but for the ingredients. Photos go the way of `elfw predict`.
 
@@ -42,16 +43,15 @@ from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.labels import PIXEL_CLASSES
 from elfw_helpers.evaluation.segmentation import compare_matrices, score_matrices
 from elfw_helpers.models.hub import TrainedModel, load_model
-from elfw_helpers.rendering.ingredients import INGREDIENTS
 
 STORED = Path(__file__).with_suffix(".json")
 FACES, EPOCHS, BACKGROUNDS = 1500, 3, 200
 PEAK_RATE = 6e-4
-NONE, ALL = "none", "all"
+NONE = "none"
 VARIANTS = {
     NONE: (),
-    ALL: tuple(INGREDIENTS),
-    **{f"{name} alone": (name,) for name in INGREDIENTS},
+    **{f"{name} alone": (name,) for name in ("headwear", "eyewear")},
+    "background and hair": ("background", "hair"),
 }
 
 

@@ -28,6 +28,7 @@ from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD
 from elfw_helpers.data.labels import PIXEL_CLASSES
 from elfw_helpers.models.hub import ModelCard, store_model
 from elfw_helpers.models.segmentation import EfficientUNet
+from elfw_helpers.rendering.ingredients import INGREDIENTS
 from elfw_helpers.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from elfw_helpers.training.loop import keep_freed_memory
 from elfw_helpers.utils.device import best_device, compute_logits, memory_advice
@@ -72,7 +73,7 @@ class Stage:
 STAGES = (
     # 18 minutes of two cores; by its rate 3 of an H100.
     Stage((), 1.0, {"cuda": 480_000, "cpu": 76_800}, 1.5e-3),
-    Stage(("headwear", "eyewear", "background", "hair"), 0.5, {"cuda": 120_000, "cpu": 19_200}, 6e-4),
+    Stage(tuple(INGREDIENTS), 0.5, {"cuda": 120_000, "cpu": 19_200}, 6e-4),
 )
 
 

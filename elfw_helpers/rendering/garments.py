@@ -16,8 +16,7 @@ def clothes_distance(points: np.ndarray, neck: np.ndarray, clothes: Clothes) -> 
     x, y, z = points
     shoulders = ellipsoid(x, y + 2.36, z + 0.35, 1.7, 0.98, 0.75)
     top = y + 1.34 + 0.3 * clothes.neckline + (0.0 if clothes.shirt is None else 0.25 * z)
-    # A roll neck is as thick as a collar, a scarf much thicker.
-    collar = np.maximum(neck - 0.09 - 0.25 * max(-clothes.neckline, 0), top)
+    collar = np.maximum(neck - 0.09, top)
     return smooth_union(shoulders, collar, 0.15)
 
 

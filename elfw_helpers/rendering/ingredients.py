@@ -112,36 +112,10 @@ def vary_hair(face: FaceParameters, s: Sampler) -> FaceParameters:
     return replace(face, hair=worn) if smooth else face
 
 
-def cover_necks(face: FaceParameters, s: Sampler) -> FaceParameters:
-    """Put four in ten in a roll neck or scarf, half of them as dark as black hair."""
-    cloth, dark = face.clothes.cloth, s.chance(0.5)
-    if dark:
-        cloth = replace(cloth, colour=scale_colour(any_colour(s, 0.4), 0.06))
-    covered = replace(face.clothes, cloth=cloth, neckline=s.uniform(-1, 0), shirt=None)
-    return replace(face, clothes=covered) if s.chance(0.4) else face
-
-
-def harden_light(face: FaceParameters, s: Sampler) -> FaceParameters:
-    """Light four in ten by a hard lamp, often high, under a dark sky: eye sockets and necks in shadow."""
-    x, y, z = s.normal(0, 0.6), s.normal(0.8, 0.5), s.uniform(0.3, 1.0)
-    length = (x * x + y * y + z * z) ** 0.5
-    lamp, sky = s.uniform(1.0, 2.6), s.uniform(0.04, 0.3)
-    hard = replace(
-        face.light,
-        direction=(round(x / length, 4), round(y / length, 4), round(z / length, 4)),
-        lamp=tuple(round(lamp * (1 + s.normal(0, 0.08)), 4) for _ in range(3)),
-        sky=tuple(round(sky * (1 + s.normal(0, 0.08)), 4) for _ in range(3)),
-        softness=s.uniform(0.05, 0.35),
-    )
-    return replace(face, light=hard) if s.chance(0.4) else face
-
-
 # How each ingredient is added. Its stream is numbered by its place here: add new ones at the end.
 INGREDIENTS = {
     "headwear": vary_headwear,
     "eyewear": vary_eyewear,
     "background": match_background,
     "hair": vary_hair,
-    "necks": cover_necks,
-    "light": harden_light,
 }

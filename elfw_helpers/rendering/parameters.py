@@ -195,7 +195,7 @@ class Clothes:
     """What the shoulders wear."""
 
     cloth: Cloth
-    neckline: float  # how low the collar is, 0..1; below 0 a roll neck or a scarf, up to the chin at -1
+    neckline: float  # how low the collar is, 0..1
     shirt: Colour | None  # seen in the opening of a jacket
 
 
