@@ -73,7 +73,7 @@ class Stage:
 STAGES = (
     # 18 minutes of two cores; by its rate 3 of an H100.
     Stage((), 1.0, {"cuda": 480_000, "cpu": 76_800}, 1.5e-3),
-    Stage(tuple(INGREDIENTS), 0.5, {"cuda": 120_000, "cpu": 19_200}, 6e-4),
+    Stage(tuple(INGREDIENTS), 0.5, {"cuda": 90_000, "cpu": 14_400}, 6e-4),
 )
 
 
