@@ -50,7 +50,7 @@ PEAK_RATE = 6e-4
 NONE = "none"
 VARIANTS = {
     NONE: (),
-    **{f"{name} alone": (name,) for name in ("headwear", "eyewear")},
+    "headwear": ("headwear",),
     "background and hair": ("background", "hair"),
 }
 

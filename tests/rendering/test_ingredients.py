@@ -5,7 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from elfw_helpers.data.labels import EYEWEAR, WEARABLE
+from elfw_helpers.data.labels import WEARABLE
 from elfw_helpers.rendering import render_face, render_folder
 from elfw_helpers.rendering.ingredients import INGREDIENTS
 from elfw_helpers.rendering.manifest import read_manifest, read_parameters
@@ -16,7 +16,6 @@ from elfw_helpers.utils.errors import DataError
 # The parts of a face that each ingredient may change.
 CHANGED = {
     "headwear": {"headwear"},
-    "eyewear": {"eyewear"},
     "background": {"background"},
     "hair": {"hair", "identity"},
 }
@@ -44,12 +43,11 @@ def test_people_keep_the_colour_of_their_hair():
     assert any(first.identity != sample_parameters(1, one).identity for one, (first, _) in enumerate(people))
 
 
-def test_new_headwear_and_wire_glasses_are_drawn_and_seen():
+def test_new_headwear_is_drawn_and_seen():
     worn = [sample_parameters(seed, seed, "cap", ("headwear",)).headwear for seed in range(200)]
     assert {one.kind for one in worn if one} >= set(MORE_HEADWEAR_KINDS)
-    for attribute, label in (("cap", WEARABLE), ("spectacles", EYEWEAR)):
-        masks = [render_face(seed, 48, None, attribute, tuple(INGREDIENTS)).mask for seed in range(6)]
-        assert np.mean([(mask == label).mean() for mask in masks]) > 0.02
+    masks = [render_face(seed, 48, None, "cap", tuple(INGREDIENTS)).mask for seed in range(6)]
+    assert np.mean([(mask == WEARABLE).mean() for mask in masks]) > 0.05
 
 
 def test_a_folder_says_which_ingredients_it_has(tmp_path):
