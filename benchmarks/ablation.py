@@ -133,18 +133,18 @@ def find_file(bench: Bench, run: Run) -> Path:
     return stored_runs.name_file(bench.out / "runs", words, depends_on)
 
 
-def render_one(seed: int, parameters: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Return a face's image, uint8 [64, 64, 3], and mask, uint8 [64, 64]."""
+def render_one(seed: int, parameters: dict, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a face's image, uint8 [size, size, 3], and mask, uint8 [size, size]."""
     face = render_face(seed, RENDER_SIZE, **parameters)
-    image = Image.fromarray(face.image).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-    mask = Image.fromarray(face.mask).resize((SIZE, SIZE), Image.Resampling.NEAREST)
+    image = Image.fromarray(face.image).resize((size, size), Image.Resampling.BILINEAR)
+    mask = Image.fromarray(face.mask).resize((size, size), Image.Resampling.NEAREST)
     return np.asarray(image), np.asarray(mask)
 
 
-def render_faces(seed: int, count: int, parameters: dict, jobs: int) -> FaceTensors:
+def render_faces(seed: int, count: int, parameters: dict, jobs: int, size: int = SIZE) -> FaceTensors:
     """Return `count` faces with some parameters set, rendered by `jobs` processes."""
     seeds = range(FACE_SEEDS * seed, FACE_SEEDS * seed + count)
-    rendered = run_parallel(partial(render_one, parameters=parameters), seeds, jobs)
+    rendered = run_parallel(partial(render_one, parameters=parameters, size=size), seeds, jobs)
     faces = dict(tqdm(rendered, "rendering", count, leave=False, unit="face"))
     images, masks = (np.stack(arrays) for arrays in zip(*(faces[i] for i in range(count)), strict=True))
     attributes = torch.tensor([attribute_from_mask(mask) for mask in masks])

@@ -1,15 +1,17 @@
 """`elfw pretrain efficient_unet`: masks learned from rendered faces, by an encoder that knows ImageNet.
 
-AdamW, a learning rate that rises and then falls along a cosine, losses weighted by class, and an average of
-the weights over the last steps, which is what is stored. Images stay on the device as uint8, and nothing is
+In two stages, the second gentler and on faces nearer to photos. AdamW, a learning rate that rises and then
+falls along a cosine, losses weighted by class, and an average of the weights over the last steps, which is
+what is handed on and stored. Images stay on the device as uint8, and nothing is
 read back from a GPU before an epoch ends.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,6 +28,7 @@ from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD
 from elfw_helpers.data.labels import PIXEL_CLASSES
 from elfw_helpers.models.hub import ModelCard, store_model
 from elfw_helpers.models.segmentation import EfficientUNet
+from elfw_helpers.rendering.ingredients import INGREDIENTS
 from elfw_helpers.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from elfw_helpers.training.loop import keep_freed_memory
 from elfw_helpers.utils.device import best_device, compute_logits, memory_advice
@@ -34,12 +37,9 @@ from elfw_helpers.utils.fingerprints import fingerprint
 
 # Side of the inputs, pixels.
 SIZE = 96
-# How many faces are seen in all, changed anew every time: 18 minutes of two cores, by its rate 3 of an H100.
-SAMPLES = {"cuda": 480_000, "cpu": 76_800}
 BATCH_SIZE = 64
-PEAK_RATE = 1.5e-3
 # The way down knows ImageNet already.
-ENCODER_RATE = 0.5  # of PEAK_RATE
+ENCODER_RATE = 0.5  # of a stage's highest rate
 WEIGHT_DECAY = 0.02
 LONGEST_GRADIENT = 2.0
 # The share of all steps that the stored weights are an average of.
@@ -53,16 +53,43 @@ PRIOR_STRENGTH = 2.25
 PRECISION = {"cuda": torch.bfloat16, "cpu": torch.float32}
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training.
+
+    Attributes:
+        ingredients: of the renderer, for this stage's faces.
+        share: how many faces are rendered for it, of those asked for.
+        samples: how many faces are seen in all, changed anew every time, by kind of device.
+        peak_rate: the highest learning rate.
+    """
+
+    ingredients: tuple[str, ...]
+    share: float
+    samples: Mapping[str, int]
+    peak_rate: float
+
+
+STAGES = (
+    # 18 minutes of two cores; by its rate 3 of an H100.
+    Stage((), 1.0, {"cuda": 480_000, "cpu": 76_800}, 1.5e-3),
+    Stage(tuple(INGREDIENTS), 0.5, {"cuda": 90_000, "cpu": 14_400}, 6e-4),
+)
+
+
 def make_efficient_unet(faces: int, out: Path, work: Path, replace: bool = False) -> None:
     """Render faces, train on them, and store the network with its card.
 
     The same call goes on where one that was interrupted stopped. Arguments and errors are those of
     `pretraining.pretrain`; WeightsError also without ImageNet's weights.
     """
-    folder, device = prepare_faces(faces, out, work, replace), best_device()
-    loaded, chosen = folder.preload(SIZE), folder.split().train
-    images, masks = loaded.images[chosen].to(device), loaded.masks[chosen].to(device)
-    network = train_masks(images, masks, work / "training")
+    device, network, seen = best_device(), None, 0
+    for stage in STAGES:
+        folder = prepare_faces(round(stage.share * faces), out, work, replace, stage.ingredients)
+        loaded, chosen = folder.preload(SIZE), folder.split().train
+        images, masks = loaded.images[chosen].to(device), loaded.masks[chosen].to(device)
+        network = train_masks(images, masks, work / "training", stage, network)
+        seen += len(images)
     subtract_from_logits(network, PRIOR_STRENGTH * measure_prior_shift(masks))
     card = ModelCard(
         architecture="efficient_unet",
@@ -70,23 +97,26 @@ def make_efficient_unet(faces: int, out: Path, work: Path, replace: bool = False
         size=SIZE,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
-        trained_on=f"{len(chosen)} rendered faces, on an encoder pre-trained on ImageNet",
+        trained_on=f"{seen} rendered faces, on an encoder pre-trained on ImageNet",
     )
     store_model(network, card, out, replace=replace)
 
 
-def train_masks(images: Tensor, masks: Tensor, checkpoint: Path) -> EfficientUNet:
+def train_masks(
+    images: Tensor, masks: Tensor, checkpoint: Path, stage: Stage, start: EfficientUNet | None = None
+) -> EfficientUNet:
     """Return the network trained on faces, on their device: the average of its last weights.
 
     Args:
         images: uint8 [N, S, S, 3].
         masks: uint8 [N, S, S].
         checkpoint: folder; training is saved there after every epoch, and resumed.
+        start: the network to go on from, which is left as it is; None for ImageNet's weights.
     """
     keep_freed_memory()
     device = images.device
-    epochs = max(1, round(SAMPLES[device.type] / len(images)))
-    network, average, optimizer = start_training(device, epochs * count_steps(images))
+    epochs = max(1, round(stage.samples[device.type] / len(images)))
+    network, average, optimizer = start_training(device, epochs * count_steps(images), stage.peak_rate, start)
     state = TrainingState(network, optimizer)
     folder = checkpoint / fingerprint(train_epoch, epochs, network, optimizer.defaults, images, masks)
     losses = load_checkpoint(folder, state, {"train_loss": []})["train_loss"]
@@ -107,12 +137,14 @@ def train_masks(images: Tensor, masks: Tensor, checkpoint: Path) -> EfficientUNe
 
 
 def start_training(
-    device: torch.device, steps: int
+    device: torch.device, steps: int, peak_rate: float, start: EfficientUNet | None
 ) -> tuple[EfficientUNet, AveragedModel, torch.optim.AdamW]:
-    """Return a network that knows ImageNet on its way down, the average of its weights, and its optimizer."""
+    """Return a network, like `start` or ImageNet's, the average of its weights, and its optimizer."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(PRETRAINING_SEED)
         network = EfficientUNet(len(PIXEL_CLASSES), weights="imagenet")
+    if start is not None:
+        network.load_state_dict(start.state_dict())
     network.to(device, memory_format=torch.channels_last)
     decay = get_ema_multi_avg_fn(max(0.0, 1 - 1 / (AVERAGED * steps)))
     average = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
@@ -120,8 +152,8 @@ def start_training(
     average.n_averaged = average.n_averaged.cpu()
     decoder = [*network.up.parameters(), *network.head.parameters()]
     groups = [
-        {"params": list(network.encoder.parameters()), "peak": ENCODER_RATE * PEAK_RATE},
-        {"params": decoder, "peak": PEAK_RATE},
+        {"params": list(network.encoder.parameters()), "peak": ENCODER_RATE * peak_rate},
+        {"params": decoder, "peak": peak_rate},
     ]
     return network, average, torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
 
@@ -154,7 +186,7 @@ def train_epoch(
         losses.append(loss.detach())
     mean = torch.stack(losses).mean().item()
     if not math.isfinite(mean):
-        raise TrainingError(f"the loss of epoch {epoch + 1} is {mean}: lower PEAK_RATE")
+        raise TrainingError(f"the loss of epoch {epoch + 1} is {mean}: lower its peak_rate")
     return mean
 
 

@@ -6,7 +6,7 @@ None of them tells the attribute. The layers that give them are not stored.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,11 +120,14 @@ def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> dict[s
     return scores
 
 
-def prepare_faces(faces: int, out: Path, work: Path, replace: bool) -> FaceFolder:
+def prepare_faces(
+    faces: int, out: Path, work: Path, replace: bool, ingredients: Sequence[str] = ()
+) -> FaceFolder:
     """Return the rendered faces to train on, by their masks; raise WeightsError if `out` is in the way."""
     if out.exists() and not replace:
         raise WeightsError(f"{out} exists. Name another file with --out, or overwrite it with --replace")
-    root = render_folder(work / "faces", faces, seed=PRETRAINING_SEED, size=RENDER_SIZE)
+    folder = work / ("varied_faces" if ingredients else "faces")
+    root = render_folder(folder, faces, PRETRAINING_SEED, RENDER_SIZE, ingredients=ingredients)
     # By the masks: labels.txt of a rendered folder has wrong attributes on purpose.
     return FaceFolder(root, labels_file="no-labels.txt")
 

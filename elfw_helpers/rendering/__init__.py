@@ -4,8 +4,9 @@ A face is a scene of signed distance functions (`head`, `garments`, `hand`, put 
 a sphere tracer (`camera`, `surface`), painted (`head_colours`, `materials`, `textures`), lit (`lighting`) and
 photographed (`photo`) before a `background`; `eyewear` is put on last. The thing that a pixel's ray meets
 *is* its label in the mask. The `parameters` of a face have names, are drawn from a seed
-(`random_parameters`, `random_streams`), and can be set by name (`overrides`). `plan` decides who is in a set,
-`folder` writes it, `manifest` describes it. `cutouts` are objects without a face. Read `face` first.
+(`random_parameters`, `random_streams`), and can be set by name (`overrides`); `ingredients`, which are left
+out unless asked for, bring them nearer to photos. `plan` decides who is in a set, `folder` writes it,
+`manifest` describes it. `cutouts` are objects without a face. Read `face` first.
 """
 
 import lazy_loader

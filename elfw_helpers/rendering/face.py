@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,7 @@ def render_face(
     size: int = 128,
     identity_seed: int | None = None,
     attribute: str | None = None,
+    ingredients: Iterable[str] = (),
     **parameters: Any,
 ) -> RenderedFace:
     """Render a face: the same arguments give the same pixels.
@@ -51,6 +53,7 @@ def render_face(
         attribute: "hair", "spectacles" or "cap": what to wear; drawn from the seed if None. "cap" may be
             glasses pushed up, and a tight crop or a hand can hide what is worn: `render_folder` alone
             makes sure that the mask shows it.
+        ingredients: what makes a face more like a photo's, of `ingredients.INGREDIENTS`; none in the course.
         parameters: parts of `FaceParameters` to set by name instead of drawing them, as `change_parameters`
             takes them: `headwear={"kind": "beanie"}, beard="full", hand=None`
 
@@ -63,7 +66,7 @@ def render_face(
     check_whole(identity_seed, "identity_seed")
     if attribute is not None and attribute not in labels.ATTRIBUTES:
         raise ValueError(f"attribute is one of {', '.join(labels.ATTRIBUTES)} or None, not {attribute!r}")
-    face = sample_parameters(seed, identity_seed, attribute)
+    face = sample_parameters(seed, identity_seed, attribute, ingredients)
     return render_parameters(change_parameters(face, parameters), size)
 
 

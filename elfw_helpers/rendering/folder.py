@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from elfw_helpers.data.images import encode_mask
 from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask
 from elfw_helpers.data.layout import SPLIT_NAMES
 from elfw_helpers.rendering.face import RENDERER_VERSION, RenderedFace, check_whole, render_face
+from elfw_helpers.rendering.ingredients import check_names
 from elfw_helpers.rendering.manifest import MANIFEST, encode_json, encode_manifest, read_settings
 from elfw_helpers.rendering.photo import encode_jpeg
 from elfw_helpers.rendering.plan import PlannedFace, photo_seed, plan_faces
@@ -34,6 +36,7 @@ def render_folder(
     size: int = 128,
     workers: int | None = None,
     progress: bool = True,
+    ingredients: Sequence[str] = (),
 ) -> Path:
     """Render a set of faces with masks, labels, splits by person and a manifest.
 
@@ -46,6 +49,7 @@ def render_folder(
         size: side of a picture, pixels; a positive multiple of 8.
         workers: processes; if None, one for each core that this process may use.
         progress: show a bar on stderr.
+        ingredients: what makes faces more like those in photos, as `render_face` takes it.
 
     Returns:
         the folder.
@@ -61,6 +65,8 @@ def render_folder(
     workers = joblib.cpu_count() if workers is None else workers
     check_whole(workers, "workers", 1)
     settings = {"renderer": RENDERER_VERSION, "count": count, "seed": seed, "size": size}
+    if ingredients:
+        settings["ingredients"] = list(check_names(ingredients))
     try:
         render_set(Path(out), settings, workers, progress)
     except OSError as error:
@@ -75,7 +81,8 @@ def render_set(out: Path, settings: dict, workers: int, progress: bool) -> None:
     faces = plan_faces(settings["count"], settings["seed"])
     prepare_folder(out, settings, faces)
     missing = [face for face in faces if not is_rendered(out, face.name)]
-    job = partial(render_to_disk, out=out, seed=settings["seed"], size=settings["size"])
+    drawn = {key: settings[key] for key in ("seed", "size", "ingredients") if key in settings}
+    job = partial(render_to_disk, out=out, **drawn)
     done = len(faces) - len(missing)
     with tqdm(total=len(faces), initial=done, unit="face", disable=not progress) as bar:
         for _ in run_parallel(job, missing, min(workers, len(missing)) or 1):
@@ -135,22 +142,24 @@ def is_rendered(out: Path, name: str) -> bool:
     return (out / "labels" / f"{name}.png").exists() and (out / "faces" / f"{name}.jpg").exists()
 
 
-def render_to_disk(face: PlannedFace, out: Path, seed: int, size: int) -> None:
+def render_to_disk(
+    face: PlannedFace, out: Path, seed: int, size: int, ingredients: Iterable[str] = ()
+) -> None:
     """Render one planned face, and write its picture and its mask, whose header holds the photo's seed."""
-    rendered, header = render_planned(face, seed, size), PngInfo()
+    rendered, header = render_planned(face, seed, size, ingredients), PngInfo()
     header.add_text("seed", str(rendered.parameters.seed))
     write_atomically(out / "faces" / f"{face.name}.jpg", encode_jpeg(rendered.image, JPEG_QUALITY))
     write_atomically(out / "labels" / f"{face.name}.png", encode_mask(rendered.mask, header))
 
 
-def render_planned(face: PlannedFace, seed: int, size: int) -> RenderedFace:
+def render_planned(face: PlannedFace, seed: int, size: int, ingredients: Iterable[str] = ()) -> RenderedFace:
     """Render photos of the person until the mask shows the planned attribute.
 
     The rule looks at the mask, so a beanie outside the crop makes no cap: such a photo is drawn again.
     """
     for attempt in range(ATTEMPTS):
         photo = photo_seed(seed, face.index, attempt)
-        rendered = render_face(photo, size, face.identity_seed, ATTRIBUTES[face.attribute])
+        rendered = render_face(photo, size, face.identity_seed, ATTRIBUTES[face.attribute], ingredients)
         if attribute_from_mask(rendered.mask) == face.attribute:
             return rendered
     raise RuntimeError(

@@ -39,7 +39,9 @@ def headwear_distance(points: np.ndarray, wear: Headwear, identity: Identity, vo
     front = front_edge(x, z, wear)
     if wear.kind in COVERING:
         return covering_distance(x, y, z, wear, identity, room)
-    extra = wear.height * (1.0 if wear.kind in ("beanie", "brimmed hat") else 0.4)
+    if wear.kind == "bandana":
+        room = 0.05 + 0.4 * volume
+    extra = wear.height * (1.0 if wear.kind in ("beanie", "brimmed hat", "curled hat") else 0.4)
     crown = ellipsoid(x, y - 0.34, z + 0.28, identity.face_width + room, 0.80 + room + extra, 0.95 + room)
     if wear.kind in OPEN_TOPPED:
         height = 0.16 if wear.kind == "headband" else 0.26
@@ -65,12 +67,38 @@ def add_brim(crown_cut, crown, points, front, wear: Headwear) -> np.ndarray:
         lean = 1 if wear.tilt > 0 else -1
         plate = ellipsoid(x + 0.2 * lean, y - 0.95 + 0.3 * lean * x, z + 0.15, 1.1, 0.32, 1.05)
         return smooth_union(crown_cut, plate, 0.1)
+    if wear.kind in ("turban", "helmet"):
+        return low_sided_distance(crown, x, y, front, wear)
+    if wear.kind == "newsboy cap":
+        puff = ellipsoid(x + 2 * wear.tilt, y - 0.82, z + 0.1, 1.06, 0.42, 1.08)
+        return smooth_union(smooth_union(crown_cut, puff, 0.12), peak_distance(x, y, z, wear), 0.03)
+    if wear.kind == "curled hat":
+        return curled_hat_distance(crown_cut, x, y, z, front, wear)
     if wear.kind == "brimmed hat":
         radius = np.sqrt(x * x + (z + 0.25) * (z + 0.25))
         droop = 0.12 * (radius - 0.8) * wave(0.5 * x + wear.height)
         brim = np.maximum(np.abs(y - front - 0.02 - droop) - 0.025, radius - 1.05 - wear.brim)
         return smooth_union(crown_cut, 0.8 * brim, 0.05)
     return crown_cut
+
+
+def low_sided_distance(crown, x, y, front, wear: Headwear) -> np.ndarray:
+    """Return the distance to a helmet, smooth, or a turban in folds, which go down at the sides."""
+    side = np.abs(x)
+    if wear.kind == "helmet":
+        return np.maximum(crown - 0.06, front - y - 0.9 * positive(side - 0.55))
+    folds = 0.05 * np.abs(wave(1.3 * y - 0.9 * side + wear.height))
+    return 0.8 * np.maximum(crown - 0.1 - folds, front - y - 0.35 * side)
+
+
+def curled_hat_distance(crown_cut, x, y, z, front, wear: Headwear) -> np.ndarray:
+    """Return the distance to a hat with a dent on top, its brim curled up (or hanging) at the sides."""
+    top = 1.0 + 0.5 * wear.height
+    crown = np.maximum(crown_cut, y - top - 0.25 * np.abs(x) + 0.1 * z)
+    radius = np.sqrt(x * x + (z + 0.25) * (z + 0.25))
+    curl = (0.6 * wear.height - 0.08) * x * x
+    brim = np.maximum(np.abs(y - front - 0.02 - curl) - 0.025, radius - 1.05 - wear.brim)
+    return smooth_union(crown, 0.7 * brim, 0.05)
 
 
 def peak_distance(x, y, z, wear: Headwear) -> np.ndarray:

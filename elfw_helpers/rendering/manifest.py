@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import astuple, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -35,7 +36,8 @@ def read_settings(folder: Path) -> dict | None:
     """Return the settings in a folder's manifest, or None if it cannot be read."""
     try:
         content = read_manifest(folder)
-        return {key: content[key] for key in SETTINGS}
+        needed = {key: content[key] for key in SETTINGS}
+        return needed | {key: content[key] for key in content if key == "ingredients"}
     except (DataError, KeyError, TypeError):
         return None
 
@@ -73,7 +75,7 @@ def encode_manifest(out: Path, faces: list[PlannedFace], settings: dict) -> byte
     """Return the complete manifest of a set whose pictures and masks are all in `out`."""
     people, photos, wrong = {}, {}, {}
     for face in faces:
-        identity, photos[face.name] = describe_face(out, face)
+        identity, photos[face.name] = describe_face(out, face, settings.get("ingredients", ()))
         people[face.person] = identity
         if face.label != face.attribute:
             wrong[face.name] = {"label": ATTRIBUTES[face.label], "attribute": ATTRIBUTES[face.attribute]}
@@ -82,7 +84,7 @@ def encode_manifest(out: Path, faces: list[PlannedFace], settings: dict) -> byte
     return encode_json(settings | tables)
 
 
-def describe_face(out: Path, face: PlannedFace) -> tuple[tuple, dict]:
+def describe_face(out: Path, face: PlannedFace, ingredients: Iterable[str]) -> tuple[tuple, dict]:
     """Return the identity of a face, packed, and its own entry: seeds, checksums and parameters.
 
     The mask's checksum is that of its class ids, which are the same on every machine; the picture's is that
@@ -91,7 +93,7 @@ def describe_face(out: Path, face: PlannedFace) -> tuple[tuple, dict]:
     with Image.open(out / "labels" / f"{face.name}.png") as picture:
         mask, seed = np.asarray(picture), int(picture.info["seed"])
     attribute = ATTRIBUTES[face.attribute]
-    parameters = sample_parameters(seed, face.identity_seed, attribute)
+    parameters = sample_parameters(seed, face.identity_seed, attribute, ingredients)
     entry = {
         "attribute": attribute,
         "split": face.split,

@@ -6,6 +6,7 @@ import numpy as np
 
 from elfw_helpers.rendering import scene as things
 from elfw_helpers.rendering.colours import column
+from elfw_helpers.rendering.garments import front_edge
 from elfw_helpers.rendering.head_colours import blend, paint_head
 from elfw_helpers.rendering.parameters import Cloth, FaceParameters
 from elfw_helpers.rendering.shapes import smoothstep, turn_around, wave
@@ -64,6 +65,9 @@ def paint_garment(thing: int, points: np.ndarray, face: FaceParameters, textures
         return paint_cloth(points, face.mouth_mask.cloth, textures)
     if thing == things.HEADWEAR:
         colour = paint_cloth(points, face.headwear.cloth, textures)
+        if face.headwear.kind == "curled hat":
+            band = np.abs(y - front_edge(x, points[2], face.headwear) - 0.14)
+            colour = blend(colour, column(face.headwear.cloth.second_colour), smoothstep(0.1, 0.08, band))
         if face.headwear.logo is None:
             return colour
         badge = np.sqrt(x * x + (y - 0.85) ** 2)

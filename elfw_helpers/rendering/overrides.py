@@ -16,7 +16,7 @@ OPTIONAL = ("eyewear", "headwear", "mouth_mask", "hand")
 CHOICES = {
     ("identity", "hair_length"): parameters.HAIR_LENGTHS,
     ("identity", "beard"): parameters.BEARDS,
-    ("headwear", "kind"): parameters.HEADWEAR_KINDS,
+    ("headwear", "kind"): parameters.HEADWEAR_KINDS + parameters.MORE_HEADWEAR_KINDS,
     ("background", "kind"): parameters.BACKGROUNDS,
     ("hair", "tied"): ("loose", "bun", "back"),
 }

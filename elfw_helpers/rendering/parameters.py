@@ -22,6 +22,8 @@ HEADWEAR_KINDS = (
     "headband",
     "visor",
 )
+# Worn only where the ingredient "headwear" is asked for.
+MORE_HEADWEAR_KINDS = ("curled hat", "newsboy cap", "bandana", "turban", "helmet")
 HAIR_LENGTHS = ("bald", "cropped", "short", "bob", "long")
 BEARDS = ("none", "full", "goatee", "moustache", "stubble")
 BACKGROUNDS = ("plain", "clouds", "stripes", "shapes", "lights", "letters")
@@ -129,7 +131,7 @@ class Cloth:
 
 @dataclass(frozen=True)
 class Headwear:
-    """What is worn on the head; `kind` is one of HEADWEAR_KINDS."""
+    """What is worn on the head; `kind` is one of HEADWEAR_KINDS or MORE_HEADWEAR_KINDS."""
 
     kind: str
     cloth: Cloth

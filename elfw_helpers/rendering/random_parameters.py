@@ -8,20 +8,25 @@ that a network cannot learn one from the other.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from elfw_helpers.rendering import colours, parameters
 from elfw_helpers.rendering.colours import any_colour, mix_colours, scale_colour, skin_colour, to_linear
+from elfw_helpers.rendering.ingredients import add_ingredients
 from elfw_helpers.rendering.parameters import FaceParameters, Identity
 from elfw_helpers.rendering.random_streams import IDENTITY, PHOTO, Sampler
 
 
-def sample_parameters(seed: int, identity_seed: int, attribute: str | None = None) -> FaceParameters:
+def sample_parameters(
+    seed: int, identity_seed: int, attribute: str | None = None, ingredients: Iterable[str] = ()
+) -> FaceParameters:
     """Draw everything that decides a picture.
 
     Attribute "hair" wears neither, "spectacles" eyewear only, "cap" headwear (and eyewear as often as anyone;
-    one time in twenty glasses pushed up instead). None draws one of them: 60, 20 and 20 %.
+    one time in twenty glasses pushed up instead). None draws one of them: 60, 20 and 20 %. Ingredients are of
+    `ingredients.INGREDIENTS`; ValueError for another name.
     """
     identity, sampler = sample_identity(identity_seed), Sampler(PHOTO, seed)
     attribute = attribute or sampler.choose(("hair", "spectacles", "cap"), (0.6, 0.2, 0.2))
@@ -38,7 +43,8 @@ def sample_parameters(seed: int, identity_seed: int, attribute: str | None = Non
     parts = {name: draw_part(name, seed, identity) if worn.get(name, True) else None for name in PARTS}
     if pushed_up:
         parts["eyewear"] = replace(parts["eyewear"], lift=lift)
-    return FaceParameters(seed=seed, identity_seed=identity_seed, identity=identity, **parts)
+    face = FaceParameters(seed=seed, identity_seed=identity_seed, identity=identity, **parts)
+    return add_ingredients(face, ingredients)
 
 
 def draw_part(name: str, seed: int, identity: Identity) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 # One stream of numbers per purpose: a change in one of them leaves the others as they were.
-IDENTITY, PHOTO, TEXTURE, BACKGROUND, NOISE, PLAN, OBJECTS = range(7)
+IDENTITY, PHOTO, TEXTURE, BACKGROUND, NOISE, PLAN, OBJECTS, INGREDIENT = range(8)
 
 
 class Sampler:

@@ -28,7 +28,7 @@ from elfw_helpers.rendering import render_face, render_folder
 from elfw_helpers.rendering.face import render_parameters
 from elfw_helpers.rendering.folder import render_planned
 from elfw_helpers.rendering.manifest import read_manifest, read_parameters
-from elfw_helpers.rendering.parameters import HEADWEAR_KINDS
+from elfw_helpers.rendering.parameters import HEADWEAR_KINDS, MORE_HEADWEAR_KINDS
 from elfw_helpers.rendering.plan import WRONG_SHARE, plan_faces
 from elfw_helpers.rendering.random_parameters import sample_parameters
 from elfw_helpers.utils.errors import DataError
@@ -85,7 +85,7 @@ def share(mask, kind):
     return (mask == kind).mean()
 
 
-@pytest.mark.parametrize("kind", HEADWEAR_KINDS)
+@pytest.mark.parametrize("kind", HEADWEAR_KINDS + MORE_HEADWEAR_KINDS)
 def test_every_kind_of_headwear_is_a_cap_by_the_rule(kind):
     masks = [render_face(seed, 48, headwear={"kind": kind}, hand=None).mask for seed in range(3)]
     assert ATTRIBUTES[max(map(attribute_from_mask, masks))] == "cap"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -19,14 +21,17 @@ pytestmark = pytest.mark.filterwarnings("ignore::elfw_helpers.data.splits.SplitW
 def rendered(tmp_path_factory):
     """A work folder in which the faces are rendered already."""
     work = tmp_path_factory.mktemp("work")
-    render_folder(work / "faces", COUNT, PRETRAINING_SEED, SIZE, workers=1, progress=False)
+    for name, stage in zip(("faces", "varied_faces"), masks.STAGES, strict=True):
+        options = {"workers": 1, "progress": False, "ingredients": stage.ingredients}
+        render_folder(work / name, round(stage.share * COUNT), PRETRAINING_SEED, SIZE, **options)
     return work
 
 
 @pytest.fixture
 def short(monkeypatch):
     """Two epochs of small faces."""
-    monkeypatch.setattr(masks, "SAMPLES", {"cpu": 2 * COUNT * 8 // 10})
+    stages = [replace(stage, samples={"cpu": 2 * COUNT * 8 // 10}) for stage in masks.STAGES]
+    monkeypatch.setattr(masks, "STAGES", stages)
     monkeypatch.setattr(masks, "BATCH_SIZE", 8)
     monkeypatch.setattr(masks, "BACKGROUNDS", 4)
     monkeypatch.setattr(masks, "best_device", lambda: "cpu")
@@ -55,8 +60,9 @@ def test_the_network_is_trained_and_stored_with_a_card_that_builds_it_again(shor
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(short, faces, tmp_path, monkeypatch):
-    monkeypatch.setattr(masks, "SAMPLES", {"cpu": 18})
-    whole = train_masks(*faces, tmp_path / "whole").state_dict()
+    stage = replace(masks.STAGES[1], samples={"cpu": 18})
+    start = masks.start_training(faces[0].device, 1, 0.0, None)[0]
+    whole = train_masks(*faces, tmp_path / "whole", stage, start).state_dict()
     save, saved = masks.save_checkpoint, []
 
     def save_and_interrupt(*arguments):
@@ -68,15 +74,15 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(short, faces, tmp_p
     with monkeypatch.context() as patch:
         patch.setattr(masks, "save_checkpoint", save_and_interrupt)
         with pytest.raises(KeyboardInterrupt):
-            train_masks(*faces, tmp_path / "again")
-    resumed = train_masks(*faces, tmp_path / "again").state_dict()
+            train_masks(*faces, tmp_path / "again", stage, start)
+    resumed = train_masks(*faces, tmp_path / "again", stage, start).state_dict()
     assert all(torch.allclose(resumed[name], value, atol=1e-6) for name, value in whole.items())
 
 
 def test_a_loss_that_is_not_finite_is_refused(short, faces, tmp_path, monkeypatch):
     monkeypatch.setattr(masks, "weigh_classes", lambda labels: torch.full((7,), float("nan")))
-    with pytest.raises(TrainingError, match="loss of epoch 1 is nan: lower PEAK_RATE"):
-        train_masks(*faces, tmp_path)
+    with pytest.raises(TrainingError, match="loss of epoch 1 is nan: lower its peak_rate"):
+        train_masks(*faces, tmp_path, masks.STAGES[0])
 
 
 def test_the_command_makes_it(monkeypatch, tmp_path):
