@@ -21,12 +21,22 @@ import numpy as np
 import torch
 from measure import store_results
 from real_photos import cut_folds, open_folder
-from segmentation import LABELLED, UNLABELLED
 from stored_runs import format_table
 from tqdm import trange
 
 from elfw_helpers.data.datasets import FaceFolder
-from elfw_helpers.data.labels import ATTRIBUTES, BEARD, PIXEL_CLASSES, SKIN, attribute_from_mask
+from elfw_helpers.data.labels import (
+    ATTRIBUTES,
+    BACKGROUND,
+    BEARD,
+    EYEWEAR,
+    HAIR,
+    MOUTH_MASK,
+    PIXEL_CLASSES,
+    SKIN,
+    WEARABLE,
+    attribute_from_mask,
+)
 from elfw_helpers.deployment.predict import predict_mask
 from elfw_helpers.evaluation.classification import confusion_matrix, score
 from elfw_helpers.evaluation.segmentation import confusion_matrices, score_matrices
@@ -34,6 +44,8 @@ from elfw_helpers.models.hub import TrainedModel, load_model
 
 STORED = Path(__file__).with_suffix(".json")
 WORST = 10
+# The classes that the photos' masks have, and the others.
+LABELLED, UNLABELLED = (BACKGROUND, SKIN, HAIR, EYEWEAR, WEARABLE), (BEARD, MOUTH_MASK)
 
 
 def cut_halves(folder: FaceFolder) -> dict[str, torch.Tensor]:
