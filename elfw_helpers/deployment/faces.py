@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from elfw_helpers.deployment.onnx import open_session
+from elfw_helpers.deployment.onnx import open_session, run_session
 from elfw_helpers.utils.errors import MissingPackage, WeightsError
 
 WEIGHTS = "face_detection_yunet_2023mar.onnx"
@@ -97,10 +97,10 @@ def whole_frame(width: int, height: int) -> Frame:
     return Frame(width / 2, height / 2, max(width, height))
 
 
-def find_box(image: Image.Image) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of the largest face's frame in a photo, RGB; all of it if none."""
-    frames = find_faces(image) or [whole_frame(*image.size)]
-    return Frame(frames[0].x, frames[0].y, frames[0].side).box(*image.size)
+def find_box(image: Image.Image) -> tuple[int, int, int, int] | None:
+    """Return left, top, right and bottom of the largest face's frame in a photo, RGB; None without a face."""
+    frames = find_faces(image)
+    return Frame(frames[0].x, frames[0].y, frames[0].side).box(*image.size) if frames else None
 
 
 def find_faces(image: Image.Image) -> list[Frame]:
@@ -173,10 +173,8 @@ def detect(canvas: Image.Image, least: float) -> Detections:
 
     Decoded as in OpenCV's `FaceDetectorYN` (modules/objdetect/src/face_detect.cpp).
     """
-    session = load_detector()
-    names = [output.name for output in session.get_outputs()]
     pixels = np.asarray(canvas, np.float32)[..., ::-1].transpose(2, 0, 1)[None]
-    outputs = dict(zip(names, session.run(names, {"input": pixels}), strict=True))
+    outputs = run_session(load_detector(), {"input": pixels})
     return join([decode_stride(outputs, stride, least) for stride in STRIDES])
 
 
