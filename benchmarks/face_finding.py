@@ -6,9 +6,9 @@ three in a picture of 720 px, each .12 to 1 of its shorter side, anywhere, tilte
 backgrounds without a face. Photos stay in memory. Pictures without a face: backgrounds of the renderer and of
 photos, landscapes, textures, writing, samples that come with scikit-learn.
 
-Truth has two meanings. "As pasted": the square that was pasted, which for a quarter of the rendered faces is cut
-looser or tighter than ELFW's, as nobody can see who does not know the renderer. "As ELFW's": the square that
-ELFW's rule (which is CelebA-HQ's) gives around eyes and mouth; of photos it is the pasted one.
+Truth has two meanings. "As pasted": the square that was pasted; a quarter of the rendered faces is cut looser
+or tighter than ELFW's, which nobody can see in the picture. "As ELFW's": the square that ELFW's rule (which is
+CelebA-HQ's) gives around eyes and mouth; of photos it is the pasted one.
 
 The score from which a detection counts, and the frame around a detection, were chosen on `--tune`: other
 photos (every second one), other rendered faces, other pictures. Beside the detector stands the shipped
@@ -108,7 +108,7 @@ def draw_face(
 
 
 def frame_as_elfw(frame: Frame, pose: Pose) -> Frame:
-    """Return ELFW's frame of a rendered face that was pasted into a frame: without its zoom, shift and roll."""
+    """Return ELFW's frame of a rendered face that was pasted into a frame: its zoom, shift, roll undone."""
     shift = -frame.side / 2 * frame.axes() @ (pose.shift_x, pose.shift_y)
     # The camera's y points up.
     tilt = frame.tilt - np.degrees(pose.roll)
