@@ -7,8 +7,8 @@ backgrounds without a face. Photos stay in memory. Pictures without a face: back
 photos, landscapes, textures, writing, samples that come with scikit-learn.
 
 Truth has two meanings. "As pasted": the square that was pasted; a quarter of the rendered faces is cut looser
-or tighter than ELFW's, which nobody can see in the picture. "As ELFW's": the square that ELFW's rule (which is
-CelebA-HQ's) gives around eyes and mouth; of photos it is the pasted one.
+or tighter than ELFW's, which nobody can see in the picture. "As ELFW's": the square that ELFW's rule (that of
+CelebA-HQ) gives around eyes and mouth; of photos it is the pasted one.
 
 The score from which a detection counts, and the frame around a detection, were chosen on `--tune`: other
 photos (every second one), other rendered faces, other pictures. Beside the detector stands the shipped
