@@ -3,8 +3,8 @@
     python benchmarks/masks_start.py --real FOLDER [--out FOLDER] [--store]
 
 The course's segmentation network learns from the embedded rendered faces' training split alone, from equally
-many samples in every run, by the recipe of `elfw pretrain efficient_unet`: with ImageNet's weights, from random
-ones, and with ImageNet's on a quarter of the faces. One seed. Photos go the way of `elfw predict`; changes are
+many samples in every run, by the recipe of `elfw pretrain efficient_unet`: with both, without ImageNet's
+weights, and from a quarter of the faces. One seed. Photos go the way of `elfw predict`; what either brings is
 paired over photos. Nothing is chosen by the scores.
 
 Finished runs are kept in --out (numbers, never a photo): the same command goes on where it was stopped.
@@ -37,9 +37,9 @@ from elfw_helpers.utils.paths import measured_file, project_folder
 
 STORED = measured_file("masks_start")
 SAMPLES, BACKGROUNDS, PEAK_RATE = 7_296, 200, 1.5e-3
-FULL = "ImageNet's weights"
-# By name: the weights of the way down, and which part of the faces is trained on.
-RUNS = {FULL: ("imagenet", 1), "random weights": (None, 1), "a quarter of the faces": ("imagenet", 4)}
+BOTH = "both"
+# By what a run lacks: the weights of the way down, and that every so manieth face is trained on.
+RUNS = {BOTH: ("imagenet", 1), "ImageNet's weights": (None, 1), "four times the faces": ("imagenet", 4)}
 
 
 def train(weights: str | None, part: int) -> TrainedModel:
@@ -77,14 +77,14 @@ def train(weights: str | None, part: int) -> TrainedModel:
 
 
 def score_runs(matrices: dict[str, np.ndarray]) -> dict[str, dict]:
-    """Return each run's scores, and its change from FULL by class and on average: difference, low, high."""
+    """Return each run's scores, and by class and on average what it lacks brings: difference, low, high."""
     results = {}
     for name, counted in matrices.items():
-        change = compare_matrices(matrices[FULL], counted, ignore=UNLABELLED)
+        gains = compare_matrices(counted, matrices[BOTH], ignore=UNLABELLED)
         shown = [*(PIXEL_CLASSES[label] for label in LABELLED), "mean"]
         results[name] = {
             "masks": score_matrices(counted, ignore=UNLABELLED).as_metrics(),
-            "change": {row: change.loc[row].round(4).tolist() for row in shown},
+            "gains": {row: gains.loc[row].round(4).tolist() for row in shown},
         }
     return results
 
@@ -105,10 +105,10 @@ def main() -> None:
     results = score_runs(matrices)
     rows = [
         [name, f"{one['masks']['mean_iou']:.3f}"]
-        + [f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]" for gain, low, high in one["change"].values()]
+        + [f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]" for gain, low, high in one["gains"].values()]
         for name, one in results.items()
     ]
-    print(format_table(["run", "mean IoU", *results[FULL]["change"]], rows))
+    print(format_table(["without", "mean IoU", *results[BOTH]["gains"]], rows))
     if chosen.store:
         store_results(STORED, results)
 
