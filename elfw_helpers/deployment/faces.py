@@ -33,6 +33,8 @@ CELL, AGAIN = CANVAS // 2, 288
 # The least score of a candidate, and of a face at the second look. Of two whose boxes overlap by more than
 # this IoU, one counts.
 LEAST_SCORE, SURE_SCORE, MOST_OVERLAP = 0.2, 0.7, 0.3
+# The least score at the second look of a face that lies within the frame of one twice as large.
+WITHIN_SCORE = 0.85
 # The side of a frame, in mean sides of the detector's box; fitted on rendered faces.
 SIDE_PER_BOX = 1.68
 # Where the middle of a frame lies on the way from the eyes to the mouth (Karras et al. 2018, appendix C,
@@ -131,8 +133,14 @@ def find_turned(image: Image.Image, turn: float) -> list[Frame]:
     candidates = keep_best(join([look_over(image, side, turn) for side in SIDES]))
     rough = [make_frame(*one) for one in zip(*candidates[:2], strict=True)][:MOST_CANDIDATES]
     looks = [look_again(image, rough[start : start + 4]) for start in range(0, len(rough), 4)]
-    boxes, points, _ = keep_best(join(looks))
-    return [make_frame(*one) for one in zip(boxes, points, strict=True)]
+    boxes, points, scores = keep_best(join(looks))
+    frames = [make_frame(*one) for one in zip(boxes, points, strict=True)]
+    # What is found within a larger face's frame is more often an ear or a pattern.
+    return [
+        one
+        for one, score in zip(frames, scores, strict=True)
+        if score > WITHIN_SCORE or not any(lies_within(one, other) for other in frames)
+    ]
 
 
 @functools.cache
@@ -241,6 +249,12 @@ def make_frame(box: np.ndarray, points: np.ndarray) -> Frame:
     x, y = eyes + EYES_TO_MIDDLE * down
     side = SIDE_PER_BOX * np.sqrt(np.prod(box[2:] - box[:2]))
     return Frame(float(x), float(y), float(side), float(np.degrees(np.arctan2(across[1], across[0]))))
+
+
+def lies_within(small: Frame, large: Frame) -> bool:
+    """Say whether the middle of a frame lies in one at least twice as large, as if that were not tilted."""
+    apart = max(abs(small.x - large.x), abs(small.y - large.y))
+    return apart < large.side / 2 and large.side > 2 * small.side
 
 
 def share_area(first: Frame, second: Frame) -> float:

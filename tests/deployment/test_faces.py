@@ -155,6 +155,17 @@ def test_cut_out_faces_are_taken_whole_and_nothing_is_found_in_a_sky():
 
 
 @needs_detector
+def test_an_ear_like_a_face_within_a_larger_faces_frame_is_none():
+    assert len(find_faces(read_image(EMBEDDED / "person_0072_0003.jpg"))) == 1
+
+
+@needs_detector
+def test_a_face_cut_tighter_than_elfws_is_taken_whole(hopper):
+    tight = hopper.crop((150, 90, 380, 310))
+    assert find_faces(tight) == [whole_frame(*tight.size)]
+
+
+@needs_detector
 @pytest.mark.real_faces
 def test_faces_of_photos_are_found(real_faces):
     photos = sorted((real_faces / "faces").iterdir())[::10]
