@@ -37,7 +37,7 @@ from sklearn.datasets import load_sample_images
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.labels import BACKGROUND, SKIN
 from elfw_helpers.deployment.faces import Frame, find_faces, overlap, whole_frame
-from elfw_helpers.deployment.predict import lay_masks, predict_faces, run_network
+from elfw_helpers.deployment.predict import collect_remarks, lay_masks, predict_faces, run_network
 from elfw_helpers.evaluation.classification import wilson_interval
 from elfw_helpers.models.hub import TrainedModel, load_model
 from elfw_helpers.rendering.background import make_background
@@ -325,7 +325,10 @@ def compare_cut_out(model: TrainedModel, folder: FaceFolder, name: str) -> list[
         if not frames or frames[0] == whole_frame(*image.size):
             pixels.append(0.0)
             continue
-        plain, cropped = (predict_faces(model, image, [one]) for one in (whole_frame(*image.size), frames[0]))
+        with collect_remarks():
+            plain, cropped = (
+                predict_faces(model, image, [one]) for one in (whole_frame(*image.size), frames[0])
+            )
         changed += plain[0].attribute != cropped[0].attribute
         pixels.append((plain[0].mask != lay_masks(cropped, *image.size)).mean())
     note = f"of {len(folder)} {name}"

@@ -36,7 +36,7 @@ from elfw_helpers.models.segmentation import EfficientUNet
 from elfw_helpers.utils.paths import measured_file, project_folder
 
 STORED = measured_file("masks_start")
-SAMPLES, BACKGROUNDS, PEAK_RATE = 7_296, 200, 1.5e-3
+SAMPLES, BACKGROUNDS, PEAK_RATE = 5_472, 200, 1.5e-3
 BOTH = "both"
 # By what a run lacks: the weights of the way down, and that every so manieth face is trained on.
 RUNS = {BOTH: ("imagenet", 1), "ImageNet's weights": (None, 1), "four times the faces": ("imagenet", 4)}
