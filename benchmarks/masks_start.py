@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from masks_on_photos import LABELLED, UNLABELLED, predict_photos
 from measure import store_results
-from real_photos import open_folder
+from real_photos import hash_files, open_folder
 from stored_runs import format_table, name_file, read_result, store_result
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -97,7 +97,7 @@ def main() -> None:
     chosen = parser.parse_args()
     folder, matrices = open_folder(chosen.real), {}
     for name, options in RUNS.items():
-        depends_on = [train, recipe.train_epoch, SAMPLES, options, len(folder)]
+        depends_on = [hash_files([Path(__file__)]), recipe.train_epoch, options, len(folder)]
         file = name_file(chosen.out, [name], depends_on)
         if not file.exists():
             store_result(file, {"matrices": predict_photos(train(*options), folder)[0].tolist()})
