@@ -126,7 +126,7 @@ def describe(name: str, rates: dict[tuple[str, str, str], list[float]]) -> Itera
         slower, each = ratios(alone, loaded), ratios(two, alone)
         shown = setting == COURSE
         yield Figure(f"{label}: time of a step when busy, per its quiet time", slower, headline=shown)
-        yield Figure(f"{label}: speed of each of two, per that of one alone", each, headline=shown)
+        yield Figure(f"{label}: speed of each of two, per that of one alone", each)
 
 
 def main() -> None:

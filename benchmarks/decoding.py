@@ -100,7 +100,7 @@ def main() -> None:
     for name in WAYS:
         if name != "ours":
             by_core = ratios(values["ours", 1], values[name, 1])
-            figures.append(Figure(f"{kind}: ours / {name}, 1 core", by_core, headline="scaled" not in name))
+            figures.append(Figure(f"{kind}: ours / {name}, 1 core", by_core))
     report("decoding", figures, store=arguments.store, packages=("pillow", "simplejpeg"))
 
 

@@ -1,10 +1,14 @@
 """Measure whether faces are found in a photo of any size, how often one is where there is none, and the time.
 
-Found means: the frame that `find_faces` returns and the pasted one share an IoU of .6, tilt and all. Truth is
+Found means: the frame that `find_faces` returns and the true one share an IoU of .6, tilt and all. Truth is
 known because each picture is put together: faces of 250 px photos and rendered ones, half and half, one to
 three in a picture of 720 px, each .12 to 1 of its shorter side, anywhere, tilted by up to 20 degrees, on
 backgrounds without a face. Photos stay in memory. Pictures without a face: backgrounds of the renderer and of
 photos, landscapes, textures, writing, samples that come with scikit-learn.
+
+Truth has two meanings. "As pasted": the square that was pasted; a quarter of the rendered faces is cut looser
+or tighter than ELFW's, which nobody can see in the picture. "As ELFW's": the square that ELFW's rule (that of
+CelebA-HQ) gives around eyes and mouth; of photos it is the pasted one.
 
 The score from which a detection counts, and the frame around a detection, were chosen on `--tune`: other
 photos (every second one), other rendered faces, other pictures. Beside the detector stands the shipped
@@ -18,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,21 +37,23 @@ from sklearn.datasets import load_sample_images
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.labels import BACKGROUND, SKIN
 from elfw_helpers.deployment.faces import Frame, find_faces, overlap, whole_frame
-from elfw_helpers.deployment.predict import lay_masks, predict_faces, run_network
+from elfw_helpers.deployment.predict import collect_remarks, lay_masks, predict_faces, run_network
 from elfw_helpers.evaluation.classification import wilson_interval
 from elfw_helpers.models.hub import TrainedModel, load_model
 from elfw_helpers.rendering.background import make_background
 from elfw_helpers.rendering.face import render_face
+from elfw_helpers.rendering.parameters import Pose
 from elfw_helpers.rendering.photo import develop
 from elfw_helpers.rendering.random_parameters import sample_parameters
 from elfw_helpers.utils.paths import project_folder
 
 LONG, COUNT, LEAST_IOU = 720, 300, 0.6
+IN_USE = "YuNet"
 SHARES, MOST_TILT = (0.12, 1.0), 20.0
 # Of the pictures that are reported, and of those that thresholds were chosen on.
-SEEDS = {False: 18, True: 17}
+SEEDS = {False: 1911, True: 17}
 # Rendered faces are of 256 px, from seeds that no set of the course has.
-FIRST_FACE = {False: 7_000_000, True: 8_000_000}
+FIRST_FACE = {False: 9_100_000, True: 8_000_000}
 FEATHER = 0.04
 # The segmentation network on a pyramid: longer sides of the photo; what makes a patch of skin a face: its
 # side in pixels, and how much of its box is skin, times how certain that is; the side of its frame.
@@ -56,10 +63,11 @@ Finder = Callable[[Image.Image], list[Frame]]
 
 
 class Scene(NamedTuple):
-    """A picture, RGB, and the frames of the faces that were pasted into it."""
+    """A picture, RGB, and the frames of the faces in it: as they were pasted, and as ELFW would cut them."""
 
     picture: Image.Image
-    frames: list[Frame]
+    pasted: list[Frame]
+    framed: list[Frame]
     real: bool
 
 
@@ -69,12 +77,14 @@ def make_scenes(real: FaceFolder, tune: bool) -> Iterator[Scene]:
         chance = np.random.default_rng((SEEDS[tune], number))
         is_real = number % 2 == 0
         picture = draw_background(chance, *chance.permutation((LONG, int(chance.choice((LONG, 540, 405))))))
-        frames: list[Frame] = []
+        pasted, framed = [], []
         for part in range(int(chance.integers(1, 4))):
-            if frame := draw_place(chance, picture, frames):
-                frames.append(frame)
-                paste(picture, draw_face(chance, real, is_real, tune, 3 * number + part), frame)
-        yield Scene(picture, frames, is_real)
+            if frame := draw_place(chance, picture, pasted):
+                face, pose = draw_face(chance, real, is_real, tune, 3 * number + part)
+                pasted.append(frame)
+                framed.append(frame_as_elfw(frame, pose) if pose else frame)
+                paste(picture, face, frame)
+        yield Scene(picture, pasted, framed, is_real)
 
 
 def draw_place(chance: np.random.Generator, picture: Image.Image, taken: list[Frame]) -> Frame | None:
@@ -90,11 +100,20 @@ def draw_place(chance: np.random.Generator, picture: Image.Image, taken: list[Fr
 
 def draw_face(
     chance: np.random.Generator, real: FaceFolder, is_real: bool, tune: bool, number: int
-) -> Image.Image:
-    """Return a face cut out as ELFW's are: of a photo (every second one is for tuning), or rendered."""
+) -> tuple[Image.Image, Pose | None]:
+    """Return a face: of a photo (every second one is for tuning), or a rendered one and its pose."""
     if is_real:
-        return real.read(2 * int(chance.integers(len(real) // 2)) + tune)[0]
-    return Image.fromarray(render_face(FIRST_FACE[tune] + number, 256).image)
+        return real.read(2 * int(chance.integers(len(real) // 2)) + tune)[0], None
+    face = render_face(FIRST_FACE[tune] + number, 256)
+    return Image.fromarray(face.image), face.parameters.pose
+
+
+def frame_as_elfw(frame: Frame, pose: Pose) -> Frame:
+    """Return ELFW's frame of a rendered face that was pasted into a frame: its zoom, shift, roll undone."""
+    shift = -frame.side / 2 * frame.axes() @ (pose.shift_x, pose.shift_y)
+    # The camera's y points up.
+    tilt = frame.tilt - np.degrees(pose.roll)
+    return Frame(frame.x + shift[0], frame.y + shift[1], frame.side / pose.zoom, float(tilt))
 
 
 def paste(picture: Image.Image, face: Image.Image, frame: Frame) -> None:
@@ -228,17 +247,20 @@ def iou(first: Frame, second: Frame, picture: Image.Image) -> float:
 
 def count_found(finder: Finder, scenes: Sequence[Scene]) -> dict[str, tuple[int, int]]:
     """Return how many faces of how many are found: of photos, of rendered faces, of all; and false finds."""
-    counts = {name: [0, 0] for name in ("photos", "rendered faces", "all", "superfluous")}
+    counts: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
     for scene in scenes:
-        frames = finder(scene.picture)
-        ious = np.array([[iou(one, true, scene.picture) for one in frames] for true in scene.frames])
-        hits = int((ious >= LEAST_IOU).any(1).sum()) if frames else 0
-        for name in ("photos" if scene.real else "rendered faces", "all"):
-            counts[name][0] += hits
-            counts[name][1] += len(scene.frames)
-        counts["superfluous"][0] += len(frames) - (int((ious >= LEAST_IOU).any(0).sum()) if frames else 0)
-        counts["superfluous"][1] += len(frames)
-    return {name: tuple(count) for name, count in counts.items()}
+        frames, kind = finder(scene.picture), "photos" if scene.real else "rendered faces"
+        for truth, true_frames in (("pasted", scene.pasted), ("ELFW's", scene.framed)):
+            ious = np.array([[iou(one, true, scene.picture) for one in frames] for true in true_frames])
+            ious = ious.reshape(len(true_frames), len(frames))
+            for name in (kind, "all"):
+                counts[f"faces found, {name}, as {truth}"] += int((ious >= LEAST_IOU).any(1).sum())
+                totals[f"faces found, {name}, as {truth}"] += len(true_frames)
+        # By the last truth, ELFW's.
+        counts["superfluous"] += int((ious < LEAST_IOU).all(0).sum())
+        totals["superfluous"] += len(frames)
+    return {name: (counts[name], totals[name]) for name in totals}
 
 
 def find_by_segmentation(model: TrainedModel, picture: Image.Image) -> list[Frame]:
@@ -277,10 +299,11 @@ def measure_finder(
     for what, (count, total) in counts.items():
         low, high = wilson_interval(count, max(1, total))
         note = f"{count} of {total}, 95 % interval {low:.3f} to {high:.3f}"
-        headline = what == "all" or what.startswith("pictures")
+        headline = name == IN_USE and what.startswith(("faces found, all", "pictures"))
         figures.append(Figure(f"{name}: {what}", [count / max(1, total)], "", note, headline))
     times = measure_in_turns({name: partial(time_finder, finder, [scene.picture for scene in scenes[:20]])})
-    figures.append(Figure(f"{name}: time per photo of {LONG} px", times[name], "ms", "", True))
+    per_photo = f"{name}: time per photo of {LONG} px"
+    figures.append(Figure(per_photo, times[name], "ms", headline=name == IN_USE))
     return figures
 
 
@@ -302,7 +325,10 @@ def compare_cut_out(model: TrainedModel, folder: FaceFolder, name: str) -> list[
         if not frames or frames[0] == whole_frame(*image.size):
             pixels.append(0.0)
             continue
-        plain, cropped = (predict_faces(model, image, [one]) for one in (whole_frame(*image.size), frames[0]))
+        with collect_remarks():
+            plain, cropped = (
+                predict_faces(model, image, [one]) for one in (whole_frame(*image.size), frames[0])
+            )
         changed += plain[0].attribute != cropped[0].attribute
         pixels.append((plain[0].mask != lay_masks(cropped, *image.size)).mean())
     note = f"of {len(folder)} {name}"
@@ -324,7 +350,7 @@ def main() -> None:
     options = parser.parse_args()
     real, model = FaceFolder(options.real), load_model("efficient_unet")
     scenes, faceless = list(make_scenes(real, options.tune)), list(make_faceless(real, options.tune))
-    figures = measure_finder("YuNet", find_faces, scenes, faceless)
+    figures = measure_finder(IN_USE, find_faces, scenes, faceless)
     figures += measure_finder("U-Net", partial(find_by_segmentation, model), scenes, faceless)
     if not options.tune:
         embedded = FaceFolder(project_folder() / "data" / "rendered_faces")

@@ -7,33 +7,48 @@ the network that comes with the course. Each photo goes the way of `elfw predict
 the photo's own size; a predicted beard counts as skin, as the photos' masks label it.
 
 The photos are cut in halves, by person and with as many glasses and caps in each: what was chosen with scores
-in view was chosen on the first half alone, so the second is free of that. Intervals are over photos.
+in view was chosen on the first half alone, so the second is free of that. Beside them stand the embedded
+rendered faces' test split, scored alike. Intervals are over images.
 
-`--store` writes `benchmarks/masks_on_photos.json`: numbers, never a photo.
+`--store` writes `data/measured/masks_on_photos.json`, which notebook 07 reads: numbers, never a photo.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from measure import store_results
 from real_photos import cut_folds, open_folder
-from segmentation import LABELLED, UNLABELLED
 from stored_runs import format_table
-from tqdm import trange
+from tqdm import tqdm
 
 from elfw_helpers.data.datasets import FaceFolder
-from elfw_helpers.data.labels import ATTRIBUTES, BEARD, PIXEL_CLASSES, SKIN, attribute_from_mask
+from elfw_helpers.data.labels import (
+    ATTRIBUTES,
+    BACKGROUND,
+    BEARD,
+    EYEWEAR,
+    HAIR,
+    MOUTH_MASK,
+    PIXEL_CLASSES,
+    SKIN,
+    WEARABLE,
+    attribute_from_mask,
+)
 from elfw_helpers.deployment.predict import predict_mask
 from elfw_helpers.evaluation.classification import confusion_matrix, score
 from elfw_helpers.evaluation.segmentation import confusion_matrices, score_matrices
 from elfw_helpers.models.hub import TrainedModel, load_model
+from elfw_helpers.utils.paths import measured_file, project_folder
 
-STORED = Path(__file__).with_suffix(".json")
+STORED = measured_file("masks_on_photos")
 WORST = 10
+# The classes that the photos' masks have, and the others.
+LABELLED, UNLABELLED = (BACKGROUND, SKIN, HAIR, EYEWEAR, WEARABLE), (BEARD, MOUTH_MASK)
 
 
 def cut_halves(folder: FaceFolder) -> dict[str, torch.Tensor]:
@@ -43,13 +58,17 @@ def cut_halves(folder: FaceFolder) -> dict[str, torch.Tensor]:
     return {"all photos": everything, "half for choosing": chosen, "half kept back": kept}
 
 
-def predict_photos(model: TrainedModel, folder: FaceFolder) -> tuple[np.ndarray, list[int], list[int]]:
-    """Return each photo's confusion matrix, [N, 7, 7], its true and its predicted attribute."""
+def predict_photos(
+    model: TrainedModel, folder: FaceFolder, chosen: Sequence[int] | None = None
+) -> tuple[np.ndarray, list[int], list[int]]:
+    """Return each photo's confusion matrix, [N, 7, 7], its true and its predicted attribute; beards are skin.
+
+    Of all photos, or of those at the chosen indices.
+    """
     matrices, truth, predicted = [], [], []
-    for index in trange(len(folder), unit="photo"):
+    for index in tqdm(range(len(folder)) if chosen is None else chosen, unit="photo"):
         image, mask = folder.read(index)
-        found = predict_mask(model, image)
-        found[found == BEARD] = SKIN
+        mask, found = (np.where(one == BEARD, SKIN, one) for one in (mask, predict_mask(model, image)))
         matrices.append(confusion_matrices(mask[None], found[None])[0])
         truth.append(attribute_from_mask(mask))
         predicted.append(attribute_from_mask(found))
@@ -92,11 +111,15 @@ def main() -> None:
     parser.add_argument("--store", action="store_true", help="write the scores beside this script")
     chosen = parser.parse_args()
     folder, results, rows = open_folder(chosen.real), {}, []
-    halves = cut_halves(folder)
+    halves, rendered = cut_halves(folder), open_folder(project_folder() / "data" / "rendered_faces")
     for name in chosen.models:
-        answers = predict_photos(load_model(name), folder)
-        results[Path(name).stem] = {part: score_part(*answers, halves[part]) for part in halves}
-        rows += [format_row(f"{Path(name).stem}, {part}", results[Path(name).stem][part]) for part in halves]
+        model = load_model(name)
+        answers = predict_photos(model, folder)
+        scores = {part: score_part(*answers, halves[part]) for part in halves}
+        on_rendered = predict_photos(model, rendered, rendered.split().test.tolist())
+        scores["rendered test faces"] = score_part(*on_rendered, torch.arange(len(on_rendered[0])))
+        results[Path(name).stem] = scores
+        rows += [format_row(f"{Path(name).stem}, {part}", scores[part]) for part in scores]
         worst = [score_matrices(matrix[None], ignore=UNLABELLED).mean_iou for matrix in answers[0]]
         names = [folder.names[index] for index in np.argsort(worst)[:WORST]]
         print(f"{name}: lowest mean IoU in {', '.join(names)}")

@@ -27,6 +27,8 @@ TASKS = (
     "attribute: NAME.json with the probabilities of hair, spectacles and cap."
 )
 PASSWORD = "Ask visitors for the name and password in $ELFW_APP_AUTH, user:password."
+# Of the photos without a face that is found, at most this many are named.
+MOST_NAMED = 20
 UNPROTECTED = "Run them unprotected, as you: they can do all that you can."
 
 
@@ -165,6 +167,8 @@ def augment(
     print(f"{written.folder}: {sum(written.made.values())} augmented faces ({made})")
     if written.left_out:
         print(f"{written.left_out} faces can wear none of these: too little skin, or they wear one already")
+    if written.not_found:
+        print(f"{describe_not_found(written.not_found)}: taken whole, as one face each")
 
 
 @app.command()
@@ -345,6 +349,12 @@ def explain_bad_value(command: str) -> Iterator[None]:
             raise
         print(f"elfw {command}: {error}", file=sys.stderr)
         raise Finished(2) from None
+
+
+def describe_not_found(names: Sequence[str]) -> str:
+    """Return in how many photos no face was found, with the names of the first."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"no face was found in {len(names)} of the photos ({', '.join(names[:MOST_NAMED])}{more})"
 
 
 def choose_finder() -> Callable | None:

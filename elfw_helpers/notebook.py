@@ -9,6 +9,7 @@ are columns of one row, and their `rows` is null.
 
 from __future__ import annotations
 
+import json
 import math
 import numbers
 import platform
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from elfw_helpers.utils.errors import ElfwError
-from elfw_helpers.utils.paths import build_folder, data_folder, figure_folder
+from elfw_helpers.utils.paths import build_folder, data_folder, figure_folder, measured_file
 
 if TYPE_CHECKING:
     import pandas
@@ -27,6 +28,7 @@ __all__ = [
     "build_folder",
     "choose_device",
     "data_folder",
+    "read_measured",
     "require_data",
     "save_figure",
     "show_metrics",
@@ -65,6 +67,23 @@ def choose_device() -> str:
     if device == "cpu" and "google.colab" in sys.modules:
         print(GPU_ADVICE)
     return device
+
+
+def read_measured(benchmark: str) -> dict[str, Any]:
+    """Return what a benchmark measured on photos, which the course may not show: the `results` of its file.
+
+    Args:
+        benchmark: name of its script in benchmarks/, such as "masks_on_photos".
+
+    Raises:
+        ElfwError: there is no such file, or it holds no results.
+    """
+    file = measured_file(benchmark)
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))["results"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        cure = f"Restore it by git, or make it: python benchmarks/{benchmark}.py --real FOLDER --store"
+        raise ElfwError(f"{file}: no stored results ({error!r}). {cure}") from None
 
 
 def show_metrics(title: str | None = None, **metrics: Any) -> None:

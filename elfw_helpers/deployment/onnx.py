@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -122,7 +123,7 @@ class OnnxNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits of images, float32 [B, 3, size, size]."""
-        (logits,) = self.session.run([OUTPUT], {INPUT: images.cpu().numpy()})
+        logits = run_session(self.session, {INPUT: images.cpu().numpy()})[OUTPUT]
         return torch.from_numpy(logits)
 
 
@@ -141,6 +142,18 @@ def open_session(content: bytes, threads: int = 1):
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"This is no ONNX file ({reason}). Export the model again") from None
+
+
+def run_session(session, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the outputs of onnxruntime's session by name; raise MemoryError if it gets none."""
+    names = [output.name for output in session.get_outputs()]
+    try:
+        return dict(zip(names, session.run(names, inputs), strict=True))
+    # Its errors are bare Exceptions, this one too.
+    except Exception as error:
+        if "alloc" in str(error):
+            raise MemoryError(str(error).partition("\n")[0]) from None
+        raise
 
 
 def use_onnxruntime(model: TrainedModel) -> TrainedModel:

@@ -13,6 +13,7 @@ from elfw_helpers.evaluation.classification import (
 )
 from elfw_helpers.evaluation.grad_cam import grad_cam
 from elfw_helpers.evaluation.segmentation import (
+    SegmentationScores,
     compare_matrices,
     confusion_matrices,
     iou_by_class,
@@ -21,6 +22,7 @@ from elfw_helpers.evaluation.segmentation import (
 )
 
 __all__ = [
+    "SegmentationScores",
     "calibration_curve",
     "classification_report",
     "compare_matrices",

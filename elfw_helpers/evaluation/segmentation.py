@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,15 @@ class SegmentationScores:
     mean_f1: float
     class_iou: tuple[float, ...]
     class_iou_intervals: tuple[Interval, ...]
+
+    @classmethod
+    def from_metrics(cls, metrics: Mapping[str, Any]) -> SegmentationScores:
+        """Return the scores that `as_metrics` gave, such as those of a stored benchmark (from JSON, too)."""
+        metrics = {name: tuple(one) if isinstance(one, list) else one for name, one in metrics.items()}
+        names = [f"iou_{name.replace('-', '_')}" for name in PIXEL_CLASSES]
+        values = tuple(metrics.pop(name) for name in names)
+        intervals = tuple(metrics.pop(f"{name}_interval") for name in names)
+        return cls(**metrics, class_iou=values, class_iou_intervals=intervals)
 
     def as_metrics(self) -> dict[str, int | float | Interval]:
         """Return the scores under the names that `show_metrics` uses."""

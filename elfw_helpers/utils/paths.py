@@ -22,6 +22,11 @@ def rendered_weights(network: str) -> Path:
     return project_folder() / "data" / "weights" / f"{network}_rendered.safetensors"
 
 
+def measured_file(benchmark: str) -> Path:
+    """Return the file of what a benchmark measured on photos, for notebooks: numbers, never a photo."""
+    return project_folder() / "data" / "measured" / f"{benchmark}.json"
+
+
 def build_folder() -> Path:
     """Return the folder for everything that can be made again: `$ELFW_BUILD`, or `build/`. Creates it."""
     folder = Path(os.environ.get("ELFW_BUILD") or project_folder() / "build").expanduser().resolve()

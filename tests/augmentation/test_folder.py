@@ -421,3 +421,26 @@ def test_the_command_goes_on_without_the_finder_and_says_so(source, tmp_path, mo
     assert main(["augment", str(source), str(tmp_path / "whole"), "--count", "2", "--no-crop"]) == 0
     assert "looked for" not in capsys.readouterr().err
     assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
+
+
+def test_photos_without_a_face_are_taken_whole_and_named(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(finder, "load_detector", lambda: None)
+    monkeypatch.setattr(finder, "find_faces", lambda image: [])
+    arguments = ["augment", str(source), "--count", "3"]
+    assert main([*arguments, str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    used = {origin.source for origin in read_origins(tmp_path / "out").values()}
+    assert said.startswith("no face was found in ") and said.endswith(": taken whole, as one face each")
+    assert all(name in said for name in used)
+    assert main([*arguments, str(tmp_path / "whole"), "--no-crop"]) == 0
+    assert "no face" not in capsys.readouterr().out
+    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
+
+
+def test_a_photo_too_large_for_the_memory_is_named_and_nothing_is_left_behind(source, tmp_path):
+    def need_too_much(image):
+        raise MemoryError
+
+    with pytest.raises(DataError, match=r"\.(jpg|png): needs more memory than there is. Scale it"):
+        augment_folder(source, tmp_path / "out", ("hand",), 2, find_box=need_too_much)
+    assert list(tmp_path.iterdir()) == []

@@ -151,7 +151,18 @@ def test_cut_out_faces_are_taken_whole_and_nothing_is_found_in_a_sky():
     assert sum(frames[:1] == [whole_frame(128, 128)] for frames in found) >= 15
     sky = np.linspace((60, 120, 220), (200, 220, 250), 90).astype(np.uint8)[:, None].repeat(120, 1)
     assert find_faces(Image.fromarray(sky)) == []
-    assert find_box(Image.fromarray(sky)) == (0, 0, 120, 90)
+    assert find_box(Image.fromarray(sky)) is None
+
+
+@needs_detector
+def test_an_ear_like_a_face_within_a_larger_faces_frame_is_none():
+    assert len(find_faces(read_image(EMBEDDED / "person_0072_0003.jpg"))) == 1
+
+
+@needs_detector
+def test_a_face_cut_tighter_than_elfws_is_taken_whole(hopper):
+    tight = hopper.crop((150, 90, 380, 310))
+    assert find_faces(tight) == [whole_frame(*tight.size)]
 
 
 @needs_detector

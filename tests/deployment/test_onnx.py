@@ -18,6 +18,7 @@ from elfw_helpers.deployment.onnx import (
     OnnxNetwork,
     export_model,
     open_session,
+    run_session,
     use_onnxruntime,
 )
 from elfw_helpers.deployment.predict import predict_attribute, predict_mask
@@ -163,3 +164,16 @@ def test_the_command_exports_a_model_and_says_how_close_it_is(models, files, tmp
     assert main(["export", str(tmp_path / "mine.safetensors"), str(out)]) == 1
     assert "exists" in capsys.readouterr().err
     assert main(["export", "nothing", str(out)]) == 1
+
+
+@pytest.mark.parametrize(("said", "raised"), [("Failed to allocate memory", MemoryError), ("odd", Exception)])
+def test_too_little_memory_in_onnxruntime_is_a_memory_error(said, raised):
+    class Session:
+        def get_outputs(self):
+            return []
+
+        def run(self, names, inputs):
+            raise Exception(said)
+
+    with pytest.raises(raised, match=said):
+        run_session(Session(), {})

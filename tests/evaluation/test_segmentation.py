@@ -1,3 +1,4 @@
+import json
 import math
 import warnings
 
@@ -14,6 +15,7 @@ from elfw_helpers.data.labels import BEARD, HAIR, MOUTH_MASK, PIXEL_CLASSES
 from elfw_helpers.evaluation.classification import f1_by_class
 from elfw_helpers.evaluation.segmentation import (
     MissingClassWarning,
+    SegmentationScores,
     compare_matrices,
     confusion_matrices,
     iou_by_class,
@@ -158,6 +160,14 @@ def test_tensors_are_accepted_and_metrics_have_the_names_of_the_classes():
     assert [name for name in metrics if name.startswith("iou_") and not name.endswith("_interval")] == [
         f"iou_{name.replace('-', '_')}" for name in PIXEL_CLASSES
     ]
+
+
+def test_scores_come_back_from_stored_metrics():
+    scores = score_masks(TARGETS, PREDICTIONS)
+    stored = json.loads(json.dumps(scores.as_metrics()))
+    assert repr(SegmentationScores.from_metrics(stored)) == repr(scores)
+    with pytest.raises(KeyError, match="iou_hair"):
+        SegmentationScores.from_metrics({name: one for name, one in stored.items() if name != "iou_hair"})
 
 
 @pytest.mark.parametrize("wrong", [7, 255])

@@ -179,7 +179,7 @@ def use_upload(path: Path, work: Callable[[Image.Image, list[str]], Any]) -> Any
     """Return what `work` makes of an uploaded photo and the remarks on reading it; delete the upload.
 
     Raises:
-        DataError: it is no photo that `elfw predict` would read, or there is too little memory for it.
+        DataError: it is no photo that `elfw predict` would read, or it cannot be answered.
     """
 
     def read_and_work() -> Any:
@@ -189,8 +189,10 @@ def use_upload(path: Path, work: Callable[[Image.Image, list[str]], Any]) -> Any
 
     try:
         return ANSWERING_THREAD.submit(read_and_work).result()
-    except MemoryError as error:
-        raise DataError(path, "needs more memory than there is", "Scale it down") from error
+    # Where memory is short Python, torch and onnxruntime raise the one or the other.
+    except (MemoryError, RuntimeError) as error:
+        found = f"cannot be answered ({error or 'out of memory'})"
+        raise DataError(path, found, "Scale it down, or save it again as JPEG or PNG") from error
     finally:
         delete_upload(path)
 
