@@ -146,7 +146,7 @@ def test_weights_that_are_not_finite_in_float16_are_not_stored(tmp_path, value):
         (
             UNet(width=2),
             replace(CARD, architecture="vit"),
-            "no architecture 'vit'. Known are efficient_unet, unet",
+            "no architecture 'vit'. Known are efficient_attributes",
         ),
     ],
 )
@@ -218,7 +218,7 @@ def test_another_file_needs_no_checksum_but_must_match_one(file):
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
     with pytest.raises(
-        WeightsError, match="unett: no such file. Models by name: efficient_unet, mini_network"
+        WeightsError, match="unett: no such file. Models by name: efficient_unet, efficient_attributes"
     ):
         load_model("unett")
     with pytest.raises(WeightsError, match="cannot be read"):
