@@ -8,7 +8,7 @@ their attributes; from ImageNet; or from this very question: the masks of render
 attribute. It learns from photos, at 64 px, in five folds by person, each class weighted to count alike:
 
 - frozen: a logistic regression on the network's features;
-- fine-tuned: all layers, three epochs of SGD in batches of 16, its rate falling along half a cosine.
+- fine-tuned: all layers, four epochs of SGD in batches of 16, its rate falling along half a cosine.
 
 A seed determines the folds, the random weights and the order of the photos. Nothing was chosen by these
 scores. ImageNet's weights of torchvision's ResNet-18 are a download: where they cannot be had, their rows are
@@ -48,7 +48,7 @@ from elfw_helpers.utils.errors import WeightsError
 from elfw_helpers.utils.paths import build_folder
 
 STORED = Path(__file__).with_suffix(".json")
-SIZE, FOLDS, EPOCHS, RATE, BATCH_SIZE = 64, 5, 3, 0.01, 16
+SIZE, FOLDS, EPOCHS, RATE, BATCH_SIZE = 64, 5, 4, 0.02, 16
 STARTS = {
     "random weights, ResNet-18": partial(resnet18, None),
     "rendered faces, not their attributes, ResNet-18": partial(resnet18, "rendered"),

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,8 +20,8 @@ from elfw_helpers.utils.errors import DataError, ElfwError, MissingPackage
 from elfw_helpers.utils.files import explain_error, require_writable, require_writable_file
 from elfw_helpers.utils.paths import build_folder, project_folder, rendered_weights
 
-MODEL = "efficient_unet, mini_network, or a file (default: by the task)."
-DEFAULT_MODELS = {"segment": "efficient_unet", "attribute": "mini_network"}
+MODEL = "efficient_unet, efficient_attributes, mini_network, resnet18, or a file (default: by the task)."
+DEFAULT_MODELS = {"segment": "efficient_unet", "attribute": "efficient_attributes"}
 WEIGHTS = "The file of weights (default: data/weights/NETWORK_rendered.safetensors)."
 TASKS = (
     "segment: NAME_mask.png, NAME_overlay.jpg and NAME.json with the share of each class. "
@@ -77,7 +78,7 @@ app = typer.Typer(
 Version = Annotated[
     bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
 ]
-Network = Literal["resnet18", "resnet18_attributes", "efficient_unet", "mini_network"]
+Network = Literal["resnet18", "resnet18_attributes", "efficient_unet", "efficient_attributes", "mini_network"]
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite what is there.")]
 NoCrop = Annotated[bool, typer.Option("--no-crop", help="Take each photo whole, as one face that fills it.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same faces.")]
@@ -181,14 +182,15 @@ def pretrain(
     """Train a network on rendered faces (up to an hour)."""
     from elfw_course.weights.masks import make_efficient_unet
     from elfw_course.weights.pretraining import pretrain
-    from elfw_course.weights.release import make_mini_network, make_resnet18_attributes
+    from elfw_course.weights.release import make_last_layer, make_mini_network
 
     work, out = require_build() / "pretraining", out or rendered_weights(network)
     require_writable_file(out)
     make = {
         "resnet18": pretrain,
-        "resnet18_attributes": make_resnet18_attributes,
+        "resnet18_attributes": partial(make_last_layer, "resnet18"),
         "efficient_unet": make_efficient_unet,
+        "efficient_attributes": partial(make_last_layer, "efficient_attributes"),
         "mini_network": make_mini_network,
     }
     make[network](faces, out, work, replace)
@@ -260,7 +262,7 @@ def serve(
 @app.command()
 def export(
     model: Annotated[
-        str, typer.Argument(help="efficient_unet, mini_network, resnet18, or a file of a model.")
+        str, typer.Argument(help="efficient_unet, efficient_attributes, mini_network, resnet18, or a file.")
     ],
     file: Annotated[Path, typer.Argument(metavar="OUT.onnx")],
     replace: Replace = False,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 # What a notebook loads from build/, others have computed: it waits for their end. Where they failed, or were
 # not executed, it computes that itself.
 NEEDS = {
-    "05_evaluation": {"02_transfer_learning", "04_grid_search"},
+    "05_evaluation": {"04_grid_search"},
 }
 
 

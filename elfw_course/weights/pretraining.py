@@ -146,7 +146,7 @@ def train_tasks(faces: Faces, checkpoint: Path) -> MultiTaskNetwork:
         torch.manual_seed(PRETRAINING_SEED)
         model = MultiTaskNetwork(len(faces.names))
     model.to(faces.images.device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY)
     state = TrainingState(model, optimizer)
     folder = checkpoint / fingerprint(train_epoch, EPOCHS, model, optimizer.defaults, faces)
     history = load_checkpoint(folder, state, {"train_loss": []})

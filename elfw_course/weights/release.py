@@ -1,7 +1,7 @@
 """`elfw pretrain`: the networks that give a face an attribute, learned from rendered faces alone.
 
-The mini network is trained whole; ResNet-18 gets a last layer on the backbone that `pretraining` makes. No
-photo goes into them, so the weights are free to use.
+The mini network is trained whole; ResNet-18 gets a last layer on the backbone that `pretraining` makes, and
+EfficientNet-Lite0 one on the way down of the U-Net that `masks` makes. No photo of a face goes into them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from pathlib import Path
 
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from elfw_course.weights.pretraining import PRETRAINING_SEED, prepare_faces
 from elfw_helpers.augmentation import augment_batch
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, channel_statistics
 from elfw_helpers.data.labels import ATTRIBUTES, EYEWEAR, PIXEL_CLASSES, WEARABLE
-from elfw_helpers.models.classification import mini_network, resnet18
-from elfw_helpers.models.hub import ModelCard, store_model
+from elfw_helpers.models.classification import mini_network
+from elfw_helpers.models.hub import BACKBONES, ModelCard, store_model
 from elfw_helpers.models.transfer import extract_features
 from elfw_helpers.training.loop import fit
 from elfw_helpers.training.segmentation import cosine_schedule
@@ -26,11 +27,15 @@ from elfw_helpers.utils.device import best_device
 # The shares of photos that show eyewear and headwear: of CelebA's 202,599, by its list of attributes.
 # Source: Liu et al. (2015), https://arxiv.org/abs/1411.7766
 EYEWEAR_IN_PHOTOS, HEADWEAR_IN_PHOTOS = 0.065, 0.048
-# Side of ResNet-18's inputs: the largest that its backbone was pre-trained at, pixels.
-HEAD_SIZE = 64
 # The mini network: side of its inputs, how many it sees, and its first learning rate, of half a cosine.
 MINI_SIZE, MINI_SAMPLES, MINI_RATE = 64, 100_000, 3e-3
 TRAINED_ON = "{} rendered faces; no photo"
+# Of a last layer: the side of the inputs that its backbone learned from, pixels; the strongest penalty, in
+# steps of ten, that the embedded validation faces cannot tell from the best one; and the data.
+LAST_LAYERS = {
+    "resnet18": (64, 3e-3, TRAINED_ON),
+    "efficient_attributes": (96, 3e-3, "{} rendered faces, on an encoder pre-trained on ImageNet"),
+}
 
 
 def make_mini_network(faces: int, out: Path, work: Path, replace: bool = False) -> None:
@@ -74,28 +79,34 @@ def make_mini_network(faces: int, out: Path, work: Path, replace: bool = False) 
     store_model(network, card, out, replace=replace)
 
 
-def make_resnet18_attributes(faces: int, out: Path, work: Path, replace: bool = False) -> None:
-    """Fit a last layer for the attributes on the frozen backbone of ResNet-18, and store it with its card.
+def make_last_layer(architecture: str, faces: int, out: Path, work: Path, replace: bool = False) -> None:
+    """Fit a last layer for the attributes on a frozen backbone of the course, and store it with its card.
 
     The layer is a logistic regression on the backbone's features: a convex problem, solved in a minute.
-    Arguments and errors are those of `make_mini_network`; WeightsError also if there is no backbone.
+    Other arguments and errors are those of `make_mini_network`; WeightsError also if there is no backbone.
+
+    Args:
+        architecture: "resnet18" or "efficient_attributes".
     """
+    size, strength, trained_on = LAST_LAYERS[architecture]
     folder = prepare_faces(faces, out, work, replace)
-    network, tensors, chosen = resnet18(weights="rendered"), folder.preload(HEAD_SIZE), folder.split().train
+    network, tensors, chosen = BACKBONES[architecture](), folder.preload(size), folder.split().train
     attributes, statistics = tensors.attributes[chosen], {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     batches = Batches(tensors.images[chosen], attributes, device=best_device(), **statistics)
     features = extract_features(network, batches).double().numpy()
-    # The strongest penalty that the validation split cannot tell from the best one.
-    solution = LogisticRegression(C=0.01, max_iter=2000).fit(features, attributes.numpy())
+    scale = StandardScaler().fit(features)
+    solution = LogisticRegression(C=strength, max_iter=2000).fit(scale.transform(features), attributes)
+    # The scale goes into the layer.
+    weights = solution.coef_ / scale.scale_
     with torch.no_grad():
-        network.fc.weight.copy_(torch.from_numpy(solution.coef_))
-        network.fc.bias.copy_(torch.from_numpy(solution.intercept_))
+        network.fc.weight.copy_(torch.from_numpy(weights))
+        network.fc.bias.copy_(torch.from_numpy(solution.intercept_ - weights @ scale.mean_))
     subtract_from_logits(network, measure_prior_shift(attributes))
     card = ModelCard(
-        architecture="resnet18",
+        architecture=architecture,
         classes=ATTRIBUTES,
-        size=HEAD_SIZE,
-        trained_on=TRAINED_ON.format(len(chosen)),
+        size=size,
+        trained_on=trained_on.format(len(chosen)),
         **statistics,
     )
     store_model(network, card, out, replace=replace)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
-from elfw_helpers.models.classification import MiniNetwork, resnet18
+from elfw_helpers.models.classification import MiniNetwork, efficient_classifier, resnet18
 from elfw_helpers.models.segmentation import EfficientUNet, UNet
 from elfw_helpers.models.weights import (
     advise_restoring,
     check_tensors,
-    load_weights,
     read_weights,
     store_tensors,
     without_head,
@@ -32,13 +32,19 @@ VERSION = 1
 CARD = "card"
 # By architecture.
 NETWORKS = {
+    "efficient_attributes": efficient_classifier,
     "efficient_unet": EfficientUNet,
     "unet": UNet,
     "mini_network": MiniNetwork,
     "resnet18": resnet18,
 }
+# Of these a file holds the last layer alone: the rest is that of another of the course's files, frozen.
+BACKBONES = {
+    "efficient_attributes": partial(efficient_classifier, "masks"),
+    "resnet18": partial(resnet18, "rendered"),
+}
 # The course has a trained network of these.
-SHIPPED = ("efficient_unet", "mini_network", "resnet18")
+SHIPPED = ("efficient_unet", "efficient_attributes", "mini_network", "resnet18")
 TASKS = {PIXEL_CLASSES: "segment", ATTRIBUTES: "attribute"}
 # Larger inputs would need more memory than a laptop has; the course's networks are trained at 96 at most.
 LARGEST_SIZE = 1024
@@ -104,8 +110,8 @@ def store_model(network: nn.Module, card: ModelCard, file: str | Path, replace: 
     """Write a network's weights (float16) with its card, and their checksum to SHA256SUMS beside the file.
 
     Args:
-        network: the one that the card describes. Of a ResNet-18 only the last layer is written: its backbone
-            has to be the course's own, frozen.
+        network: the one that the card describes. Of BACKBONES only the last layer is written: the rest has
+            to be the course's own, frozen.
         file: such as `models/mine.safetensors`.
         replace: overwrite the file if it exists.
 
@@ -118,34 +124,33 @@ def store_model(network: nn.Module, card: ModelCard, file: str | Path, replace: 
     check_card(card, file)
     cure = "Give the card the architecture and the options that the network was made with"
     check_tensors(network.state_dict(), build_network(card, file).state_dict(), file, cure)
-    if card.architecture == "resnet18":
-        check_backbone(network, file)
+    if card.architecture in BACKBONES:
+        check_backbone(network, card.architecture, file)
     store_tensors(select_stored(network, card), file, {CARD: json.dumps(asdict(card))})
 
 
 def select_stored(network: nn.Module, card: ModelCard) -> dict[str, Tensor]:
-    """Return the tensors that a file holds: all, but only the last layer's of ResNet-18 (shared backbone)."""
+    """Return the tensors that a file holds: all, but only the last layer's where the backbone is shared."""
     state = network.state_dict()
-    shared = without_head(network) if card.architecture == "resnet18" else ()
+    shared = without_head(network) if card.architecture in BACKBONES else ()
     return {name: tensor for name, tensor in state.items() if name not in shared}
 
 
-def check_backbone(network: nn.Module, file: Path) -> None:
-    """Raise WeightsError unless a ResNet-18's backbone is the course's own, unchanged."""
-    ours = without_head(resnet18(weights="rendered"))
+def check_backbone(network: nn.Module, architecture: str, file: Path) -> None:
+    """Raise WeightsError unless all but a network's last layer is the course's own, unchanged."""
+    ours = without_head(BACKBONES[architecture]())
     changed = [name for name, tensor in without_head(network).items() if not tensor.cpu().equal(ours[name])]
     if changed:
         found = f"{file} was not written: the backbone was trained on ({changed[0]} differs)"
-        cure = 'Only a last layer on resnet18(weights="rendered") is stored: see elfw_helpers.models.transfer'
-        raise WeightsError(f"{found}. {cure}")
+        cure = 'Only a last layer is stored, on resnet18(weights="rendered") or efficient_classifier("masks")'
+        raise WeightsError(f"{found}. {cure}: see elfw_helpers.models.transfer")
 
 
 def load_model(name_or_file: str | Path, device: str = "cpu") -> TrainedModel:
     """Return a trained network with its card.
 
     Args:
-        name_or_file: "efficient_unet", "mini_network" or "resnet18", the course's own, or a file of
-            `store_model`.
+        name_or_file: one of SHIPPED, the course's own, or a file of `store_model`.
 
     Raises:
         WeightsError: there is no such model, or its file is damaged, no model, or of another version.
@@ -164,9 +169,9 @@ def load_model(name_or_file: str | Path, device: str = "cpu") -> TrainedModel:
     network = build_network(card, file)
     check_tensors(tensors, select_stored(network, card), file, if_damaged)
     network.to_empty(device="cpu")
-    if card.architecture == "resnet18":
-        load_weights(network, rendered_weights("resnet18"))
-    # Not strict, for ResNet-18's backbone alone: check_tensors has compared everything else.
+    if card.architecture in BACKBONES:
+        tensors |= without_head(BACKBONES[card.architecture]())
+    # Not strict, for what a file need not hold: check_tensors has compared everything else.
     network.load_state_dict(tensors, strict=False)
     return TrainedModel(network.to(device), card, name if shipped else file.name)
 

@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from elfw_course import order
 from elfw_course.nbval_plugin import NotebooksFirst
 from elfw_helpers.notebook import METRICS_MIME
 
@@ -197,7 +198,9 @@ def test_works_on_two_processes_beside_other_tests(tmp_path):
     assert ran == {"02_transfer_learning": 2, "05_evaluation": 2, "test_other": 1}
 
 
-def test_notebooks_are_handed_out_first_and_after_those_that_they_need():
+def test_notebooks_are_handed_out_first_and_after_those_that_they_need(monkeypatch):
+    needs = {"05_evaluation": {"02_transfer_learning", "04_grid_search"}}
+    monkeypatch.setattr(order, "NEEDS", needs)
     names = ("01_preprocessing", "02_transfer_learning", "04_grid_search", "05_evaluation")
     scopes = [f"notebooks/{name}.ipynb" for name in names]
     queue = NotebooksFirst.__new__(NotebooksFirst)

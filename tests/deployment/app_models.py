@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES
-from elfw_helpers.models import UNet, mini_network, resnet18
+from elfw_helpers.models import UNet, efficient_classifier, mini_network
 from elfw_helpers.models.hub import ModelCard, TrainedModel
 
 STATISTICS = {"mean": (0.5, 0.45, 0.4), "std": (0.25, 0.25, 0.3)}
@@ -16,7 +16,7 @@ def make_models(*names: str) -> dict[str, TrainedModel]:
     """Return untrained models by name: some of SHIPPED; the U-Net is a tiny plain one."""
     torch.manual_seed(0)
     makers = {
-        "resnet18": lambda: (resnet18(), {"classes": ATTRIBUTES, "size": 64}),
+        "efficient_attributes": lambda: (efficient_classifier(), {"classes": ATTRIBUTES, "size": 64}),
         "mini_network": lambda: (mini_network(), {"classes": ATTRIBUTES, "size": 64}),
         "efficient_unet": lambda: (
             UNet(width=2),

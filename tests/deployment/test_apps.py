@@ -57,7 +57,7 @@ def found():
 @pytest.fixture(scope="module")
 def app():
     """Both apps, on small untrained networks."""
-    with start_app(models=make_models("resnet18", "mini_network", "efficient_unet")) as running:
+    with start_app(models=make_models("efficient_attributes", "mini_network", "efficient_unet")) as running:
         yield running
 
 
@@ -82,7 +82,7 @@ def wait_until(condition) -> None:
 
 def test_attributes_of_a_photo_by_both_networks(client):
     answer = ask_app(client, "attributes", ("face.jpg", encode(FACE, "JPEG")))
-    assert list(answer) == ["resnet18", "mini_network"]
+    assert list(answer) == ["efficient_attributes", "mini_network"]
     for one in answer.values():
         (face,) = one["faces"]
         assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
@@ -292,7 +292,7 @@ def test_a_missing_model_is_said(monkeypatch, capsys):
 
     monkeypatch.setattr(serve, "load_model", refuse)
     assert main(["app"]) == 1
-    assert capsys.readouterr().err == "elfw: resnet18 is not there\n"
+    assert capsys.readouterr().err == "elfw: efficient_attributes is not there\n"
 
 
 def test_examples_are_four_rendered_faces_and_a_portrait():

@@ -42,7 +42,7 @@ def app():
 
 
 def serve_app():
-    with start_app(models=make_models("resnet18", "mini_network", "efficient_unet")) as running:
+    with start_app(models=make_models("efficient_attributes", "mini_network", "efficient_unet")) as running:
         yield running
 
 
@@ -117,7 +117,7 @@ def test_an_upload_is_answered_and_the_networks_take_turns(visit, face):
     visitor.send(face)
     assert visitor.answer() in ("hair", "spectacles", "cap")
     said = visitor.page.locator("#attributes-answer .by:visible")
-    assert re.fullmatch(r"says ResNet-18, in \d+ ms", said.inner_text())
+    assert re.fullmatch(r"says EfficientNet-Lite0, in \d+ ms", said.inner_text())
     visitor.page.get_by_label("Mini network").click()
     playwright.expect(said).to_have_text(re.compile(r"says Mini network, in \d+ ms"))
     # The choice holds for the next photo.

@@ -146,7 +146,7 @@ def test_weights_that_are_not_finite_in_float16_are_not_stored(tmp_path, value):
         (
             UNet(width=2),
             replace(CARD, architecture="vit"),
-            "no architecture 'vit'. Known are efficient_unet, unet",
+            "no architecture 'vit'. Known are efficient_attributes",
         ),
     ],
 )
@@ -162,10 +162,11 @@ def test_shipped_models_are_found_by_name(shipped):
     assert (model.name, model.card.task) == ("mini_network", "attribute")
 
 
-def test_of_a_resnet18_only_the_last_layer_is_stored(tmp_path):
+@pytest.mark.parametrize("architecture", hub.BACKBONES)
+def test_where_the_backbone_is_shared_only_the_last_layer_is_stored(tmp_path, architecture):
     torch.manual_seed(0)
-    network = resnet18(weights="rendered")
-    store_model(network, replace(MINI_CARD, architecture="resnet18"), tmp_path / "head.safetensors")
+    network = hub.BACKBONES[architecture]()
+    store_model(network, replace(MINI_CARD, architecture=architecture), tmp_path / "head.safetensors")
     assert load_file(tmp_path / "head.safetensors").keys() == {"fc.weight", "fc.bias"}
     found = load_model(tmp_path / "head.safetensors").network.state_dict()
     for name, expected in network.state_dict().items():
@@ -217,7 +218,7 @@ def test_another_file_needs_no_checksum_but_must_match_one(file):
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
     with pytest.raises(
-        WeightsError, match="unett: no such file. Models by name: efficient_unet, mini_network"
+        WeightsError, match="unett: no such file. Models by name: efficient_unet, efficient_attributes"
     ):
         load_model("unett")
     with pytest.raises(WeightsError, match="cannot be read"):
@@ -286,7 +287,7 @@ def test_another_version_says_which_and_what_to_do(file, version, found):
     [
         (
             {"architecture": "resnet"},
-            "no architecture 'resnet'. Known are efficient_unet, unet, mini_network",
+            "no architecture 'resnet'. Known are efficient_attributes, efficient_unet, unet",
         ),
         ({"architecture": ["unet"]}, r"no architecture \['unet'\]"),
         ({"classes": ["cat", "dog"]}, "classes are .'cat', 'dog'.*background, skin.* or .hair, spectacles"),

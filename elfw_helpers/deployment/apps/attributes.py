@@ -29,9 +29,9 @@ from elfw_helpers.deployment.predict import (
 from elfw_helpers.evaluation.grad_cam import grad_cam
 from elfw_helpers.models.hub import TrainedModel
 
-TITLES = {"resnet18": "ResNet-18", "mini_network": "Mini network"}
+TITLES = {"efficient_attributes": "EfficientNet-Lite0", "mini_network": "Mini network"}
 # The layer that Grad-CAM looks at: deep enough to know objects, fine enough to place them.
-LAYERS = {"resnet18": "layer2", "mini_network": "relu2"}
+LAYERS = {"efficient_attributes": "encoder.blocks.2", "mini_network": "relu2"}
 # The side of a face that was cut out of a photo, on the page, pixels.
 FACE_SIDE = 400
 

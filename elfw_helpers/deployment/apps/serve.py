@@ -18,7 +18,7 @@ from elfw_helpers.models.hub import TrainedModel, load_model
 from elfw_helpers.utils.errors import ElfwError
 
 # The models that each of the apps needs.
-MODELS = {"attributes": ("resnet18", "mini_network"), "segmentation": ("efficient_unet",)}
+MODELS = {"attributes": ("efficient_attributes", "mini_network"), "segmentation": ("efficient_unet",)}
 APPS = tuple(MODELS)
 LOCAL_HOST = "127.0.0.1"
 PASSWORD_VARIABLE = "ELFW_APP_AUTH"

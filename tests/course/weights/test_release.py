@@ -7,8 +7,8 @@ from elfw_course.weights.pretraining import PRETRAINING_SEED, RENDER_SIZE
 from elfw_course.weights.release import (
     EYEWEAR_IN_PHOTOS,
     HEADWEAR_IN_PHOTOS,
+    make_last_layer,
     make_mini_network,
-    make_resnet18_attributes,
     measure_prior_shift,
     subtract_from_logits,
 )
@@ -46,13 +46,18 @@ def test_the_mini_network_is_trained_and_stored_with_a_card_that_builds_it_again
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
 
 
-def test_a_last_layer_on_the_shared_backbone_learns_the_training_faces(rendered, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("architecture", "size"), [("resnet18", 64), ("efficient_attributes", 96)])
+def test_a_last_layer_on_a_shared_backbone_learns_the_training_faces(
+    rendered, tmp_path, monkeypatch, architecture, size
+):
     monkeypatch.setattr(release, "measure_prior_shift", lambda words: torch.zeros(3))
-    make_resnet18_attributes(COUNT, tmp_path / "head.safetensors", rendered)
+    monkeypatch.setitem(release.LAST_LAYERS, architecture, (size, 1.0, release.LAST_LAYERS[architecture][2]))
+    make_last_layer(architecture, COUNT, tmp_path / "head.safetensors", rendered)
+    assert (tmp_path / "head.safetensors").stat().st_size < 5_000
     model = load_model(tmp_path / "head.safetensors")
-    assert (model.card.architecture, model.card.classes, model.card.size) == ("resnet18", ATTRIBUTES, 64)
+    assert (model.card.architecture, model.card.classes, model.card.size) == (architecture, ATTRIBUTES, size)
     folder = FaceFolder(rendered / "faces", labels_file="no-labels.txt")
-    tensors, chosen = folder.preload(64), folder.split().train
+    tensors, chosen = folder.preload(size), folder.split().train
     words = tensors.attributes[chosen]
     batches = Batches(tensors.images[chosen], words, mean=model.card.mean, std=model.card.std, device="cpu")
     assert (predict_logits(model.network, batches).argmax(1) == words).float().mean() > 0.9
