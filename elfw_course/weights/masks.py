@@ -46,9 +46,9 @@ LONGEST_GRADIENT = 2.0
 AVERAGED = 0.02
 BACKGROUNDS = 600
 # How much of the prior shift is corrected: more than 1, for the loss's weights overrate rare classes too. The
-# best for mean IoU, in steps of half a logit for either class, on the half of the photos that
+# best for mean IoU, in steps of a quarter, on the half of the photos that
 # `benchmarks/masks_on_photos.py` keeps for choosing.
-PRIOR_STRENGTH = 2.25
+PRIOR_STRENGTH = 2.0
 # A GPU rounds to three digits where that does no harm.
 PRECISION = {"cuda": torch.bfloat16, "cpu": torch.float32}
 
