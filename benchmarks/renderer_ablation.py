@@ -22,10 +22,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from ablation import render_faces
-from masks_on_photos import cut_halves, predict_photos
+from masks_on_photos import LABELLED, UNLABELLED, cut_halves, predict_photos
 from measure import store_results
 from real_photos import hash_files, open_folder
-from segmentation import LABELLED, UNLABELLED
 from stored_runs import format_table, name_file, read_result, run_missing, store_result
 
 from elfw_course.weights.masks import (

@@ -1,6 +1,6 @@
 """Measure what transfers to photos of real people from where, frozen and fine-tuned.
 
-    python benchmarks/transfer_on_photos.py --real FOLDER [--out FOLDER] [--seeds 3] [--store]
+    python benchmarks/transfer_on_photos.py --real FOLDER [--out FOLDER] [--seeds 2] [--store]
 
 FOLDER holds photos with masks in ELFW's layout; attributes follow from the masks by the course's rule. This
 is the table of notebook 02 on photos. A network begins from random weights; from rendered faces, but not
@@ -145,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--real", type=Path, required=True, help="a folder of real photos")
     parser.add_argument("--out", type=Path, help="where finished runs are stored")
-    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--seeds", type=int, default=2, help="how many")
     parser.add_argument("--store", action="store_true", help="write the scores beside this script")
     options = parser.parse_args()
     out = options.out or build_folder() / "transfer_on_photos"
