@@ -234,8 +234,8 @@ def fit_square(image: Image.Image, size: int) -> tuple[np.ndarray, tuple[slice, 
 def run_network(model: TrainedModel, pixels: np.ndarray) -> Tensor:
     """Return the logits of one image, uint8 [S, S, 3], on the CPU: float32 [C, S, S] or [C].
 
-    Of a mask they are the mean over the image and its mirror image: a second look, worth .01 of mean IoU on
-    photos (`benchmarks/README.md`).
+    Of a mask they are the mean over the image and its mirror image: a second look, which brings .007 of mean
+    IoU on photos or more (`benchmarks/README.md`).
 
     Warns:
         PhotoWarning: the GPU's memory is full; the network is on the CPU from then on.
