@@ -1,4 +1,4 @@
-"""Photos that are hard to take, by `elfw predict` and an app: huge, tiny, crowded, cut, drawn, upside down."""
+"""Photos that are hard to take, by `elfw predict` and an app: huge, tiny, crowded, cut, drawn, turned."""
 
 import json
 from importlib.util import find_spec
