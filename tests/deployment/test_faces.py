@@ -160,6 +160,12 @@ def test_an_ear_like_a_face_within_a_larger_faces_frame_is_none():
 
 
 @needs_detector
+@pytest.mark.parametrize("name", ["person_0189_0002", "person_0624_0003", "person_0884_0006"])
+def test_an_upright_face_is_not_turned_for_want_of_certainty(name):
+    assert abs(find_faces(read_image(EMBEDDED / f"{name}.jpg"))[0].tilt) < 30
+
+
+@needs_detector
 def test_a_face_cut_tighter_than_elfws_is_taken_whole(hopper):
     tight = hopper.crop((150, 90, 380, 310))
     assert find_faces(tight) == [whole_frame(*tight.size)]
