@@ -10,7 +10,7 @@ of its own, the same ones in all runs but for the ingredients. Photos go the way
 
 Which ingredients are kept is decided on the half of the photos that `masks_on_photos.py` names for choosing.
 Finished runs are stored in --out (numbers, never a photo), so the same command goes on where it was stopped;
-`--store` writes `benchmarks/renderer_ablation.json`.
+`--store` writes `data/measured/renderer_ablation.json`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.labels import PIXEL_CLASSES
 from elfw_helpers.evaluation.segmentation import compare_matrices, score_matrices
 from elfw_helpers.models.hub import TrainedModel, load_model
+from elfw_helpers.utils.paths import measured_file
 
-STORED = Path(__file__).with_suffix(".json")
+STORED = measured_file("renderer_ablation")
 FACES, EPOCHS, BACKGROUNDS = 1500, 3, 200
 PEAK_RATE = 6e-4
 NONE = "none"
@@ -146,7 +147,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="how many sets of faces")
     parser.add_argument("--out", type=Path, default=Path("build/renderer_ablation"), help="for the runs")
     parser.add_argument("--jobs", type=int, default=2, help="processes that render")
-    parser.add_argument("--store", action="store_true", help="write the scores beside this script")
+    parser.add_argument("--store", action="store_true", help="write the scores where notebook 07 reads them")
     chosen = parser.parse_args()
     bench = Bench(open_folder(chosen.real), chosen.start, chosen.out, chosen.jobs)
     seeds = range(chosen.seeds)
