@@ -15,7 +15,7 @@ scores. ImageNet's weights of torchvision's ResNet-18 are a download: where they
 missing.
 
 Finished runs are stored in --out (predictions, never a photo), and are not done again. `--store` writes
-`benchmarks/transfer_on_photos.json`, which notebook 02 shows.
+`data/measured/transfer_on_photos.json`, which notebook 02 shows.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ from elfw_helpers.training.search import make_seeded
 from elfw_helpers.training.segmentation import cosine_schedule
 from elfw_helpers.utils.device import best_device
 from elfw_helpers.utils.errors import WeightsError
-from elfw_helpers.utils.paths import build_folder
+from elfw_helpers.utils.paths import build_folder, measured_file
 
-STORED = Path(__file__).with_suffix(".json")
+STORED = measured_file("transfer_on_photos")
 SIZE, FOLDS, EPOCHS, RATE, BATCH_SIZE = 64, 5, 4, 0.02, 16
 STARTS = {
     "random weights, ResNet-18": partial(resnet18, None),

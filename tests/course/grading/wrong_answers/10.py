@@ -9,7 +9,7 @@ from sklearn.model_selection import GroupShuffleSplit
 from torch import nn
 
 from elfw_helpers.data import IMAGENET_MEAN, IMAGENET_STD, Batches, channel_statistics
-from elfw_helpers.models import extract_features, resnet18
+from elfw_helpers.models import efficient_classifier, extract_features
 from elfw_helpers.training import fit, predict_logits
 
 WORKED = """# Beard or not
@@ -173,35 +173,38 @@ def score_answers(truth, answers, training):
     return {"accuracy": share, "low": low, "high": high, "baseline": 1 / len(set(truth.tolist()))}
 
 
-# right: train_model: a layer on a frozen backbone, by torch, at the images' own size
+# right: train_model: a layer on a frozen backbone, by torch
 def train_model(images, labels, seed):
     torch.manual_seed(seed)
-    backbone = resnet18(weights="rendered")
-    options = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-    features = extract_features(backbone, Batches(images, labels, **options))
+    backbone = efficient_classifier(weights="masks")
+
+    def describe(images):
+        large = nn.functional.interpolate(images.permute(0, 3, 1, 2).float(), size=96, mode="bilinear")
+        nothing = torch.zeros(len(images), dtype=torch.int64)
+        pixels = large.round().byte().permute(0, 2, 3, 1)
+        return extract_features(backbone, Batches(pixels, nothing, mean=IMAGENET_MEAN, std=IMAGENET_STD))
+
+    features = describe(images)
+    mean, std = features.mean(0), features.std(0) + 1e-6
     layer = nn.Linear(512, int(labels.max()) + 1)
-    optimizer = torch.optim.Adam(layer.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.01, weight_decay=0.01)
     for _ in range(100):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(layer(features), labels).backward()
+        nn.functional.cross_entropy(layer((features - mean) / std), labels).backward()
         optimizer.step()
-
-    def predict(images):
-        nothing = torch.zeros(len(images), dtype=torch.int64)
-        return layer(extract_features(backbone, Batches(images, nothing, **options))).argmax(1)
-
-    return predict
+    return lambda images: layer((describe(images) - mean) / std).argmax(1)
 
 
 # right: train_model: logistic regression on frozen features, a list of ints
 def train_model(images, labels, seed):
-    backbone = resnet18(weights="rendered")
+    backbone = efficient_classifier(weights="masks")
 
     def describe(images):
+        large = nn.functional.interpolate(images.permute(0, 3, 1, 2).float(), size=96, mode="bicubic")
         nothing = torch.zeros(len(images), dtype=torch.int64)
-        return extract_features(
-            backbone, Batches(images, nothing, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-        ).numpy()
+        pixels = large.clamp(0, 255).byte().permute(0, 2, 3, 1)
+        statistics = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+        return extract_features(backbone, Batches(pixels, nothing, **statistics)).numpy()
 
     model = LogisticRegression(C=0.1, max_iter=300).fit(describe(images), labels)
     return lambda images: model.predict(describe(images)).tolist()
@@ -244,7 +247,7 @@ def train_model(images, labels, seed):
 def train_model(images, labels, seed):
     from elfw_helpers.models import load_model
 
-    model = load_model("resnet18")
+    model = load_model("efficient_attributes")
     mean, std = model.card.mean, model.card.std
 
     def predict(images):
