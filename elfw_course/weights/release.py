@@ -30,8 +30,8 @@ EYEWEAR_IN_PHOTOS, HEADWEAR_IN_PHOTOS = 0.065, 0.048
 # The mini network: side of its inputs, how many it sees, and its first learning rate, of half a cosine.
 MINI_SIZE, MINI_SAMPLES, MINI_RATE = 64, 100_000, 3e-3
 TRAINED_ON = "{} rendered faces; no photo"
-# Of a last layer: the side of the inputs that its backbone learned from, pixels; the inverse of the penalty, for
-# `efficient_attributes` the best of three with rendered faces and photos in view, for the other the same; data.
+# Of a last layer: the side of the inputs that its backbone learned from, pixels; the inverse of the penalty,
+# of three values the best for `efficient_attributes`, with rendered faces and photos in view; and the data.
 LAST_LAYERS = {
     "resnet18": (64, 3e-3, TRAINED_ON),
     "efficient_attributes": (96, 3e-3, "{} rendered faces, on an encoder pre-trained on ImageNet"),
