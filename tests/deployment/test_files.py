@@ -47,7 +47,8 @@ def shipped(tmp_path_factory, monkeypatch) -> Path:
     )
     store_model(network, card, folder / "efficient_unet_rendered.safetensors")
     card = replace(card, architecture="mini_network", classes=ATTRIBUTES, size=64, options={})
-    store_model(mini_network(), card, folder / "mini_network_rendered.safetensors")
+    for name in ("efficient_attributes", "mini_network"):
+        store_model(mini_network(), card, folder / f"{name}_rendered.safetensors")
     return folder
 
 
@@ -128,7 +129,7 @@ def test_attributes_come_with_their_probabilities(tmp_path):
     assert run(photo, "--task", "attribute", "--out", out) == 0
     assert names(out) == ["ann.json"]
     answer = json.loads((out / "ann.json").read_text(encoding="utf-8"))
-    assert (answer["model"], answer["task"]) == ("mini_network", "attribute")
+    assert (answer["model"], answer["task"]) == ("efficient_attributes", "attribute")
     (face,) = answer["faces"]
     assert list(face["probabilities"]) == list(ATTRIBUTES)
     assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
@@ -309,7 +310,7 @@ def test_outputs_are_written_all_or_none(tmp_path, monkeypatch, capsys, raised, 
     ("arguments", "found"),
     [
         (["empty"], "empty: holds no images. Photos are files such as JPEG"),
-        (["ann.png", "--model", "unett"], "unett: no such file. Models by name: efficient_unet, mini_"),
+        (["ann.png", "--model", "unett"], "unett: no such file. Models by name: efficient_unet, efficient_"),
         (["ann.png", "--model", "mini_network"], "mini_network is for the task attribute, not segment"),
         (
             ["ann.png", "--task", "attribute", "--model", "efficient_unet"],

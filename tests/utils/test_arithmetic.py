@@ -31,7 +31,7 @@ def loose():
 def test_all_that_asks_a_network_computes_exactly_and_leaves_the_settings(loose):
     network, seen = resnet18().eval(), []
     network.register_forward_pre_hook(lambda *_: seen.append(read_settings()))
-    card = SimpleNamespace(mean=[0.5] * 3, std=[0.5] * 3)
+    card = SimpleNamespace(task="attribute", mean=[0.5] * 3, std=[0.5] * 3)
     run_network(SimpleNamespace(network=network, card=card, device="cpu"), make_batches(1).images[0].numpy())
     extract_features(network, make_batches(8))
     grad_cam(network, network.layer1, torch.zeros(1, 3, 32, 32))
