@@ -166,6 +166,13 @@ class TestGreyPhotosOfMixedSizesWithoutMasks(AnyFolder):
             Image.open(file).convert("L").save(file)
 
 
+class TestOnePhotoEachAndAClassAbsentFromTest(AnyFolder):
+    def make(self, folder):
+        chosen = choose_faces(photos=1)
+        write_faces(folder, chosen)
+        write_split(folder, sorted(chosen, key=lambda name: chosen[name] == "cap"), test=4)
+
+
 class TestTwoClassesByIdAndAllAnswersRight(AnyFolder):
     def make(self, folder):
         chosen = choose_faces(hair=18, spectacles=6, cap=0)
