@@ -1,7 +1,7 @@
 """All notebooks run to their end on folders of many kinds, with words where a lesson has nothing to show.
 
 The cells of a notebook are run in this process, as a kernel would run them, on a few small faces; a
-training lasts one epoch, and what is timed is timed three times. Each folder, unusual in one way or two, is
+training lasts one epoch, and what is timed is timed three times. Each folder, unusual in several ways, is
 a class, so that `--dist loadscope` runs two at once.
 """
 
@@ -166,34 +166,28 @@ class TestGreyPhotosOfMixedSizesWithoutMasks(AnyFolder):
             Image.open(file).convert("L").save(file)
 
 
-class TestOnePhotoEachAndAClassAbsentFromTest(AnyFolder):
+class TestTwoClassesByIdOnePhotoEachAndOneClassInTest(AnyFolder):
     def make(self, folder):
-        chosen = choose_faces(photos=1)
-        write_faces(folder, chosen)
-        write_split(folder, sorted(chosen, key=lambda name: chosen[name] == "cap"), test=4)
-
-
-class TestTwoClassesByIdAndAllAnswersRight(AnyFolder):
-    def make(self, folder):
-        chosen = choose_faces(hair=18, spectacles=6, cap=0)
+        chosen = choose_faces(hair=18, spectacles=6, cap=0, photos=1)
         write_faces(folder, chosen)
         write_labels(folder, {name: str(1 + ATTRIBUTES.index(chosen[name])) for name in chosen})
         for file in (folder / "labels").iterdir():
             Image.fromarray(read_mask(file)).save(file)
+        write_split(folder, sorted(chosen, key=lambda name: chosen[name] == "spectacles"), test=4)
+
+
+class TestAugmentedFolderWithoutLabelsFileAndAllAnswersRight(AnyFolder):
+    def make(self, folder):
+        write_faces(folder.with_name("source"), choose_faces())
+        augment_folder(folder.with_name("source"), folder, count=24)
+        (folder / "labels.txt").unlink()
         # The upper bound of 7 right of 7 is 1, and comes out of the formula a hair below it.
-        write_split(folder, sorted(chosen)[::-1], test=7)
+        write_split(folder, sorted(path.stem for path in (folder / "faces").iterdir()), test=7)
 
     @pytest.fixture
     def answers(self, monkeypatch):
         monkeypatch.setattr(training, "predict_logits", lambda _, batches: 50.0 * one_hot(batches.targets, 3))
         monkeypatch.setattr(training, "predict_masks", lambda _, batches: batches.targets.to(torch.uint8))
-
-
-class TestAugmentedFolderWithoutLabelsFile(AnyFolder):
-    def make(self, folder):
-        write_faces(folder.with_name("source"), choose_faces())
-        augment_folder(folder.with_name("source"), folder, count=24)
-        (folder / "labels.txt").unlink()
 
 
 @pytest.mark.real_faces
