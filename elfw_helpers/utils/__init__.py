@@ -6,6 +6,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "errors": ["ElfwError", "WeightsError"],
-        "paths": ["project_folder", "rendered_weights"],
+        "paths": ["rendered_weights"],
     },
 )
