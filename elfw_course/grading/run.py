@@ -235,6 +235,7 @@ class Attempt:
     findings: Findings  # what this run brings is added
     step_of: dict[str, Step] = field(default_factory=dict)  # by exercise: its cell
     raised: dict[str, list[int]] = field(default_factory=dict)  # by exercise: questions that raised an error
+    last: tuple[Any, Any] = (None, None)  # what was asked last and gave a value, and the value
 
     def __post_init__(self) -> None:
         # Seconds: of each exercise's cell, for itself and its questions; of all other cells, in two pools, or
@@ -358,11 +359,17 @@ class Attempt:
                 self.findings.later.add(name)
 
     def _ask_probe(self, exercise: Exercise, place: int) -> str:
-        """Return what is wrong with the answer to one question, or ""."""
+        """Return what is wrong with the answer to one question, or "".
+
+        One that asks more of the same answer as the one before, such as a higher accuracy, is not sent again.
+        """
         probe, home = exercise.probes[place], self.step_of[exercise.name]
         parts = (exercise.name, probe.given, probe.call, exercise.inputs)
+        if self.last[0] == parts:
+            return judge(probe, self.last[1])
         kind, content = self._ask(home, "probe", *parts)
         if kind == "value":
+            self.last = parts, content
             return judge(probe, content)
         self.raised[exercise.name].append(place)
         if kind != "undefined":

@@ -127,6 +127,18 @@ def test_an_interrupted_batch_goes_on(folder, monkeypatch, capsys):
     assert len(runs) < 3 and len(read_rows(folder)) == 3
 
 
+def test_two_probes_of_one_answer_ask_for_it_once(folder):
+    key, question = folder.parent / "key.toml", 'call = "conv_output_size(48, 3, 1, 1)"\nexpect = 48\n'
+    twice = f'{question}[[exercises.conv_output_size.probes]]\nname = "once more"\n{question}'
+    key.write_text(key.read_text(encoding="utf-8").replace(question, twice), encoding="utf-8")
+    write(
+        folder / "bob" / "03.ipynb",
+        conv_output_size="asked = []\n" + in_function("return asked.append(1) or 49 - len(asked)"),
+    )
+    assert grade(folder) == 0
+    assert read_rows(folder)["bob/03"]["conv_output_size"] == "2", "49 - 1 is 48, 49 - 2 is not"
+
+
 def test_a_fault_of_the_grader_leaves_the_score_blank_and_is_tried_again(folder, monkeypatch, capsys):
     original = SubmissionRun.run
 
