@@ -1,8 +1,8 @@
 """Reads exports of CVAT, "CVAT for images 1.1": annotations.xml, with the photos beside it.
 
-Elements and attributes as in https://docs.cvat.ai/docs/other/xml_format, run lengths as in
-https://docs.cvat.ai/docs/api_sdk/sdk (row by row, the first run outside), and numbers as written by
-cvat/apps/dataset_manager/formats/cvat.py in https://github.com/cvat-ai/cvat.
+Elements and attributes as in https://docs.cvat.ai/docs/other/xml_format and as written by
+cvat/apps/dataset_manager/formats/cvat.py of https://github.com/cvat-ai/cvat; run lengths (row by row, the first
+outside) and the sense of turns as in transformations.py beside it.
 """
 
 from __future__ import annotations
@@ -40,22 +40,30 @@ def read_cvat(folder: Path) -> Iterator[AnnotatedPhoto | DataError]:
 
 def read_file(file: Path) -> Iterator[AnnotatedPhoto | DataError]:
     """Yield what one export says of each photo; only one of them is in memory at a time."""
-    root = None
-    for event, element in iterparse(file, events=("start", "end"), forbid_dtd=True):
-        if root is None:
-            root = element
-            if root.tag != "annotations":
-                yield DataError(file, f"is no export of CVAT (it begins with <{root.tag}>)", "Move it away")
+    with file.open("rb") as stream:
+        root = None
+        for event, element in iterparse(stream, events=("start", "end"), forbid_dtd=True):
+            if root is None:
+                root = element
+                if root.tag != "annotations":
+                    yield DataError(
+                        file, f"is no export of CVAT (it begins with <{root.tag}>)", "Move it away"
+                    )
+                    return
+            elif event == "end" and element.tag == "track":
+                yield DataError(file, "is the export of a video, with tracks", AGAIN)
                 return
-        elif event == "end" and element.tag == "track":
-            yield DataError(file, "is the export of a video, with tracks", AGAIN)
-            return
-        elif event == "end" and element.tag == "image":
-            try:
-                yield read_photo(file, element)
-            except ValueError as error:
-                yield DataError(file, f"image {element.get('name')!r}, {error}", MEND)
-            root.clear()
+            elif event == "end" and element.tag == "image":
+                yield read_photo_or_fault(file, element)
+                root.clear()
+
+
+def read_photo_or_fault(file: Path, element: Element) -> AnnotatedPhoto | DataError:
+    """Return what an <image> says, or what is wrong with it."""
+    try:
+        return read_photo(file, element)
+    except ValueError as error:
+        return DataError(file, f"image {element.get('name')!r}, {error}", MEND)
 
 
 def read_photo(file: Path, element: Element) -> AnnotatedPhoto:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from elfw_helpers.data.annotations.areas import Area, Bitmap, Ellipse, NoArea, Polygon, make_box
+from elfw_helpers.data.annotations.areas import Area, Bitmap, Ellipse, NoArea, Polygon, check_places, make_box
 from elfw_helpers.data.annotations.records import (
     MEND,
     AnnotatedPhoto,
@@ -89,7 +89,7 @@ def read_area(entry: dict) -> Area:
         radius = hypot(x - other_x, y - other_y)
         return Ellipse((x, y), (radius, radius))
     # The two points of a mask are its first and last pixel.
-    Polygon(points[[0, 1, 1]])
+    check_places(points)
     size = int(other_x) - int(x) + 1, int(other_y) - int(y) + 1
     return Bitmap(decode_bitmap(take(entry, "mask", str), size), int(x), int(y))
 

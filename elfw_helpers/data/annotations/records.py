@@ -15,8 +15,8 @@ from elfw_helpers.data.image_names import find_encoding
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error
 
-# An annotation file is read into memory; this is more than COCO's own largest.
-MOST_BYTES = 1 << 30
+# A JSON is read as a whole, into about seven times its size of memory; COCO's own largest has 449 MiB.
+MOST_BYTES = 1 << 29
 MEND = "Mend or delete it in the program that it was drawn with, and export again"
 KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
 
@@ -52,7 +52,7 @@ class AnnotatedPhoto:
 
 
 def find_files(folder: Path, suffixes: Sequence[str]) -> Iterator[Path]:
-    """Yield the files below a folder with one of these suffixes, sorted; hidden ones and links are none."""
+    """Yield the files below a folder with one of these suffixes, sorted; hidden ones are left out."""
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
         # macOS puts the second into archives.
