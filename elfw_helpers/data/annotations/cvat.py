@@ -1,8 +1,8 @@
 """Reads exports of CVAT, "CVAT for images 1.1": annotations.xml, with the photos beside it.
 
 Elements and attributes as in https://docs.cvat.ai/docs/other/xml_format and as written by
-cvat/apps/dataset_manager/formats/cvat.py of https://github.com/cvat-ai/cvat; run lengths (row by row, the first
-outside) and the sense of turns as in transformations.py beside it.
+cvat/apps/dataset_manager/formats/cvat.py of https://github.com/cvat-ai/cvat; run lengths (row by row, the
+first outside) and the sense of turns as in transformations.py beside it.
 """
 
 from __future__ import annotations

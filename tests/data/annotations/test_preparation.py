@@ -90,22 +90,24 @@ def fails(kind, tmp_path, *found, export="export", **more):
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
-    """Twelve rendered faces in ELFW's layout."""
-    return render_folder(tmp_path_factory.mktemp("rendered") / "set", 12, seed=3, size=64, workers=1)
+    """Twelve rendered faces in ELFW's layout, and the outlines in their masks by name."""
+    layout = scan_folder(
+        render_folder(tmp_path_factory.mktemp("rendered") / "set", 12, seed=3, size=64, workers=1)
+    )
+    return layout, {name: trace_mask(read_mask(path)) for name, path in layout.masks.items()}
 
 
-def export_faces(kind, layout, folder):
+def export_faces(kind, layout, outlines, folder):
     """Export the faces of a folder as a tool does, with polygons; COCO with compressed run lengths."""
     images, elements, annotations = [], [], []
     for number, (name, path) in enumerate(layout.images.items(), 1):
         mask = read_mask(layout.masks[name])
         shutil.copy(path, folder / path.name)
         size = mask.shape[::-1]
-        outlines = trace_mask(mask)
         if kind == "labelme":
-            shapes = [shape(*outline) for outline in outlines]
+            shapes = [shape(*outline) for outline in outlines[name]]
             write_labelme(folder / f"{name}.json", path.name, size, shapes)
-        elements.append(cvat_image(path.name, size, *(cvat_polygon(*outline) for outline in outlines)))
+        elements.append(cvat_image(path.name, size, *(cvat_polygon(*outline) for outline in outlines[name])))
         images.append({"id": number, "file_name": path.name, "width": size[0], "height": size[1]})
         for index in np.unique(mask).tolist():
             runs = {"size": list(mask.shape), "counts": encode_runs((mask == index).T)}
@@ -119,10 +121,10 @@ def export_faces(kind, layout, folder):
 
 @pytest.mark.parametrize("kind", ["labelme", "cvat", "coco"])
 def test_rendered_faces_come_back_pixel_by_pixel(kind, rendered, tmp_path, capsys):
-    layout, export = scan_folder(rendered), tmp_path / "export"
+    (layout, outlines), export = rendered, tmp_path / "export"
     export.mkdir()
-    export_faces(kind, layout, export)
-    shutil.copy(rendered / "labels.txt", export)
+    export_faces(kind, layout, outlines, export)
+    shutil.copy(layout.root / "labels.txt", export)
     assert main(["prepare", kind, str(export), str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     assert "12 faces with masks" in said and "12 as told" in said and "to look at" not in said
