@@ -136,7 +136,10 @@ def check(
 
 @app.command()
 def prepare(
-    form: Annotated[Literal["labelme", "cvat", "coco"], typer.Argument(metavar="FORMAT")],
+    form: Annotated[
+        Literal["labelme", "cvat", "coco"],
+        typer.Argument(metavar="FORMAT", help="What the annotations are from."),
+    ],
     source: Annotated[Path, typer.Argument(help="The folder or .zip that the tool exported.")],
     out: Annotated[Path, typer.Argument(help="A new folder.")],
     classes: Annotated[Path | None, typer.Option(help=CLASSES)] = None,

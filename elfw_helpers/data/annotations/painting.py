@@ -36,13 +36,12 @@ def check_size(entry: AnnotatedPhoto, photo: Path) -> tuple[int, int]:
 
 
 def paint_mask(
-    entry: AnnotatedPhoto, shapes: Sequence[Shape], ids: Sequence[int], height: int, width: int
+    entry: AnnotatedPhoto, drawn: Sequence[tuple[Shape, int]], width: int, height: int
 ) -> tuple[np.ndarray, list[DataError]]:
     """Return the mask of an annotation, and what a person should look at.
 
     Args:
-        shapes: those of the annotation that are drawn: later ones over earlier ones, over the background.
-        ids: the class id of each.
+        drawn: its shapes with their class ids; later ones lie over earlier ones, all over the background.
 
     Returns:
         class ids, uint8 [H, W]; remarks.
@@ -50,36 +49,30 @@ def paint_mask(
     Raises:
         DataError: a shape encloses no area or has a hole that its format cannot have, or they are too many.
     """
-    if len(shapes) > MOST_SHAPES:
+    if len(drawn) > MOST_SHAPES:
         fix = f"Draw at most {MOST_SHAPES:,}"
-        raise DataError(entry.file, f"{entry.name!r} has {len(shapes):,} shapes", fix)
+        raise DataError(entry.file, f"{entry.name!r} has {len(drawn):,} shapes", fix)
     # Which shape lies on top: the number of the shape, from 1.
     top = np.zeros((height, width), np.uint16)
-    drawn = np.zeros(len(shapes) + 1, bool)
-    remarks = []
-    for number, shape in enumerate(shapes, 1):
+    places, remarks = [], []
+    for number, (shape, _) in enumerate(drawn, 1):
+        places.append(f"{entry.name!r}, {shape.place}")
         try:
             inside, crossed = shape.area.fill(height, width)
         except ValueError as error:
-            raise DataError(entry.file, f"{entry.name!r}, {shape.place}: {error}", MEND) from None
+            raise DataError(entry.file, f"{places[-1]}: {error}", MEND) from None
         top[inside] = number
-        drawn[number] = inside.any()
         if crossed:
-            remarks.append(explain_crossed(entry, shape, *crossed))
-        elif not drawn[number]:
-            found = f"{entry.name!r}, {shape.place} covers no pixel of the photo"
-            remarks.append(DataError(entry.file, found, "Delete it, or move it onto the photo"))
-    seen = np.bincount(top.ravel(), minlength=len(drawn)) > 0
-    for number in np.flatnonzero(drawn & ~seen):
-        found = f"{entry.name!r}, {shapes[number - 1].place} lies wholly under later shapes"
-        remarks.append(DataError(entry.file, found, "Move it to the front, if it should be seen"))
-    return np.array([BACKGROUND, *ids], np.uint8)[top], remarks
+            remarks.append(explain_crossed(entry.file, places[-1], *crossed))
+    seen = np.bincount(top.ravel(), minlength=len(drawn) + 1)[1:] > 0
+    for place in (place for place, is_seen in zip(places, seen, strict=True) if not is_seen):
+        found = f"{place} is not to be seen: it lies under later shapes, or on no pixel of the photo"
+        remarks.append(DataError(entry.file, found, "Move it to the front or onto the photo, or delete it"))
+    return np.array([BACKGROUND, *(number for _, number in drawn)], np.uint8)[top], remarks
 
 
-def explain_crossed(entry: AnnotatedPhoto, shape: Shape, row: int, column: int) -> DataError:
+def explain_crossed(file: Path, place: str, row: int, column: int) -> DataError:
     """Return the remark on an outline that crosses itself."""
-    found = (
-        f"{entry.name!r}, the outline of {shape.place} crosses itself, as around row {row}, column {column}; "
-    )
+    found = f"{place}: the outline crosses itself, as around row {row}, column {column}; "
     found += "what it goes around twice was left out (even-odd rule)"
-    return DataError(entry.file, found, "Look at the mask, or move the crossed points apart")
+    return DataError(file, found, "Look at the mask, or move the crossed points apart")

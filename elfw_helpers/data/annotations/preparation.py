@@ -170,31 +170,31 @@ class Preparation:
         """Write the photo and the mask of one annotation; raise DataError where something is wrong."""
         photo = self.find_photo(entry)
         unknown = {shape.label for shape in entry.shapes if simplify_class(shape.label) not in self.classes}
+        self.unknown.update(unknown)
         if unknown:
-            self.unknown.update(unknown)
             return
         ids = [self.classes[simplify_class(shape.label)] for shape in entry.shapes]
-        drawn = [
-            (shape, number) for shape, number in zip(entry.shapes, ids, strict=True) if number is not None
-        ]
-        self.done.ignored.update(
-            shape.label for shape, number in zip(entry.shapes, ids, strict=True) if number is None
-        )
+        pairs = list(zip(entry.shapes, ids, strict=True))
+        self.done.ignored.update(shape.label for shape, number in pairs if number is None)
+        drawn = [(shape, number) for shape, number in pairs if number is not None]
         if not drawn:
             self.done.unannotated.append(photo.name)
             return
+        self.require_own_name(photo)
+        mask, remarks = paint_mask(entry, drawn, *check_size(entry, photo))
+        self.done.remarks.extend(map(self.tell, remarks))
+        self.write(photo, mask)
+        self.done.drawn.update(np.unique(mask).tolist())
+        self.note_attribute(photo.stem, entry.words, mask)
+
+    def require_own_name(self, photo: Path) -> None:
+        """Raise DataError if another photo has the same name, on disks that do not tell a from A too."""
         first = self.named.setdefault(compose_unicode(photo.stem).casefold(), photo)
         if first != photo:
             fix = (
                 "Rename one, in its annotation too: ELFW's layout has neither folders nor extensions in names"
             )
             raise DataError(photo, f"has the same name as {first}", fix)
-        width, height = check_size(entry, photo)
-        mask, remarks = paint_mask(entry, *zip(*drawn, strict=True), height, width)
-        self.done.remarks.extend(map(self.tell, remarks))
-        self.write(photo, mask)
-        self.done.drawn.update(np.unique(mask).tolist())
-        self.note_attribute(photo.stem, entry.words, mask)
 
     def find_photo(self, entry: AnnotatedPhoto) -> Path:
         """Return the photo of an annotation, or the one that the annotation itself holds, as a file."""
@@ -253,13 +253,7 @@ class Preparation:
         if self.problems and not (leave_out and self.files):
             raise ElfwError(describe_problems(self.source, out, self.problems))
         self.done.left_out = self.problems
-        # What an earlier run wrote of annotations that have changed since then.
-        for path in [*(self.work / "faces").iterdir(), *(self.work / "labels").iterdir()]:
-            if path not in self.files:
-                path.unlink()
-        attributes = {name: ATTRIBUTES[index] for name, index in self.done.attributes.items()}
-        self.write_list(LABELS_FILE, attributes if self.done.told else {})
-        self.write_list(PERSONS_FILE, self.persons)
+        self.write_lists()
         problems = [
             str(problem).replace(str(self.work), str(out)) for problem in scan_folder(self.work).problems
         ]
@@ -270,6 +264,15 @@ class Preparation:
             out.rmdir()
         self.work.rename(out)
         (out / MARK).unlink()
+
+    def write_lists(self) -> None:
+        """Write the attributes and persons; delete what an earlier run wrote of annotations that changed."""
+        for path in [*(self.work / "faces").iterdir(), *(self.work / "labels").iterdir()]:
+            if path not in self.files:
+                path.unlink()
+        attributes = {name: ATTRIBUTES[index] for name, index in self.done.attributes.items()}
+        self.write_list(LABELS_FILE, attributes if self.done.told else {})
+        self.write_list(PERSONS_FILE, self.persons)
 
     def write_list(self, file_name: str, values: Mapping[str, str]) -> None:
         """Write a list `NAME value` of the faces, or none where nothing is known; an earlier run's goes."""

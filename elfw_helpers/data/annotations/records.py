@@ -72,7 +72,7 @@ def read_json(file: Path) -> Any:
             fix = "Export the photos in several parts"
             raise DataError(file, f"is larger than {MOST_BYTES >> 20:,} MiB", fix)
         content = file.read_bytes()
-        return json.loads(content.decode(find_encoding(content)), parse_constant=refuse_constant)
+        return json.loads(content.decode(find_encoding(content)))
     except OSError as error:
         raise explain_error(error, file) from None
     except UnicodeDecodeError as error:
@@ -83,11 +83,6 @@ def read_json(file: Path) -> Any:
     except (ValueError, RecursionError) as error:
         fix = "Export it again, or mend it in an editor"
         raise DataError(file, f"is no valid JSON ({error})", fix) from None
-
-
-def refuse_constant(name: str) -> None:
-    """Raise ValueError for NaN and Infinity, which Python reads as JSON though JSON has none."""
-    raise ValueError(f"{name} is no number")
 
 
 def take(entry: Any, key: str, *kinds: type) -> Any:

@@ -56,21 +56,18 @@ def describe_prepared(prepared: Prepared, out: Path) -> str:
     lines.append(f"  masks with  {', '.join(shown)}")
     shown = (f"{name} {counts[number]}" for number, name in enumerate(ATTRIBUTES))
     by_rule = len(prepared.attributes) - prepared.told
-    lines.append(
-        f"  attributes  {', '.join(shown)} ({prepared.told} as told, {by_rule} by the rule from the mask)"
-    )
-    for lead, found in (("ignored", prepared.ignored), ("not used", prepared.unused)):
+    told = f"({prepared.told} as told, {by_rule} by the rule from the mask)"
+    lines.append(f"  attributes  {', '.join(shown)} {told}")
+    for lead, found in (("ignored", prepared.ignored), ("unused tags", prepared.unused)):
         if found:
-            kind = "shapes" if found is prepared.ignored else "tags"
-            lines.append(
-                f"  {lead:<11} {kind} {', '.join(f'{name!r} {count}' for name, count in found.items())}"
-            )
-    titles = [("photos without a shape left out", prepared.unannotated)]
-    titles += [("left out for what is wrong", prepared.left_out), ("to look at", prepared.remarks)]
-    for title, found in titles:
+            lines.append(f"  {lead:<11} {', '.join(f'{name!r} {count}' for name, count in found.items())}")
+    titles = {
+        "left out, without a shape": prepared.unannotated,
+        "left out, for what is wrong": prepared.left_out,
+    }
+    for title, found in (titles | {"to look at": prepared.remarks}).items():
         if found:
-            lines.append(f"{len(found)} {title}")
-            lines.extend(list_first(found))
+            lines += [f"{title}: {len(found)}", *list_first(found)]
     # Names that are not valid Unicode, as old archives leave them, would stop the printing.
     return "\n".join(lines).encode("utf-8", "backslashreplace").decode()
 

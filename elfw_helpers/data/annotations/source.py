@@ -105,7 +105,7 @@ class Photos:
         Raises:
             DataError: none is called so, or several are.
         """
-        parts = [part for part in re.split(r"[/\\]", compose_unicode(text)) if part not in ("", ".", "..")]
+        parts = [part for part in re.split(r"[/\\]", compose_unicode(text)) if part not in ("", ".")]
         found = self._by_file_name.get(parts[-1].casefold(), []) if parts else []
         if len(found) > 1:
             # In several folders: as many as possible of those that the text names must fit, from the end.

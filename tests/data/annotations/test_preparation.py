@@ -292,10 +292,8 @@ def test_crossed_hidden_and_outer_shapes_are_remarked_upon(kind, tmp_path, capsy
     write_source(kind, tmp_path / "export", *drawn)
     assert main(["prepare", kind, str(tmp_path / "export"), str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert "3 to look at" in said and "('wearable') covers no pixel" in said
-    assert (
-        "('hair') crosses itself, as around row" in said and "('hair') lies wholly under later shapes" in said
-    )
+    assert "to look at: 3" in said and "('hair'): the outline crosses itself, as around row" in said
+    assert "('wearable') is not to be seen" in said and "('hair') is not to be seen" in said
 
 
 def test_a_hole_that_coco_cannot_have_is_refused(tmp_path):
@@ -311,15 +309,14 @@ def test_a_hole_that_coco_cannot_have_is_refused(tmp_path):
     ("points", "found"),
     [
         ([[1, 2]], "an outline of 1 points"),
-        ([[1, 2], [3, float("nan")], [5, 6]], "no place on a photo|NaN is no number"),
+        ([[1, 2], [3, float("nan")], [5, 6]], "no place on a photo"),
         ([[1, 2], [3, 1e300], [5, 6]], "no place on a photo"),
     ],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_outlines_that_are_none(kind, points, found, tmp_path):
     write_source(kind, tmp_path / "export", ("skin", points))
-    said = fails(kind, tmp_path, "a.json" if kind == "labelme" else "annotations")
-    assert any(words in said for words in found.split("|"))
+    fails(kind, tmp_path, "a.json" if kind == "labelme" else "annotations", found)
 
 
 WRONG_SHAPES = [
@@ -484,7 +481,7 @@ def test_an_annotation_that_is_wrong_is_left_out_where_that_is_asked_for(tmp_pat
     assert main(call) == 1
     assert "--leave-out" in capsys.readouterr().err
     assert main([*call, "--leave-out"]) == 0
-    assert "1 left out for what is wrong" in capsys.readouterr().out
+    assert "left out, for what is wrong: 1" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "out" / "faces").iterdir()] == ["a.jpg"]
 
 
