@@ -1,6 +1,7 @@
 """`elfw prepare`: exports of labelme, CVAT and COCO become a folder in ELFW's layout, or it says why not."""
 
 import base64
+import errno
 import json
 import shutil
 import zipfile
@@ -518,6 +519,20 @@ def test_a_run_that_is_interrupted_leaves_nothing_in_the_place_of_the_result(tmp
     monkeypatch.undo()
     prepare("cvat", tmp_path)
     assert prepared_mask(tmp_path).any()
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path, monkeypatch):
+    write_source("cvat", tmp_path / "export", ("skin", SQUARE))
+    write = preparation.write_atomically
+
+    def fill_disk(file, content):
+        if file.suffix == ".png":
+            raise OSError(errno.ENOSPC, "No space left on device", str(file))
+        write(file, content)
+
+    monkeypatch.setattr(preparation, "write_atomically", fill_disk)
+    fails("cvat", tmp_path, "The disk is full")
+    assert (tmp_path / "out.unfinished" / "faces" / "a.jpg").exists()
 
 
 def test_lists_beside_the_photos(tmp_path):
