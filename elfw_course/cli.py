@@ -79,6 +79,8 @@ Version = Annotated[
     bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
 ]
 Network = Literal["resnet18", "resnet18_attributes", "efficient_unet", "efficient_attributes", "mini_network"]
+CLASSES = "A file with a line `their name = our class` for each class name that is not ours."
+LEAVE_OUT = "Leave out the photos with which something is wrong, and name them."
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite what is there.")]
 NoCrop = Annotated[bool, typer.Option("--no-crop", help="Take each photo whole, as one face that fills it.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same faces.")]
@@ -130,6 +132,25 @@ def check(
     if sheet:
         write_sheet(FaceFolder(folder), sheet)
     return 0
+
+
+@app.command()
+def prepare(
+    form: Annotated[
+        Literal["labelme", "cvat", "coco"],
+        typer.Argument(metavar="FORMAT", help="What the annotations are from."),
+    ],
+    source: Annotated[Path, typer.Argument(help="The folder or .zip that the tool exported.")],
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    classes: Annotated[Path | None, typer.Option(help=CLASSES)] = None,
+    leave_out: Annotated[bool, typer.Option("--leave-out", help=LEAVE_OUT)] = False,
+) -> None:
+    """Turn photos annotated with labelme, CVAT or as COCO into a folder in ELFW's layout (docs/data.md)."""
+    from elfw_helpers.data.annotations.preparation import prepare_folder
+    from elfw_helpers.data.annotations.report import describe_prepared
+
+    print(describe_prepared(prepare_folder(form, source, out, classes, leave_out), out))
+    print(f"Next: elfw check {out}")
 
 
 @app.command()

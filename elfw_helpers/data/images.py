@@ -181,7 +181,23 @@ def read_scaled(path: Path, side: int | None = None) -> tuple[Image.Image, tuple
             warnings.warn(text, PhotoWarning, stacklevel=2)
         samples = describe_samples(image)
         upright = to_rgb(path, ImageOps.exif_transpose(image), samples)
-        return upright, size[::-1] if image.getexif().get(ORIENTATION) in SIDEWAYS else size
+        return upright, size[::-1] if is_sideways(image) else size
+
+
+def is_sideways(image: Image.Image) -> bool:
+    """Return whether an image as stored lies on its side, by its EXIF rotation."""
+    return image.getexif().get(ORIENTATION) in SIDEWAYS
+
+
+def read_size(path: Path) -> tuple[tuple[int, int], bool]:
+    """Return width and height of an upright photo without decoding it, and whether it is stored on its side.
+
+    Raises:
+        DataError: as `open_image`.
+    """
+    with open_image(path) as image:
+        sideways = is_sideways(image)
+        return image.size[::-1] if sideways else image.size, sideways
 
 
 def read_mask(path: Path) -> np.ndarray:
