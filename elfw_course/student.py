@@ -29,6 +29,8 @@ TEXT_SOLUTION = re.compile(r"<!-- BEGIN SOLUTION -->.*?<!-- END SOLUTION -->\n?"
 # What a progress bar leaves among the outputs.
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 ADDRESS = re.compile(r"https://github\.com/([\w-]+/[\w.-]+?)(?:\.git)?/?", re.ASCII)
+# Of a course without an address yet. No account on GitHub has such a name, so a stranger cannot register it.
+PLACEHOLDER = "_your_account_/elfw-course"
 SETUP_ADDRESS = re.compile(r'repository = \\"https://github\.com/([^"\\]+)\\"')
 
 
@@ -70,6 +72,11 @@ def read_repository(project: Path) -> str:
             f"{file}: {address!r} is no address of a repository. Give https://github.com/OWNER/NAME."
         )
     return found[1]
+
+
+def is_placeholder(repository: str) -> bool:
+    """Say whether OWNER/NAME stands for an address that nobody has chosen yet."""
+    return repository == PLACEHOLDER
 
 
 def write_address(project: Path) -> None:
