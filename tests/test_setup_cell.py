@@ -6,6 +6,7 @@ Git and pip are played here; tests/test_colab.py lets them work.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -80,7 +81,11 @@ def test_course_without_an_address_says_so_and_fetches_nothing(colab, monkeypatc
 @pytest.mark.parametrize(
     ("fails", "stderr", "advice"),
     [
-        ("clone", "fatal: Could not resolve host: github.com", "Check the connection and run this cell again"),
+        (
+            "clone",
+            "fatal: Could not resolve host: github.com",
+            "Check the connection and run this cell again",
+        ),
         ("clone", "fatal: could not read Username for 'https://github.com'", "Or is the address wrong?"),
         ("sparse-checkout", "fatal: unable to write file: No space left on device", "The disk is full"),
         ("pip", "ERROR: Could not find a version that satisfies the requirement", "Check the connection"),
@@ -102,27 +107,43 @@ def test_stale_fork_is_told_from_a_failure(colab, monkeypatch):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_package_that_the_notebook_uses_is_fetched(path):
-    """A package is used by the notebook, or by one that it uses; `utils` and the front door are everywhere."""
+def test_every_module_that_the_notebook_uses_is_fetched(path):
     code = "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code")
-    needed = {"utils", "notebook"}
-    found = set(re.findall(r"from elfw_helpers\.(\w+)", code))
-    while found - needed:
-        needed |= found
-        found = {name for package in found for name in imported_packages(package)}
-    left_out = set(re.findall(r"!/elfw_helpers/(\w+)", setup_of(path)))
-    assert left_out and left_out & needed == set()
+    used, found = set(), {f"elfw_helpers.{name}" for name in re.findall(r"from elfw_helpers\.(\w+)", code)}
+    for package, names in re.findall(r"from elfw_helpers\.(\w+) import ([\w, ]+)", code):
+        doors = read_front_door(package)
+        found |= {f"elfw_helpers.{package}.{doors[name]}" for name in names.split(", ") if name in doors}
+    while found - used:
+        used |= found
+        found = set().union(*map(find_imports, found))
+    left_out = re.findall(r"!/elfw_helpers/(\w+)", setup_of(path))
+    assert left_out
+    assert [name for name in sorted(used) if name.split(".")[1] in left_out] == []
 
 
-def imported_packages(package: str) -> set[str]:
-    """Return the packages of elfw_helpers that one of them imports, at any place in its code."""
-    place = ROOT / "elfw_helpers" / package
-    names = set()
-    for file in place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")]:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("elfw_helpers."):
-                names.add(node.module.split(".")[1])
-    return names
+@functools.cache
+def read_front_door(package: str) -> dict[str, str]:
+    """Return the module that each name comes from which a package's `__init__` offers."""
+    file = ROOT / "elfw_helpers" / package / "__init__.py"
+    tree = ast.parse(file.read_text(encoding="utf-8") if file.is_file() else "")
+    offered = [node.value for node in ast.walk(tree) if getattr(node, "arg", "") == "submod_attrs"]
+    return {
+        name: module
+        for table in offered
+        for module, names in ast.literal_eval(table).items()
+        for name in names
+    }
+
+
+@functools.cache
+def find_imports(module: str) -> set[str]:
+    """Return the modules of elfw_helpers that one of them imports, at any place in its code."""
+    place = ROOT.joinpath(*module.split("."))
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    imports = [
+        node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)
+    ]
+    return {node.module for node in imports if (node.module or "").startswith("elfw_helpers.")}
 
 
 def test_setup_cells_name_the_packages_edition():

@@ -336,7 +336,10 @@ def test_the_embedded_set_is_what_this_code_renders():
 def test_the_embedded_archive_is_what_elfw_render_packs(tmp_path):
     pack_folder(embedded_faces(), tmp_path / "again.zip")
     again, stored = (
-        [(entry.filename, entry.CRC, entry.date_time, entry.compress_type, entry.external_attr) for entry in entries]
+        [
+            (entry.filename, entry.CRC, entry.date_time, entry.compress_type, entry.external_attr)
+            for entry in entries
+        ]
         for entries in map(read_entries, (tmp_path / "again.zip", embedded_archive()))
     )
     assert again == stored, "data/README.md has the command that writes the archive"
