@@ -219,7 +219,7 @@ def look_at_clone(folder: Path) -> tuple[int, int]:
     """Return how many bytes a clone has fetched, and how many files it has checked out."""
     fetched = sum(path.stat().st_size for path in (folder / ".git" / "objects").rglob("*") if path.is_file())
     listed = subprocess.run(
-        ["git", "-C", folder, "ls-files", "-t"], capture_output=True, check=True, text=True
+        ["git", "-C", folder, "ls-files", "-t"], capture_output=True, check=True, encoding="utf-8"
     )
     return fetched, sum(line.startswith("H ") for line in listed.stdout.splitlines())
 
