@@ -59,7 +59,7 @@ class Commands(TyperGroup):
             if not (error.name or "").startswith(("elfw_helpers.", "elfw_course.")):
                 raise
             place = shlex.quote(str(project_folder()))
-            fetch = f"git -C {place} sparse-checkout add /elfw_helpers /elfw_course"
+            fetch = f"git -C {place} sparse-checkout disable"
             print(f"elfw: {error.name} is not here. Fetch the rest of the course: {fetch}", file=sys.stderr)
             code = 1
         except OSError as error:

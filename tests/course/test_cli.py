@@ -96,7 +96,7 @@ def test_a_command_that_names_the_courses_faces_unpacks_them(tmp_path, monkeypat
 def test_what_a_sparse_clone_left_out_is_one_line_with_the_command_that_fetches_it(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "elfw_course.results", None)
     assert main(["results"]) == 1
-    assert says_one_line(capsys, "elfw: elfw_course.results is not here", "sparse-checkout add /elfw_helpers")
+    assert says_one_line(capsys, "elfw: elfw_course.results is not here", "sparse-checkout disable")
 
 
 @pytest.mark.parametrize("wrong", [["--size", "30"], ["--seed", "-1"], ["--count", "0"]])
