@@ -56,11 +56,7 @@ class Commands(TyperGroup):
             print(f"elfw: {error}", file=sys.stderr)
             code = 1
         except ModuleNotFoundError as error:
-            if not (error.name or "").startswith(("elfw_helpers.", "elfw_course.")):
-                raise
-            place = shlex.quote(str(project_folder()))
-            fetch = f"git -C {place} sparse-checkout disable"
-            print(f"elfw: {error.name} is not here. Fetch the rest of the course: {fetch}", file=sys.stderr)
+            print(f"elfw: {explain_left_out(error)}", file=sys.stderr)
             code = 1
         except OSError as error:
             code = 1
@@ -72,6 +68,14 @@ class Commands(TyperGroup):
             print("elfw: interrupted", file=sys.stderr)
             code = 130
         raise Finished(code)
+
+
+def explain_left_out(error: ModuleNotFoundError) -> str:
+    """Return how to fetch a part of the course that a sparse clone left out; raise the error for any other."""
+    if not (error.name or "").startswith(("elfw_helpers.", "elfw_course.")):
+        raise error
+    fetch = f"git -C {shlex.quote(str(project_folder()))} sparse-checkout disable"
+    return f"{error.name} is not here. Fetch the rest of the course: {fetch}"
 
 
 def show_version(wanted: bool) -> None:
