@@ -71,7 +71,7 @@ class Commands(TyperGroup):
 
 
 def explain_left_out(error: ModuleNotFoundError) -> str:
-    """Return how to fetch a part of the course that a sparse clone left out; raise the error for any other."""
+    """Return how to fetch a part of the course that a sparse clone left out; raise any other error again."""
     if not (error.name or "").startswith(("elfw_helpers.", "elfw_course.")):
         raise error
     fetch = f"git -C {shlex.quote(str(project_folder()))} sparse-checkout disable"

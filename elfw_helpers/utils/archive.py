@@ -104,6 +104,9 @@ def refuse_own_files(archive: Path, folder: Path, listing: Listing) -> None:
 
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack an archive beside a folder, then put it in the folder's place, whole or not at all."""
+    # Left by a process that was killed: who calls this holds the lock, so nobody else is at work.
+    for left in folder.parent.glob(f".{folder.name}_*"):
+        shutil.rmtree(left)
     with (
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}_") as place,
         open_archive(archive) as packed,

@@ -140,6 +140,13 @@ def test_full_disk_leaves_nothing_half_written(packed, monkeypatch):
     assert "The disk is full: free some space" in refusal(packed)
 
 
+def test_what_a_killed_process_left_is_removed(packed):
+    write_files(packed.parent / ".set_x1y2" / "new", "faces/a.jpg")
+    unpack_once(packed, packed.with_suffix(""))
+    names = {path.name for path in packed.parent.iterdir()} - {".set.lock"}
+    assert names == {"set", "set.unpacked", "set.zip"}
+
+
 def test_two_processes_at_once_unpack_it_one_time(packed, tmp_path):
     folder = packed.with_suffix("")
     with multiprocessing.get_context("fork").Pool(2) as pool:
