@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import stat
 import tempfile
 import zipfile
@@ -93,7 +96,13 @@ def is_stamped(folder: Path, listing: Listing) -> bool:
 
 
 def refuse_own_files(archive: Path, folder: Path, listing: Listing) -> None:
-    """Raise DataError if a folder holds a file that neither this archive nor the one before put there."""
+    """Raise DataError if a folder holds a file that neither this archive nor the one before put there.
+
+    Raises:
+        OSError: the folder is a file.
+    """
+    if folder.is_file():
+        raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     known = set(listing.items()) | read_stamp(folder)
     own = sorted(name for name, content in list_folder(folder).items() if (name, content) not in known)
     if own:

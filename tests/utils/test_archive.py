@@ -98,6 +98,12 @@ def test_edited_and_own_files_are_named_and_stay(packed, tmp_path, own, stamped)
     assert list_folder(folder) == before
 
 
+def test_file_in_the_folders_place_stays(packed):
+    packed.with_suffix("").write_text("mine", encoding="utf-8")
+    assert "A file stands where a folder is needed" in refusal(packed)
+    assert packed.with_suffix("").read_text(encoding="utf-8") == "mine"
+
+
 def test_damaged_archives_say_how_to_get_them_back(packed):
     whole = packed.read_bytes()
     changed = whole.replace(b"faces/a.jpgfaces", b"faces/a.jpgFACES")
