@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from elfw_helpers import __version__
 from elfw_helpers.utils.errors import ElfwError
 from elfw_helpers.utils.files import write_atomically
 
@@ -29,6 +30,10 @@ TEXT_SOLUTION = re.compile(r"<!-- BEGIN SOLUTION -->.*?<!-- END SOLUTION -->\n?"
 # What a progress bar leaves among the outputs.
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 ADDRESS = re.compile(r"https://github\.com/([\w-]+/[\w.-]+?)(?:\.git)?/?", re.ASCII)
+# Of a course without an address yet. No account on GitHub has such a name, so a stranger cannot register it.
+PLACEHOLDER = "_your_account_/elfw-course"
+# The setup cell refuses a course of another edition: raise `__version__` when notebooks need something new.
+SETUP_EDITION = re.compile(r'(edition = \\")[^"\\]+(\\")')
 SETUP_ADDRESS = re.compile(r'repository = \\"https://github\.com/([^"\\]+)\\"')
 
 
@@ -72,14 +77,23 @@ def read_repository(project: Path) -> str:
     return found[1]
 
 
+def is_placeholder(repository: str) -> bool:
+    """Say whether OWNER/NAME stands for an address that nobody has chosen yet."""
+    return repository == PLACEHOLDER
+
+
 def write_address(project: Path) -> None:
-    """Write pyproject.toml's address into badges and setup cells of all notebooks, and README's badges."""
+    """Write pyproject.toml's address into badges and setup cells of all notebooks, and README's badges.
+
+    The package's version goes into the setup cells too.
+    """
     new = read_repository(project)
     readme = project / "README.md"
     for path in list_notebooks(project / "notebooks"):
         text = path.read_text(encoding="utf-8")
         old = SETUP_ADDRESS.search(text)
         if old:
+            text = SETUP_EDITION.sub(rf"\g<1>{__version__}\g<2>", text)
             write_if_changed(path, replace_repository(text, old[1], new))
             if readme.exists():
                 write_if_changed(readme, replace_repository(readme.read_text(encoding="utf-8"), old[1], new))

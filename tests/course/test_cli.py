@@ -10,6 +10,8 @@ import pytest
 from elfw_course import cli
 from elfw_course.cli import main
 from elfw_helpers import __version__
+from elfw_helpers.utils import paths
+from elfw_helpers.utils.archive import list_folder, pack_folder, unpack_once
 
 
 def test_version(capsys):
@@ -56,6 +58,45 @@ def test_renders_a_set_that_the_check_finds_sound(tmp_path, capsys):
     assert main(["render", "--count", "40", "--size", "32", "--out", str(tmp_path / "set")]) == 0
     assert main(["check", str(tmp_path / "set")]) == 0
     assert "40 images, 40 of them readable" in capsys.readouterr().out
+
+
+def test_packs_what_it_renders_and_overwrites_no_archive_unasked(tmp_path, capsys):
+    packed = tmp_path / "set.zip"
+    command = [
+        "render",
+        "--count",
+        "2",
+        "--size",
+        "32",
+        "--out",
+        str(tmp_path / "set"),
+        "--archive",
+        str(packed),
+    ]
+    assert main(command) == 0
+    unpack_once(packed, tmp_path / "again")
+    assert list_folder(tmp_path / "again") == list_folder(tmp_path / "set")
+    packed.write_bytes(b"mine")
+    capsys.readouterr()
+    assert main(command) == 1
+    assert says_one_line(capsys, packed, "is there already", "--replace")
+    assert packed.read_bytes() == b"mine"
+    assert main([*command, "--replace"]) == 0 and packed.stat().st_size > 1000
+
+
+def test_a_command_that_names_the_courses_faces_unpacks_them(tmp_path, monkeypatch, capsys):
+    main(["render", "--count", "2", "--size", "32", "--out", str(tmp_path / "made")])
+    pack_folder(tmp_path / "made", tmp_path / "rendered_faces.zip")
+    for module in (cli, paths):
+        monkeypatch.setattr(module, "embedded_archive", lambda: tmp_path / "rendered_faces.zip")
+    main(["check", str(tmp_path / "rendered_faces")])
+    assert "2 images, 2 of them readable" in capsys.readouterr().out
+
+
+def test_what_a_sparse_clone_left_out_is_one_line_with_the_command_that_fetches_it(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "elfw_course.results", None)
+    assert main(["results"]) == 1
+    assert says_one_line(capsys, "elfw: elfw_course.results is not here", "sparse-checkout disable")
 
 
 @pytest.mark.parametrize("wrong", [["--size", "30"], ["--seed", "-1"], ["--count", "0"]])

@@ -233,6 +233,8 @@ def test_the_repositorys_notebooks_and_pyproject_are_in_step(folder):
         badges = re.findall(r"colab\.research\.google\.com/github/([^/]+/[^/]+)/blob/main/([^)]+)\)", text)
         assert (stored, f"{folder}/{path.name}") in badges, "run: elfw student"
         assert {repository for repository, _ in badges} == {stored}
+        # Colab shows no picture from beside the notebook, and its links lead nowhere: on GitHub they work.
+        assert f"[on GitHub](https://github.com/{stored}/blob/main/{folder}/{path.name})" in text
         assert re.findall(r'repository = \\"https://github\.com/(.*?)\\"', text) == [stored]
 
 
