@@ -31,14 +31,14 @@ from elfw_helpers.deployment.apps.client import ask_app
 from elfw_helpers.deployment.onnx import OnnxNetwork, encode_onnx
 from elfw_helpers.models.hub import SHIPPED, load_model
 from elfw_helpers.utils.errors import ElfwError
-from elfw_helpers.utils.paths import project_folder
+from elfw_helpers.utils.paths import embedded_faces
 
 ROUNDS, CALLS, WARM_UP = 6, 50, 5
 
 
 def measure_load(visitors: int, seconds: float) -> None:
     """Print how long visitors waited, and the errors that they got."""
-    faces = sorted((project_folder() / "data" / "rendered_faces" / "faces").glob("*.jpg"))[:visitors]
+    faces = sorted((embedded_faces() / "faces").glob("*.jpg"))[:visitors]
     times, errors = [], []
     with start_app() as (url, process), ThreadPoolExecutor(visitors) as pool:
         before, stop = resident_megabytes(process), time.monotonic() + seconds
@@ -88,7 +88,7 @@ def resident_megabytes(process: int) -> float:
 @torch.inference_mode()
 def measure_parity() -> None:
     """Print how much logits, and how many predictions, differ between PyTorch and onnxruntime."""
-    folder = FaceFolder(project_folder() / "data" / "rendered_faces", labels_file="no-labels.txt")
+    folder = FaceFolder(embedded_faces(), labels_file="no-labels.txt")
     chosen = folder.split().test
     for name in SHIPPED:
         model = load_model(name)

@@ -20,7 +20,7 @@ from PIL import Image
 from elfw_helpers.data.datasets import FaceFolder, in_parallel
 from elfw_helpers.data.labels import PIXEL_CLASSES
 from elfw_helpers.data.suspicious_masks import MaskMeasures, find_suspicious_masks, measure_mask
-from elfw_helpers.utils.paths import project_folder
+from elfw_helpers.utils.paths import embedded_faces
 
 SIZES = (1, 3, 10, 40, 200)
 
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="photos with masks, in ELFW's layout")
     parser.add_argument("--folders", type=int, default=400, help="folders of each size (default 400)")
     arguments = parser.parse_args()
-    for root in filter(None, (project_folder() / "data" / "rendered_faces", arguments.real)):
+    for root in filter(None, (embedded_faces(), arguments.real)):
         report(root, arguments.folders)
 
 

@@ -45,7 +45,7 @@ from elfw_helpers.rendering.face import render_face
 from elfw_helpers.rendering.parameters import Pose
 from elfw_helpers.rendering.photo import develop
 from elfw_helpers.rendering.random_parameters import sample_parameters
-from elfw_helpers.utils.paths import project_folder
+from elfw_helpers.utils.paths import embedded_faces
 
 LONG, COUNT, LEAST_IOU = 720, 300, 0.6
 IN_USE = "YuNet"
@@ -353,7 +353,7 @@ def main() -> None:
     figures = measure_finder(IN_USE, find_faces, scenes, faceless)
     figures += measure_finder("U-Net", partial(find_by_segmentation, model), scenes, faceless)
     if not options.tune:
-        embedded = FaceFolder(project_folder() / "data" / "rendered_faces")
+        embedded = FaceFolder(embedded_faces())
         figures += compare_cut_out(model, embedded, "embedded faces")
         figures += compare_cut_out(model, real, "photos")
     report(

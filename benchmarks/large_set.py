@@ -25,7 +25,7 @@ from pathlib import Path
 from measure import Figure, report
 from PIL import Image
 
-from elfw_helpers.utils.paths import project_folder
+from elfw_helpers.utils.paths import embedded_faces, project_folder
 
 DRAWINGS, SIDE, TRAINED = 50, 64, 32_000
 MIB = 1 << 10  # of what `ru_maxrss` counts, on Linux
@@ -35,7 +35,7 @@ def write_faces(folder: Path, count: int) -> None:
     """Write faces in ELFW's layout, two of each person, from a few drawings."""
     (folder / "faces").mkdir(parents=True)
     names = [f"person_{number // 2:06d}_{number % 2 + 1:04d}" for number in range(count)]
-    files = sorted((project_folder() / "data/rendered_faces/faces").iterdir())[:DRAWINGS]
+    files = sorted((embedded_faces() / "faces").iterdir())[:DRAWINGS]
     drawings = [encode_face(file) for file in files]
     for number, name in enumerate(names):
         drawing = drawings[number % DRAWINGS]

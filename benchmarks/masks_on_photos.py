@@ -43,7 +43,7 @@ from elfw_helpers.deployment.predict import predict_mask
 from elfw_helpers.evaluation.classification import confusion_matrix, score
 from elfw_helpers.evaluation.segmentation import confusion_matrices, score_matrices
 from elfw_helpers.models.hub import TrainedModel, load_model
-from elfw_helpers.utils.paths import measured_file, project_folder
+from elfw_helpers.utils.paths import embedded_faces, measured_file
 
 STORED = measured_file("masks_on_photos")
 WORST = 10
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--store", action="store_true", help="write the scores beside this script")
     chosen = parser.parse_args()
     folder, results, rows = open_folder(chosen.real), {}, []
-    halves, rendered = cut_halves(folder), open_folder(project_folder() / "data" / "rendered_faces")
+    halves, rendered = cut_halves(folder), open_folder(embedded_faces())
     for name in chosen.models:
         model = load_model(name)
         answers = predict_photos(model, folder)

@@ -33,7 +33,7 @@ from elfw_helpers.data.labels import PIXEL_CLASSES
 from elfw_helpers.evaluation.segmentation import compare_matrices, score_matrices
 from elfw_helpers.models.hub import ModelCard, TrainedModel
 from elfw_helpers.models.segmentation import EfficientUNet
-from elfw_helpers.utils.paths import measured_file, project_folder
+from elfw_helpers.utils.paths import embedded_faces, measured_file
 
 STORED = measured_file("masks_start")
 SAMPLES, BACKGROUNDS, PEAK_RATE = 5_472, 200, 1.5e-3
@@ -44,7 +44,7 @@ RUNS = {BOTH: ("imagenet", 1), "ImageNet's weights": (None, 1), "four times the 
 
 def train(weights: str | None, part: int) -> TrainedModel:
     """Return the network trained on every `part`-th of the training faces, its rare classes corrected."""
-    faces = FaceFolder(project_folder() / "data" / "rendered_faces")
+    faces = FaceFolder(embedded_faces())
     chosen, loaded = faces.split().train[::part], faces.preload(recipe.SIZE)
     images, masks = loaded.images[chosen], loaded.masks[chosen]
     epochs = round(SAMPLES / len(images))

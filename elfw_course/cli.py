@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,13 @@ from typer.core import TyperGroup
 from elfw_helpers import __version__
 from elfw_helpers.utils.errors import DataError, ElfwError, MissingPackage
 from elfw_helpers.utils.files import explain_error, require_writable, require_writable_file
-from elfw_helpers.utils.paths import build_folder, project_folder, rendered_weights
+from elfw_helpers.utils.paths import (
+    build_folder,
+    embedded_archive,
+    embedded_faces,
+    project_folder,
+    rendered_weights,
+)
 
 MODEL = "efficient_unet, efficient_attributes, mini_network, resnet18, or a file (default: by the task)."
 DEFAULT_MODELS = {"segment": "efficient_unet", "attribute": "efficient_attributes"}
@@ -48,6 +55,13 @@ class Commands(TyperGroup):
         except ElfwError as error:
             print(f"elfw: {error}", file=sys.stderr)
             code = 1
+        except ModuleNotFoundError as error:
+            if not (error.name or "").startswith(("elfw_helpers.", "elfw_course.")):
+                raise
+            place = shlex.quote(str(project_folder()))
+            fetch = f"git -C {place} sparse-checkout add /elfw_helpers /elfw_course"
+            print(f"elfw: {error.name} is not here. Fetch the rest of the course: {fetch}", file=sys.stderr)
+            code = 1
         except OSError as error:
             code = 1
             # Whoever read the output may have seen enough, as `head` does: nothing is wrong then.
@@ -67,6 +81,15 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def unpack_embedded(named: Path | list[str]) -> Path | list[str]:
+    """Unpack the course's own faces if a command names them: it may be their first use. Return the name."""
+    embedded = embedded_archive().with_suffix("")
+    for place in named if isinstance(named, list) else [named]:
+        if Path(place).resolve().is_relative_to(embedded):
+            embedded_faces()
+    return named
+
+
 app = typer.Typer(
     cls=Commands,
     add_completion=False,
@@ -79,6 +102,9 @@ Version = Annotated[
     bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
 ]
 Network = Literal["resnet18", "resnet18_attributes", "efficient_unet", "efficient_attributes", "mini_network"]
+Faces = Annotated[
+    Path, typer.Argument(help="In ELFW's layout, such as data/rendered_faces.", callback=unpack_embedded)
+]
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite what is there.")]
 NoCrop = Annotated[bool, typer.Option("--no-crop", help="Take each photo whole, as one face that fills it.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same faces.")]
@@ -110,7 +136,7 @@ def describe_course(version: Version = False) -> None:
 
 @app.command()
 def check(
-    folder: Path,
+    folder: Faces,
     sheet: Annotated[Path | None, typer.Option(help="Draw thirty of the faces into this file.")] = None,
 ) -> int:
     """Audit a folder of faces in ELFW's layout."""
@@ -138,17 +164,26 @@ def render(
     count: Annotated[int, typer.Option(help="Number of faces.")],
     seed: Seed = 0,
     size: Annotated[int, typer.Option(help="Side in pixels, a multiple of 8.")] = 128,
+    archive: Annotated[Path | None, typer.Option(help="Also pack the faces into this zip.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite that zip.")] = False,
 ) -> None:
     """Render faces, with masks and labels, into a folder."""
     from elfw_helpers.rendering import render_folder
+    from elfw_helpers.utils.archive import pack_folder
 
+    if archive and archive.exists() and not replace:
+        raise DataError(archive, "is there already", "Overwrite it with --replace, or name another file")
+    if archive:
+        require_writable_file(archive)
     with explain_bad_value("render"):
         render_folder(out, count, seed=seed, size=size)
+    if archive:
+        pack_folder(out, archive)
 
 
 @app.command()
 def augment(
-    source: Annotated[Path, typer.Argument(help="A folder of faces with masks, in ELFW's layout.")],
+    source: Faces,
     out: Annotated[Path, typer.Argument(help="A new folder, for the copies and their manifest.")],
     count: Annotated[int, typer.Option(help="Number of copies.")],
     objects: Annotated[
@@ -198,7 +233,9 @@ def pretrain(
 
 @app.command()
 def predict(
-    photos: Annotated[list[str], typer.Argument(help="Photos, or folders of photos.")],
+    photos: Annotated[
+        list[str], typer.Argument(help="Photos, or folders of photos.", callback=unpack_embedded)
+    ],
     out: Annotated[Path, typer.Option(help="The folder to write into.")],
     task: Annotated[Literal["segment", "attribute"], typer.Option(help=TASKS)] = "segment",
     model: Annotated[str, typer.Option(help=MODEL)] = "",

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from elfw_helpers import __version__
 from elfw_helpers.utils.errors import ElfwError
 from elfw_helpers.utils.files import write_atomically
 
@@ -38,6 +39,8 @@ NO_ADDRESS = (
     "> **This copy of the course has no address yet**: the badges and the clone line below lead nowhere.\n"
     "> Instructors, see [docs/instructors.md](docs/instructors.md#before-handing-out)."
 )
+# The setup cell refuses a course of another edition: raise `__version__` when notebooks need something new.
+SETUP_EDITION = re.compile(r'(edition = \\")[^"\\]+(\\")')
 SETUP_ADDRESS = re.compile(r'repository = \\"https://github\.com/([^"\\]+)\\"')
 
 
@@ -106,12 +109,19 @@ def change_address(project: Path, address: str) -> None:
 
 
 def write_address(project: Path) -> None:
-    """Write pyproject.toml's address into badges and setup cells, README and CITATION.cff."""
+    """Write pyproject.toml's address into badges and setup cells, README and CITATION.cff.
+
+    The package's version goes into the setup cells too.
+    """
     new = read_repository(project)
     others = [project / name for name in ADDRESSED if (project / name).exists()]
     for path in list_notebooks(project / "notebooks"):
-        old = SETUP_ADDRESS.search(path.read_text(encoding="utf-8"))
-        for file in (path, *others) if old else ():
+        text = path.read_text(encoding="utf-8")
+        old = SETUP_ADDRESS.search(text)
+        if old:
+            text = SETUP_EDITION.sub(rf"\g<1>{__version__}\g<2>", text)
+            write_if_changed(path, replace_repository(text, old[1], new))
+        for file in others if old else ():
             write_if_changed(file, replace_repository(file.read_text(encoding="utf-8"), old[1], new))
     readme = project / "README.md"
     if readme.exists():

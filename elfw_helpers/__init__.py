@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Read when torch is loaded, hence here. Threads that wait by spinning take the time of those that work:
 # beside other programs, training would be up to fifty times slower. Threads that sleep at once are slower on

@@ -12,12 +12,15 @@ from __future__ import annotations
 import json
 import math
 import numbers
+import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elfw_helpers.utils.errors import ElfwError
+from elfw_helpers.utils.errors import DataError, ElfwError
+from elfw_helpers.utils.files import require_writable
 from elfw_helpers.utils.paths import build_folder, data_folder, figure_folder, measured_file
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ __all__ = [
     "build_folder",
     "choose_device",
     "data_folder",
+    "keep_on_drive",
     "read_measured",
     "require_data",
     "save_figure",
@@ -36,6 +40,8 @@ __all__ = [
 ]
 
 GPU_ADVICE = "No GPU: the CPU will do. To get one: Runtime -> Change runtime type -> GPU, then start again."
+DRIVE = Path("/content/drive")
+DRIVE_BUILD = DRIVE / "MyDrive" / "elfw-course" / "build"
 METRICS_MIME = "application/vnd.elfw.metrics+json"
 # Where the largest number of a column is smaller, three decimals would leave less than two digits.
 SMALLEST_IN_DECIMALS = 0.01
@@ -67,6 +73,29 @@ def choose_device() -> str:
     if device == "cpu" and "google.colab" in sys.modules:
         print(GPU_ADVICE)
     return device
+
+
+def keep_on_drive() -> None:
+    """Keep finished training runs and all else in the build folder on Google Drive: Colab's disk is not kept.
+
+    Without Colab, without Drive, or with a full Drive, a sentence says so, and nothing changes.
+    """
+    here = f"Results stay in {build_folder()}"
+    try:
+        from google.colab import drive
+    except ImportError:
+        print(f"This is not Colab. {here}.")
+        return
+    try:
+        drive.mount(str(DRIVE))
+        require_writable(DRIVE_BUILD)
+    except DataError as error:
+        print(f"{error}. {here}, and are lost when Colab disconnects.")
+    except Exception as error:  # whatever Colab raises when its user says no
+        print(f"Google Drive was not mounted ({error}). {here}, and are lost when Colab disconnects.")
+    else:
+        os.environ["ELFW_BUILD"] = str(DRIVE_BUILD)
+        print(f"Results go to {build_folder()}, and are there when you open this notebook again.")
 
 
 def read_measured(benchmark: str) -> dict[str, Any]:

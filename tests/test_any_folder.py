@@ -31,10 +31,10 @@ from elfw_helpers.data.images import read_mask
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.training import loop, search, segmentation
 from elfw_helpers.utils.memory import return_freed_memory
-from elfw_helpers.utils.paths import build_folder, project_folder
+from elfw_helpers.utils.paths import build_folder, embedded_faces, project_folder
 
 NOTEBOOKS = list_notebooks(project_folder() / "notebooks")
-EMBEDDED = project_folder() / "data" / "rendered_faces"
+EMBEDDED = embedded_faces()
 
 
 def choose_faces(hair: int = 12, spectacles: int = 6, cap: int = 6, photos: int = 2) -> dict[str, str]:

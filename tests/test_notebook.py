@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import sys
+import types
 
 import IPython
 import matplotlib.pyplot as plt
@@ -24,6 +28,7 @@ from elfw_helpers.notebook import (
     show_table,
 )
 from elfw_helpers.utils.errors import ElfwError
+from elfw_helpers.utils.files import explain_error
 
 
 @pytest.fixture
@@ -212,3 +217,50 @@ def test_measured_numbers_are_read_and_their_lack_says_what_to_do(monkeypatch, t
             (tmp_path / "gap.json").write_text(content, "utf-8")
         with pytest.raises(ElfwError, match=r"gap.json: no stored results .*benchmarks/gap.py --real"):
             read_measured("gap")
+
+
+@pytest.fixture
+def drive(tmp_path, monkeypatch):
+    """A Colab whose Drive is mounted in tmp_path, and the module that mounts it."""
+    colab, mounting = types.ModuleType("google.colab"), types.ModuleType("google.colab.drive")
+    mounting.mount = lambda place: (tmp_path / "drive" / "MyDrive").mkdir(parents=True)
+    colab.drive = mounting
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    monkeypatch.setitem(sys.modules, "google.colab.drive", mounting)
+    monkeypatch.setattr(notebook, "DRIVE_BUILD", tmp_path / "drive" / "MyDrive" / "elfw-course" / "build")
+    monkeypatch.setenv("ELFW_BUILD", str(tmp_path / "here"))
+    return mounting
+
+
+def test_results_are_kept_on_drive(drive, tmp_path, capsys):
+    notebook.keep_on_drive()
+    assert notebook.build_folder() == tmp_path / "drive" / "MyDrive" / "elfw-course" / "build"
+    assert capsys.readouterr().out.startswith(f"Results go to {notebook.build_folder()}")
+
+
+def test_without_drive_or_colab_a_sentence_says_so(drive, tmp_path, capsys, monkeypatch):
+    def refuse(place):
+        raise ValueError("mount failed")
+
+    drive.mount = refuse
+    notebook.keep_on_drive()
+    said = capsys.readouterr().out
+    assert said == (
+        f"Google Drive was not mounted (mount failed). Results stay in {tmp_path / 'here'}, "
+        "and are lost when Colab disconnects.\n"
+    )
+    monkeypatch.setitem(sys.modules, "google.colab", None)
+    notebook.keep_on_drive()
+    assert capsys.readouterr().out == f"This is not Colab. Results stay in {tmp_path / 'here'}.\n"
+    assert notebook.build_folder() == tmp_path / "here"
+
+
+def test_full_drive_is_told_before_any_training(drive, tmp_path, capsys, monkeypatch):
+    def fill(folder):
+        raise explain_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder)
+
+    monkeypatch.setattr(notebook, "require_writable", fill)
+    notebook.keep_on_drive()
+    said = capsys.readouterr().out
+    assert "The disk is full: free some space" in said and f"Results stay in {tmp_path / 'here'}" in said
+    assert notebook.build_folder() == tmp_path / "here"

@@ -10,7 +10,7 @@ from elfw_helpers.data.labels import BACKGROUND, EYEWEAR, HAIR, SKIN
 from elfw_helpers.rendering.camera import EYE, make_rays
 from elfw_helpers.rendering.manifest import read_parameters
 from elfw_helpers.utils.errors import ElfwError
-from elfw_helpers.utils.paths import project_folder
+from elfw_helpers.utils.paths import embedded_faces
 
 # Of a face's width, in eye distances.
 FACE_WIDTH = 2.2
@@ -30,7 +30,7 @@ def true_eyes(pose, size):
 @pytest.fixture(scope="module")
 def rendered():
     """Masks and true eyes of 100 embedded faces."""
-    root = project_folder() / "data" / "rendered_faces"
+    root = embedded_faces()
     faces, parameters = FaceFolder(root), read_parameters(root)
     found = []
     for index in range(0, 2000, 20):

@@ -22,8 +22,10 @@ from elfw_course import order
 from elfw_course import run as course
 from elfw_course.results import BEGIN, END, SPEED_BEGIN, SPEED_END, read_results
 from elfw_course.student import NOTE_BEGIN, NOTE_END, list_notebooks
+from elfw_helpers.utils.archive import pack_folder
 from elfw_helpers.utils.errors import DataError, ElfwError
 from elfw_helpers.utils.paths import project_folder
+from tests.faces import write_face
 
 NOTEBOOKS = project_folder() / "notebooks"
 RESULTS = """
@@ -57,7 +59,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with two notebooks, faces and a build folder, and a false `python3` kernel registered."""
     write_notebook(tmp_path / "notebooks" / "01_results.ipynb", RESULTS, "", "print('done')")
     write_notebook(tmp_path / "notebooks" / "02_drawing.ipynb", DRAWING)
-    (tmp_path / "data" / "rendered_faces").mkdir(parents=True)
+    write_face(tmp_path / "few", "Some_Person_0001", 0, seed=1)
+    (tmp_path / "data").mkdir()
+    pack_folder(tmp_path / "few", tmp_path / "data" / "rendered_faces.zip")
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "course_on_photos.json").write_text(
         '{"data": "photos", "results": []}', encoding="utf-8"

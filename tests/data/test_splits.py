@@ -5,7 +5,7 @@ from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.image_names import infer_persons
 from elfw_helpers.data.splits import SplitWarning, draw_split, pick_faces
 from elfw_helpers.utils.errors import DataError
-from elfw_helpers.utils.paths import project_folder
+from elfw_helpers.utils.paths import embedded_faces
 from tests.faces import write_face
 
 
@@ -199,7 +199,7 @@ def test_names_of_all_kinds_as_in_lfw():
 
 
 def test_every_person_of_the_embedded_faces_is_known():
-    assert len(set(FaceFolder(project_folder() / "data" / "rendered_faces").persons)) == 1019
+    assert len(set(FaceFolder(embedded_faces()).persons)) == 1019
 
 
 def test_faces_to_look_at_take_the_attributes_in_turn_and_vary_with_the_seed():

@@ -11,12 +11,12 @@ from elfw_helpers.data.audit import check_folder
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.labels import encode_colours
 from elfw_helpers.data.suspicious_masks import find_suspicious_masks, measure_mask
-from elfw_helpers.utils.paths import project_folder
+from elfw_helpers.utils.paths import embedded_faces
 
 
 @pytest.fixture(scope="module")
 def embedded():
-    return FaceFolder(project_folder() / "data" / "rendered_faces")
+    return FaceFolder(embedded_faces())
 
 
 def write_folder(root, faces, places, change=lambda mask: mask, save=encode_colours):

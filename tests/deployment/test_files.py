@@ -21,7 +21,7 @@ from elfw_helpers.deployment.files import list_photos
 from elfw_helpers.deployment.predict import class_fractions, predict_mask
 from elfw_helpers.models import UNet, hub, mini_network
 from elfw_helpers.models.hub import ModelCard, load_model, store_model
-from elfw_helpers.utils.paths import project_folder
+from elfw_helpers.utils.paths import embedded_faces
 from tests.faces import paint_face
 
 SEGMENTED = ("_mask.png", "_overlay.jpg", ".json")
@@ -460,7 +460,7 @@ def test_the_disk_that_fills_ends_the_run_with_one_line(tmp_path, monkeypatch, c
 @pytest.mark.parametrize("task", ["segment", "attribute"])
 def test_a_photo_without_a_face_is_answered_with_a_remark(tmp_path, monkeypatch, capsys, task):
     monkeypatch.setattr(predict, "find_faces", lambda image: [Frame(64, 64, 128)] * (image.width == 128))
-    face = project_folder() / "data" / "rendered_faces" / "faces" / "person_0049_0001.jpg"
+    face = embedded_faces() / "faces" / "person_0049_0001.jpg"
     sky = np.linspace((60, 120, 220), (200, 220, 250), 90).astype(np.uint8)[:, None].repeat(120, 1)
     Image.fromarray(sky).save(tmp_path / "sky.png")
     out = tmp_path / "out"

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,9 @@ from elfw_helpers.rendering.manifest import read_manifest, read_parameters
 from elfw_helpers.rendering.parameters import HEADWEAR_KINDS, MORE_HEADWEAR_KINDS
 from elfw_helpers.rendering.plan import WRONG_SHARE, plan_faces
 from elfw_helpers.rendering.random_parameters import sample_parameters
+from elfw_helpers.utils.archive import pack_folder
 from elfw_helpers.utils.errors import DataError
-from elfw_helpers.utils.paths import project_folder
+from elfw_helpers.utils.paths import embedded_archive, embedded_faces
 
 REFERENCE = Path(__file__).parents[1] / "fixtures" / "rendered_reference.npz"
 
@@ -320,7 +322,7 @@ def test_three_in_a_hundred_labels_are_wrong_and_none_of_them_by_chance():
 
 
 def test_the_embedded_set_is_what_this_code_renders():
-    root = project_folder() / "data" / "rendered_faces"
+    root = embedded_faces()
     manifest, faces = read_manifest(root), plan_faces(2280, seed=0)
     labels = "".join(f"{face.name} {ATTRIBUTES[face.label]}\n" for face in faces)
     assert (root / "labels.txt").read_text(encoding="utf-8") == labels
@@ -329,5 +331,22 @@ def test_the_embedded_set_is_what_this_code_renders():
     for face in faces[7::400]:
         mask = render_planned(face, 0, 128).mask
         assert checksum(mask) == manifest["faces"][face.name]["mask_sha256"], face.name
-    stored = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
-    assert stored <= 16e6
+
+
+def test_the_embedded_archive_is_what_elfw_render_packs(tmp_path):
+    pack_folder(embedded_faces(), tmp_path / "again.zip")
+    again, stored = (
+        [
+            (entry.filename, entry.CRC, entry.date_time, entry.compress_type, entry.external_attr)
+            for entry in entries
+        ]
+        for entries in map(read_entries, (tmp_path / "again.zip", embedded_archive()))
+    )
+    assert again == stored, "data/README.md has the command that writes the archive"
+    assert len(stored) == 2 * 2280 + 5 and embedded_archive().stat().st_size <= 14e6
+
+
+def read_entries(archive):
+    """Return the entries of a zip."""
+    with zipfile.ZipFile(archive) as opened:
+        return opened.infolist()

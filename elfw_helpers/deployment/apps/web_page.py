@@ -28,7 +28,7 @@ from elfw_helpers.deployment.apps.uploads import delete_upload, make_photo_input
 from elfw_helpers.deployment.predict import collect_remarks
 from elfw_helpers.models.hub import ModelCard, TrainedModel
 from elfw_helpers.utils.errors import DataError
-from elfw_helpers.utils.paths import project_folder
+from elfw_helpers.utils.paths import embedded_faces
 
 EXAMPLES = {
     "hair": "person_0049_0001",
@@ -151,7 +151,7 @@ def read_examples() -> dict[str, Image.Image]:
 
     The portrait is of Rear Admiral Grace Hopper, by James S. Davis for the US Navy; matplotlib brings it.
     """
-    folder = project_folder() / "data" / "rendered_faces" / "faces"
+    folder = embedded_faces() / "faces"
     faces = {caption: read_image(folder / f"{name}.jpg") for caption, name in EXAMPLES.items()}
     portrait = read_image(Path(get_sample_data("grace_hopper.jpg", asfileobj=False)))
     return faces | {"Grace Hopper": portrait}
