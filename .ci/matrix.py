@@ -3,8 +3,10 @@
     python .ci/matrix.py [CASE ...] [-- ARGUMENTS OF PYTEST]
 
 `make matrix` runs all cases. A case is a Python, such as 3.12, or 3.10-lowest. What fails does not stop the
-others; the table at the end says what passed, what failed, and which Python is not here. Needs uv
-(https://docs.astral.sh/uv), and no package of the course.
+others; the table at the end says what passed, what failed, and which Python is not here.
+
+Needs uv (https://docs.astral.sh/uv), and no package of the course. uv takes the Pythons on the path, and
+downloads others where it can; pyenv's are on the path by `PYENV_VERSION=3.10.13:3.12.1 make matrix`.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ def run_case(case: str, tests: Sequence[str]) -> Outcome:
     python, _, kind = case.partition("-")
     folder, start = FOLDER / case, time.monotonic()
     try:
-        if call("uv", "venv", "--quiet", "--clear", "--python", python, str(folder)).returncode:
+        if call("uv", "venv", "--quiet", "--clear", "--python", python, str(folder), show=True).returncode:
             return Outcome(case, None, f"no Python {python} here")
         interpreter = next(
             file for file in (folder / "bin/python", folder / "Scripts/python.exe") if file.exists()

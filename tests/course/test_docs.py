@@ -145,6 +145,11 @@ def test_readme_has_a_row_with_both_times_and_a_badge_for_every_notebook():
         assert f"[{number}]: {address}/blob/main/notebooks/{path.name}\n" in text
 
 
+def test_the_top_level_has_what_others_link_to():
+    fixed = {"notebooks", "elfw_helpers", "data", "figures", "environment.yml", "README.md"}
+    assert fixed <= {path.name for path in ROOT.iterdir()}
+
+
 def test_readme_is_short():
     assert read("README.md").count("\n") <= LONGEST_README
 
