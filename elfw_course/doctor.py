@@ -30,7 +30,10 @@ LEAST_FREE = 1 << 30
 # Of the load per core; from here on, training takes clearly longer than the notebooks say.
 BUSY = 0.5
 # Asked of PyPI on 2026-11-27 by `pip install --dry-run --platform`, for torch 2.7 and newer.
-TORCH_WHEELS = "torch cannot be had for Intel Macs, Windows on ARM, 32-bit systems and Alpine Linux"
+TORCH_WHEELS = (
+    "If pip finds no torch: there is none for Intel Macs, Windows on ARM, 32-bit systems and Alpine Linux. "
+    "Open the notebooks on Colab"
+)
 
 
 @dataclass(frozen=True)
@@ -112,32 +115,36 @@ def look_at_packages() -> Iterator[Finding]:
     text = (project_folder() / "pyproject.toml").read_text(encoding="utf-8")
     project = tomllib.loads(text)["project"]
     extras = project["optional-dependencies"]
-    needed = find_lacks(project["dependencies"] + extras["deploy"])
+    needed, wanted = find_lacks(project["dependencies"] + extras["deploy"]), find_lacks(extras["lab"])
     if needed:
-        words = ", ".join(needed)
-        hint = f"{TORCH_WHEELS}: there, use Colab" if any(one.startswith("torch ") for one in needed) else ""
-        yield Finding(STOP, words, "\n".join(filter(None, (install_command(), hint))))
-    wanted = find_lacks(extras["lab"])
+        hint = [TORCH_WHEELS] if "torch" in needed else []
+        yield Finding(STOP, describe_lacks(needed), "\n".join([install_command(), *hint]))
     if wanted:
-        yield Finding(NOTE, ", ".join(wanted), install_command())
+        yield Finding(NOTE, describe_lacks(wanted), install_command())
     if not needed and not wanted:
         yield Finding(FINE, "all that the notebooks need, within pyproject.toml's bounds")
 
 
-def find_lacks(requirements: list[str]) -> list[str]:
-    """Return which requirements are not met, in words such as "torch missing"."""
+def find_lacks(requirements: list[str]) -> dict[str, str]:
+    """Return what is wrong with each requirement that is not met, by package; "" where it is missing."""
     from packaging.requirements import Requirement
 
-    lacks = []
+    lacks = {}
     for requirement in map(Requirement, requirements):
         if requirement.name == "elfw-helpers" or (requirement.marker and not requirement.marker.evaluate()):
             continue
         version = find_version(requirement.name)
         if version is None:
-            lacks.append(f"{requirement.name} missing")
+            lacks[requirement.name] = ""
         elif not requirement.specifier.contains(version, prereleases=True):
-            lacks.append(f"{requirement.name} {version}, not {requirement.specifier}")
+            lacks[requirement.name] = f"{requirement.name} is {version}, not {requirement.specifier}"
     return lacks
+
+
+def describe_lacks(lacks: dict[str, str]) -> str:
+    """Return what `find_lacks` found in one line."""
+    missing = ", ".join(name for name, wrong in lacks.items() if not wrong)
+    return "; ".join(filter(None, [missing and f"missing: {missing}", *lacks.values()]))
 
 
 def look_at_course() -> Iterator[Finding]:

@@ -102,10 +102,10 @@ def test_a_course_that_lacks_nothing_will_run(project, capsys):
 def test_a_missing_package_stops_the_course_and_one_for_the_lab_alone_does_not(project, monkeypatch, capsys):
     hide_packages(monkeypatch, "jupyterlab")
     assert main(["doctor"]) == 0
-    assert f"note jupyterlab missing -> {doctor.install_command()}" in read_rows(capsys)["packages"]
+    assert f"note missing: jupyterlab -> {doctor.install_command()}" in read_rows(capsys)["packages"]
     hide_packages(monkeypatch, "httpx")
     assert main(["doctor"]) == 1
-    assert read_rows(capsys)["packages"].startswith("STOP httpx missing -> ")
+    assert read_rows(capsys)["packages"].startswith("STOP missing: httpx -> ")
 
 
 def test_a_package_that_is_too_old_is_named_with_the_bound(project, capsys):
@@ -113,7 +113,8 @@ def test_a_package_that_is_too_old_is_named_with_the_bound(project, capsys):
     (project / "pyproject.toml").write_text(text, encoding="utf-8")
     assert main(["doctor"]) == 1
     assert (
-        f"STOP numpy {importlib.metadata.version('numpy')}, not <1001,>=1000" in read_rows(capsys)["packages"]
+        f"STOP numpy is {importlib.metadata.version('numpy')}, not <1001,>=1000"
+        in read_rows(capsys)["packages"]
     )
 
 
@@ -123,7 +124,7 @@ def test_without_torch_and_numpy_all_else_is_still_told(project, monkeypatch, ca
     hide_packages(monkeypatch, "torch", "joblib")
     assert main(["doctor"]) == 1
     rows = read_rows(capsys)
-    assert "torch missing" in rows["packages"] and "cannot be had for Intel Macs" in rows["packages"]
+    assert "missing: torch" in rows["packages"] and "none for Intel Macs" in rows["packages"]
     assert rows["device"].startswith("STOP cannot be told without a package (")
     assert rows["address"] == "ok https://github.com/some-school/faces"
 
