@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 NOTEBOOKS := notebooks/[0-9][0-9]_*.ipynb
 
 .DEFAULT_GOAL := help
-.PHONY: run test lowest lab refresh clean help
+.PHONY: run test matrix lab refresh clean help
 
 run: $(INSTALLED) ## execute the notebooks on the embedded faces (or ELFW_DATA=FOLDER make run) into build/
 	@$(BIN)/elfw run
@@ -19,10 +19,9 @@ test: $(INSTALLED) ## compare the notebooks with a fresh run of them, and run th
 	@unset ELFW_DATA; ELFW_BUILD="$$PWD/build/test" OMP_NUM_THREADS=1 \
 	$(BIN)/python -m pytest --nbval --nbval-current-env -n 3 --dist loadscope -rs $(NOTEBOOKS) tests
 
-lowest: ## run the unit tests with the oldest packages that pyproject.toml allows (needs uv)
-	uv venv --quiet --clear --python 3.10 build/lowest
-	uv pip install --quiet --python build/lowest --resolution lowest-direct -e '.[dev]'
-	@unset ELFW_DATA; ELFW_BUILD="$$PWD/build/test" build/lowest/bin/python -m pytest -n 2 --dist loadscope -rs
+# Environments of its own below build/matrix/, each removed when it is done.
+matrix: ## run the unit tests on Python 3.10 to 3.14, and with the oldest packages allowed (needs uv; an hour or more)
+	@"$(PYTHON)" .ci/matrix.py
 
 # Kernels work in notebooks/, so a relative ELFW_DATA or ELFW_BUILD is made absolute here.
 lab: $(INSTALLED) ## open the notebooks in JupyterLab

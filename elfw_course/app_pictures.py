@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +11,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Page, sync_playwright
 
+from elfw_course.browser import find_chromium
 from elfw_helpers.deployment.apps.serve import start_app
 from elfw_helpers.utils.errors import ElfwError
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 WIDTH, HEIGHT = 1120, 760
 # By the app's tab: the example that is pressed, and what is then to be seen, for those who do not see it.
@@ -53,11 +52,6 @@ def picture_apps(folder: Path) -> list[Path]:
             written.append(folder / f"app_{name}.png")
             store_picture(page.screenshot(), written[-1], alt)
     return written
-
-
-def find_chromium() -> str | None:
-    """Return the path of an installed Chromium or Chrome, or None."""
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 @contextmanager

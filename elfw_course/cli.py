@@ -371,6 +371,26 @@ def student() -> None:
 
 
 @app.command()
+def address(
+    url: Annotated[str, typer.Argument(metavar="URL", help="https://github.com/OWNER/NAME")],
+) -> None:
+    """Give the course an address: pyproject.toml, badges, setup cells, README, CITATION.cff."""
+    from elfw_course.student import change_address, read_repository
+
+    change_address(project_folder(), url)
+    print(f"The course's address is https://github.com/{read_repository(project_folder())}")
+    print("Commit and push it: git commit --all --message 'Our address' && git push")
+
+
+@app.command()
+def doctor() -> int:
+    """Say whether the course will run here, and what mends each lack; exit code 0 if it will."""
+    from elfw_course.doctor import examine
+
+    return examine()
+
+
+@app.command()
 def grade(
     key: Annotated[str, typer.Argument(help="A notebook's number, such as 03, or an answer key.")],
     submissions: Annotated[Path, typer.Argument(help="Folder of .ipynb files.")],
@@ -388,7 +408,7 @@ def grade(
 
 @app.command()
 def results() -> None:
-    """Write README's tables of results and speed."""
+    """Write the tables of results (README) and of speed (benchmarks/README)."""
     from elfw_course.results import write_results
 
     write_results(project_folder())

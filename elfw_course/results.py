@@ -1,4 +1,4 @@
-"""`elfw results`: README's tables, made from what the notebooks and the benchmarks store."""
+"""`elfw results`: two tables, made from what the notebooks and the benchmarks store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from elfw_course.student import list_notebooks, write_if_changed
+from elfw_course.student import list_notebooks, put_between, write_if_changed
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.evaluation.classification import wilson_interval
 from elfw_helpers.notebook import Value, find_payloads, read_metrics
@@ -174,22 +174,14 @@ def format_figure(figure: dict[str, Any]) -> str:
 
 
 def write_results(project: Path) -> None:
-    """Put both tables into README.md, each between its two marks.
+    """Put the table of results into README.md, and that of speed into benchmarks/README.md.
 
     Raises:
         ElfwError: the marks are not there, or a file that a table is made from cannot be read.
     """
-    readme = project / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    text = put_between(BEGIN, END, format_results_table(project), text, readme)
-    text = put_between(SPEED_BEGIN, SPEED_END, format_speed_table(project), text, readme)
-    write_if_changed(readme, text)
-
-
-def put_between(begin: str, end: str, table: str, text: str, file: Path) -> str:
-    """Return the text of a file with a table between two marks; raise ElfwError where they are not there."""
-    before, found_begin, rest = text.partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not (found_begin and found_end):
-        raise ElfwError(f"{file} has no place for a table: put the lines {begin} and {end} there.")
-    return f"{before}{begin}\n{table}\n{end}{after}"
+    for readme, begin, end, format_table in (
+        (project / "README.md", BEGIN, END, format_results_table),
+        (project / "benchmarks" / "README.md", SPEED_BEGIN, SPEED_END, format_speed_table),
+    ):
+        text = readme.read_text(encoding="utf-8")
+        write_if_changed(readme, put_between(begin, end, format_table(project), text, readme))

@@ -96,7 +96,7 @@ def run_course(names: Sequence[str]) -> int:
 
 
 def refresh_course() -> int:
-    """Execute the committed notebooks in place; write figures, address, students' copies and README's table.
+    """Execute the committed notebooks in place; write figures, address, students' copies and the tables.
 
     Returns:
         Exit code: 0, 1 when a cell failed, 130 when interrupted; then nothing was changed.

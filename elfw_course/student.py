@@ -1,4 +1,4 @@
-"""`elfw student`: writes the course's address into its notebooks, and their copies without solutions."""
+"""`elfw student` and `elfw address`: copies of the notebooks without solutions, and the course's address."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 ADDRESS = re.compile(r"https://github\.com/([\w-]+/[\w.-]+?)(?:\.git)?/?", re.ASCII)
 # Of a course without an address yet. No account on GitHub has such a name, so a stranger cannot register it.
 PLACEHOLDER = "_your_account_/elfw-course"
+# What names the address beside the notebooks; README also says whether there is one.
+ADDRESSED = ("README.md", "CITATION.cff")
+NOTE_BEGIN, NOTE_END = "<!-- address: written by `elfw address` -->", "<!-- end of address -->"
+NO_ADDRESS = (
+    "> **This copy of the course has no address yet**: the badges and the clone line below lead nowhere.\n"
+    "> Instructors, see [docs/instructors.md](docs/instructors.md#before-handing-out)."
+)
 # The setup cell refuses a course of another edition: raise `__version__` when notebooks need something new.
 SETUP_EDITION = re.compile(r'(edition = \\")[^"\\]+(\\")')
 SETUP_ADDRESS = re.compile(r'repository = \\"https://github\.com/([^"\\]+)\\"')
@@ -82,21 +89,56 @@ def is_placeholder(repository: str) -> bool:
     return repository == PLACEHOLDER
 
 
+def change_address(project: Path, address: str) -> None:
+    """Write another address into pyproject.toml, and from there to every place that names the course's.
+
+    Raises:
+        ElfwError: it is not https://github.com/OWNER/NAME; nothing was changed.
+    """
+    found = ADDRESS.fullmatch(address)
+    if not found:
+        raise ElfwError(
+            f"{address!r} is no address of a repository on GitHub. Give https://github.com/OWNER/NAME. "
+            "Elsewhere, as on GitLab, the course needs none (docs/instructors.md, 'Before handing out')."
+        )
+    file = project / "pyproject.toml"
+    text = replace_repository(file.read_text(encoding="utf-8"), read_repository(project), found[1])
+    write_if_changed(file, text)
+    write_address(project)
+    write_student_copies(project / "notebooks")
+
+
 def write_address(project: Path) -> None:
-    """Write pyproject.toml's address into badges and setup cells of all notebooks, and README's badges.
+    """Write pyproject.toml's address into badges and setup cells, README and CITATION.cff.
 
     The package's version goes into the setup cells too.
     """
     new = read_repository(project)
-    readme = project / "README.md"
+    others = [project / name for name in ADDRESSED if (project / name).exists()]
     for path in list_notebooks(project / "notebooks"):
         text = path.read_text(encoding="utf-8")
         old = SETUP_ADDRESS.search(text)
         if old:
             text = SETUP_EDITION.sub(rf"\g<1>{__version__}\g<2>", text)
             write_if_changed(path, replace_repository(text, old[1], new))
-            if readme.exists():
-                write_if_changed(readme, replace_repository(readme.read_text(encoding="utf-8"), old[1], new))
+        for file in others if old else ():
+            write_if_changed(file, replace_repository(file.read_text(encoding="utf-8"), old[1], new))
+    readme = project / "README.md"
+    if readme.exists():
+        note = NO_ADDRESS if is_placeholder(new) else ""
+        text = readme.read_text(encoding="utf-8")
+        write_if_changed(readme, put_between(NOTE_BEGIN, NOTE_END, note, text, readme))
+
+
+def put_between(begin: str, end: str, words: str, text: str, file: Path) -> str:
+    """Return the text of a file with words between two marks; raise ElfwError where they are not there."""
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end):
+        raise ElfwError(
+            f"{file}: a part is generated, and has no place. Put the lines {begin} and {end} there."
+        )
+    return f"{before}{begin}\n{words}\n{end}{after}"
 
 
 def replace_repository(text: str, old: str, new: str) -> str:

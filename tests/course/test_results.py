@@ -1,4 +1,4 @@
-"""README's tables say what the stored notebooks and the stored benchmarks say."""
+"""The tables of results and of speed say what the stored notebooks and the stored benchmarks say."""
 
 import json
 import subprocess
@@ -49,7 +49,7 @@ def project(tmp_path):
     on_photos = results.encode_results([results.Result("mini", "01_one", better)], "photos of nobody")
     (tmp_path / "benchmarks" / "course_on_photos.json").write_text(on_photos, encoding="utf-8")
     store_figures(tmp_path, "rendering", FACES)
-    (tmp_path / "README.md").write_text(fill_readme("old", "old"), encoding="utf-8")
+    fill_readmes(tmp_path, "old", "old")
     return tmp_path
 
 
@@ -71,10 +71,19 @@ def store_figures(project, name: str, *figures: dict, **setup) -> None:
     (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def fill_readme(scores: str, speed: str) -> str:
-    """Return a README with both tables."""
-    first = f"before\n{results.BEGIN}\n{scores}\n{results.END}\n"
-    return f"{first}between\n{results.SPEED_BEGIN}\n{speed}\n{results.SPEED_END}\nafter\n"
+def fill_readmes(project, scores: str, speed: str) -> None:
+    """Write both files, each with its table."""
+    texts = format_readmes(scores, speed)
+    for name, text in texts.items():
+        (project / name).write_text(text, encoding="utf-8")
+
+
+def format_readmes(scores: str, speed: str) -> dict[str, str]:
+    """Return the text of both files by name."""
+    return {
+        "README.md": f"before\n{results.BEGIN}\n{scores}\n{results.END}\nafter\n",
+        "benchmarks/README.md": f"before\n{results.SPEED_BEGIN}\n{speed}\n{results.SPEED_END}\nafter\n",
+    }
 
 
 def test_table_holds_the_report_s_numbers_each_model_once_and_the_photos(project):
@@ -89,17 +98,17 @@ def test_table_holds_the_report_s_numbers_each_model_once_and_the_photos(project
 
 def test_written_between_the_marks_and_nowhere_else(project):
     results.write_results(project)
-    text = (project / "README.md").read_text(encoding="utf-8")
-    assert text == fill_readme(results.format_results_table(project), results.format_speed_table(project))
+    expected = format_readmes(results.format_results_table(project), results.format_speed_table(project))
+    assert {name: (project / name).read_text(encoding="utf-8") for name in expected} == expected
 
 
-@pytest.mark.parametrize("name", ["END", "SPEED_END"])
-def test_readme_without_a_place_is_left_alone(project, name):
-    text = fill_readme("old", "old").replace(getattr(results, name), "")
-    (project / "README.md").write_text(text, encoding="utf-8")
-    with pytest.raises(ElfwError, match="no place for a table: put the lines <!-- .* and <!-- end of"):
+@pytest.mark.parametrize(("name", "file"), [("END", "README.md"), ("SPEED_END", "benchmarks/README.md")])
+def test_a_text_without_a_place_is_left_alone(project, name, file):
+    text = format_readmes("old", "old")[file].replace(getattr(results, name), "")
+    (project / file).write_text(text, encoding="utf-8")
+    with pytest.raises(ElfwError, match="has no place. Put the lines <!-- .* and <!-- end of"):
         results.write_results(project)
-    assert (project / "README.md").read_text(encoding="utf-8") == text
+    assert (project / file).read_text(encoding="utf-8") == text
 
 
 def test_speed_is_the_headline_figures_with_machine_date_and_versions_once(project):
@@ -155,13 +164,15 @@ def test_results_that_are_none_are_said_so(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("begin", "end", "format_table"),
+    ("file", "begin", "end", "format_table"),
     [
-        (results.BEGIN, results.END, results.format_results_table),
-        (results.SPEED_BEGIN, results.SPEED_END, results.format_speed_table),
+        ("README.md", results.BEGIN, results.END, results.format_results_table),
+        ("benchmarks/README.md", results.SPEED_BEGIN, results.SPEED_END, results.format_speed_table),
     ],
 )
-def test_readme_says_what_the_notebooks_the_run_on_photos_and_the_benchmarks_say(begin, end, format_table):
-    text = (project_folder() / "README.md").read_text(encoding="utf-8")
+def test_tables_say_what_the_notebooks_the_run_on_photos_and_the_benchmarks_say(
+    file, begin, end, format_table
+):
+    text = (project_folder() / file).read_text(encoding="utf-8")
     table = text.partition(begin)[2].partition(end)[0].strip()
     assert table == format_table(project_folder()), "run `elfw results`"

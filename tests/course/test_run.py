@@ -21,7 +21,7 @@ from elfw_course import execute as execution
 from elfw_course import order
 from elfw_course import run as course
 from elfw_course.results import BEGIN, END, SPEED_BEGIN, SPEED_END, read_results
-from elfw_course.student import list_notebooks
+from elfw_course.student import NOTE_BEGIN, NOTE_END, list_notebooks
 from elfw_helpers.utils.archive import pack_folder
 from elfw_helpers.utils.errors import DataError, ElfwError
 from elfw_helpers.utils.paths import project_folder
@@ -72,8 +72,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     stored = {"machine": "one core", "date": "2026-11-27", "versions": {}, "figures": [figure]}
     (tmp_path / "benchmarks" / "results").mkdir()
     (tmp_path / "benchmarks" / "results" / "steps.json").write_text(json.dumps(stored), encoding="utf-8")
-    marks = f"{BEGIN}\n{END}\n{SPEED_BEGIN}\n{SPEED_END}\n"
+    marks = f"{BEGIN}\n{END}\n{NOTE_BEGIN}\n{NOTE_END}\n"
     (tmp_path / "README.md").write_text(marks, encoding="utf-8")
+    marks = f"{SPEED_BEGIN}\n{SPEED_END}\n"
+    (tmp_path / "benchmarks" / "README.md").write_text(marks, encoding="utf-8")
     false_kernel = tmp_path / "jupyter" / "kernels" / "python3"
     false_kernel.mkdir(parents=True)
     kernel = {"argv": ["/bin/false"], "display_name": "Another", "language": "python"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -13,7 +14,13 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from elfw_course.cli import main
 from elfw_course.student import (
+    ADDRESSED,
+    NO_ADDRESS,
+    NOTE_BEGIN,
+    NOTE_END,
+    PLACEHOLDER,
     exercise_name,
+    is_placeholder,
     list_notebooks,
     make_student_copies,
     read_repository,
@@ -265,6 +272,68 @@ def test_other_addresses_are_refused_and_change_nothing(project, capsys, wrong):
         "Give https://github.com/OWNER/NAME.\n"
     )
     assert read_notebooks(project) == before
+
+
+@pytest.fixture
+def whole(project: Path) -> Path:
+    """A copy of all that names the address, with pyproject.toml, README and CITATION.cff as they are."""
+    for name in ("pyproject.toml", *ADDRESSED):
+        shutil.copyfile(ROOT / name, project / name)
+    return project
+
+
+def read_texts(project: Path) -> dict[str, str]:
+    """Return the text of all files of a project, by path."""
+    return {str(path): path.read_text("utf-8") for path in sorted(project.rglob("*")) if path.is_file()}
+
+
+def test_one_command_gives_the_course_an_address_and_changes_nothing_else(whole, capsys):
+    before, old = read_texts(whole), read_repository(ROOT)
+    assert main(["address", f"https://github.com/{OTHER}"]) == 0
+    assert f"https://github.com/{OTHER}\n" in capsys.readouterr().out
+    after = read_texts(whole)
+    note = "" if not is_placeholder(old) else NO_ADDRESS
+    for path, text in after.items():
+        assert text != before[path] and old not in text, path
+        back = text.replace(f"{NOTE_BEGIN}\n\n{NOTE_END}", f"{NOTE_BEGIN}\n{note}\n{NOTE_END}")
+        assert back.replace(OTHER, old) == before[path], path
+    assert NO_ADDRESS not in after[str(whole / "README.md")]
+    assert main(["address", f"https://github.com/{old}.git"]) == 0
+    assert read_texts(whole) == before
+
+
+def test_no_other_file_names_the_address():
+    """Else `elfw address` would forget it."""
+    tracked = subprocess.run(
+        ["git", "grep", "-lF", f"github.com/{read_repository(ROOT)}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if tracked.returncode:
+        pytest.skip("not a checkout of git")
+    found = {name for name in tracked.stdout.split() if not name.startswith(("notebooks/", "tests/"))}
+    assert found - {"docs/instructors.md"} == {"pyproject.toml", *ADDRESSED}
+    assert PLACEHOLDER in (ROOT / "docs" / "instructors.md").read_text(encoding="utf-8")
+
+
+def test_the_note_about_the_address_is_in_step():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    note = text.partition(NOTE_BEGIN)[2].partition(NOTE_END)[0].strip()
+    assert note == (NO_ADDRESS if is_placeholder(read_repository(ROOT)) else ""), "run: elfw student"
+
+
+def test_an_address_that_is_none_changes_nothing(whole, capsys):
+    before = read_texts(whole)
+    for wrong in ("https://gitlab.com/some-school/faces", "some-school/faces", ""):
+        assert main(["address", wrong]) == 1
+        error = capsys.readouterr().err
+        assert (
+            error.startswith(f"elfw: {wrong!r} is no address")
+            and "GitLab" in error
+            and error.count("\n") == 1
+        )
+    assert read_texts(whole) == before
 
 
 def test_other_repositories_are_left_alone():

@@ -7,7 +7,7 @@ from axe_playwright_python import sync_playwright as axe
 from PIL import Image
 from playwright import sync_api as playwright
 
-from elfw_course.app_pictures import find_chromium
+from elfw_course.browser import find_chromium
 from elfw_helpers.deployment import predict
 from elfw_helpers.deployment.apps.serve import start_app
 from elfw_helpers.deployment.faces import Frame, whole_frame

@@ -1,0 +1,12 @@
+"""Finds the browser that photographs the apps and tests pages."""
+
+from __future__ import annotations
+
+import shutil
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+def find_chromium() -> str | None:
+    """Return the path of an installed Chromium or Chrome, or None."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
