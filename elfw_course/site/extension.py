@@ -1,0 +1,42 @@
+"""What the site asks of Sphinx beyond its own: MathML, formulas in HTML, and code that the keyboard can scroll."""
+
+from __future__ import annotations
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxTranslator
+
+from elfw_course.formulas import format_formula, format_formulas
+
+
+def show_inline_formula(translator: SphinxTranslator, node: nodes.math) -> None:
+    """Write a formula within a line."""
+    translator.body.append(format_formula(node.astext()))
+    raise nodes.SkipNode
+
+
+def show_block_formula(translator: SphinxTranslator, node: nodes.math_block) -> None:
+    """Write a formula on a line of its own."""
+    translator.body.append(format_formula(node.astext(), block=True))
+    raise nodes.SkipNode
+
+
+def show_formulas_in_html(app: Sphinx, document: nodes.document) -> None:
+    """Replace the formulas in a text's own HTML, such as a folded answer; Sphinx leaves HTML as it is."""
+    for node in document.findall(nodes.raw):
+        if "html" in node["format"].split() and "$" in node.astext():
+            node.replace_self(nodes.raw("", format_formulas(node.astext()), format="html"))
+
+
+def let_keyboard_scroll(app: Sphinx, page: str, template: str, context: dict, document: object) -> None:
+    """Let the tab key reach code and outputs, which may be wider than a phone."""
+    if "body" in context:
+        context["body"] = context["body"].replace("<pre>", '<pre tabindex="0">')
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the above with Sphinx."""
+    app.add_html_math_renderer("mathml", (show_inline_formula, None), (show_block_formula, None))
+    app.connect("doctree-read", show_formulas_in_html)
+    app.connect("html-page-context", let_keyboard_scroll)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
