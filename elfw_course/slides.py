@@ -22,7 +22,7 @@ METRICS = "application/vnd.elfw.metrics+json"
 REVEAL_PACKAGE = "sphinx_revealjs"
 ANSWER = re.compile(r"<details>\s*<summary>Answer</summary>(.*?)</details>", re.DOTALL)
 # Paragraphs for those who open the notebook, not for those who watch.
-FOR_READERS = re.compile(r"^(?:On Colab:|\[!\[Open in Colab).*?(?:\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
+FOR_READERS = re.compile(r"^(?:On Colab:|\[!\[Open in Colab|\*\*You need|\*\*Time).*?(?:\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^(#+) ", re.MULTILINE)
 # From here on, a notebook is work for students, not a talk.
 END = re.compile(r"^## Exercises", re.MULTILINE)
@@ -35,9 +35,10 @@ TEMPLATE = """
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ nb_title | default(resources.metadata.name) }}: slides</title>
+<title>{{ resources.metadata.name }}: slides</title>
 {{ resources.include_css("static/index.css") }}
 {{ resources.include_css("static/theme-light.css") }}
+{% for style in resources.inlining.css %}<style>{{ style }}</style>{% endfor %}
 <style>{{ resources.slides.styles }}</style>
 </head>
 {% endblock header %}
@@ -82,7 +83,6 @@ def write_slides(path: Path, out: Path) -> Path:
         "scripts": "\n".join([*(file.read_text(encoding="utf-8") for file in scripts), START]),
     }
     exporter = OfflineSlides(
-        embed_images=True,
         raw_template=TEMPLATE + WITH_ALT_TEXTS,
         exclude_input_prompt=True,
         exclude_output_prompt=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from elfw_helpers.utils.errors import ElfwError
 
 # [![words](picture on the web)](link): a browser would fetch the picture; it fetches the link only on a click.
 BADGE = re.compile(r"\[!\[([^\]]*)\]\(https?://[^)]*\)\]")
+PICTURE = re.compile(r"(!\[[^\]]*\]\()([^):]+\.png)\)")
 # nbconvert's own page without its scripts, which would be fetched, and with the alt text that `save_figure` gives a
 # figure, which nbconvert leaves out.
 OFFLINE = """
@@ -53,13 +55,31 @@ def replace_badges(markdown: str) -> str:
     return BADGE.sub(r"[\1]", markdown)
 
 
+def embed_pictures(markdown: str, folder: Path) -> str:
+    """Put the pictures of a text into it; nbconvert leaves out those that lie beside the notebook's folder.
+
+    Args:
+        folder: where relative links start. Nothing outside of the folder above it is read.
+    """
+
+    def embed(found: re.Match[str]) -> str:
+        file = (folder / found[2]).resolve()
+        if not (file.is_relative_to(folder.resolve().parent) and file.is_file()):
+            return found[0]
+        content = base64.b64encode(file.read_bytes()).decode("ascii")
+        return f"{found[1]}data:image/png;base64,{content})"
+
+    return PICTURE.sub(embed, markdown)
+
+
 class OfflineExporter(HTMLExporter):
     """Writes a notebook as a page that makes no request."""
 
     @pass_context
     def markdown2html(self, context: Context, source: str) -> str:
-        """Return the HTML of a text cell, with its formulas as MathML."""
-        return format_formulas(super().markdown2html(context, replace_badges(source)))
+        """Return the HTML of a text cell, with its formulas as MathML and its pictures inside."""
+        folder = Path(context["resources"]["metadata"]["path"])
+        return format_formulas(super().markdown2html(context, embed_pictures(replace_badges(source), folder)))
 
 
 def format_page(notebook: NotebookNode, path: Path) -> str:
@@ -68,6 +88,6 @@ def format_page(notebook: NotebookNode, path: Path) -> str:
     Args:
         path: of the notebook's file; its relative links start there.
     """
-    exporter = OfflineExporter(embed_images=True, raw_template=OFFLINE + WITH_ALT_TEXTS)
+    exporter = OfflineExporter(raw_template=OFFLINE + WITH_ALT_TEXTS)
     resources = {"metadata": {"name": path.stem, "path": str(path.parent)}}
     return exporter.from_notebook_node(notebook, resources)[0]

@@ -21,7 +21,6 @@ autodoc_default_options = {"members": True, "ignore-module-all": True, "member-o
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 napoleon_use_ivar = True
-python_maximum_signature_line_length = 80
 # Docstrings put names between single backticks.
 default_role = "code"
 add_module_names = False

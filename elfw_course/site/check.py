@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup
 from tqdm import tqdm
@@ -20,6 +20,8 @@ from elfw_helpers.utils.errors import ElfwError
 # Widths of a desktop and of a phone, in CSS pixels.
 WIDTHS, HEIGHT = (1280, 390), 900
 COLOURS = ("light", "dark")
+# Not to load the page's style sheets a second time, which files may not.
+AXE_OPTIONS = {"resultTypes": ["violations"], "preload": False}
 SEARCHED = "overfitting"
 IS_BROKEN = "Array.from(document.images).filter((one) => !one.naturalWidth).map((one) => one.src)"
 TOO_WIDE = "document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
@@ -89,9 +91,10 @@ def _find_dead_link(page: Path, address: str, fetched: bool, anchors: dict[Path,
         fetched: the browser fetches it by itself; else it is for a reader to follow.
         anchors: the ids on each page of the site.
     """
-    target, anchor = urldefrag(address)
-    if urlsplit(target).scheme:
-        return f"{address} would be fetched from the web" if fetched and "data:" not in target else None
+    parts = urlsplit(address)
+    if parts.scheme or parts.netloc:
+        return f"{address} would be fetched from the web" if fetched and parts.scheme != "data" else None
+    target, anchor = parts.path, parts.fragment
     file = (page.parent / unquote(target)).resolve() if target else page.resolve()
     if not file.is_file():
         return f"{address} leads nowhere"
@@ -161,7 +164,7 @@ def find_faults(page, with_axe: bool) -> list[str]:
     if with_axe:
         from axe_playwright_python.sync_playwright import Axe
 
-        for found in Axe().run(page).response["violations"]:
+        for found in Axe().run(page, options=AXE_OPTIONS).response["violations"]:
             if found["impact"] in ("serious", "critical"):
                 places = [str(node["target"]) for node in found["nodes"]]
                 faults.append(f"axe: {found['id']} at {len(places)} places, such as {places[0]}")

@@ -1,4 +1,4 @@
-"""What the site asks of Sphinx beyond its own: MathML, formulas in HTML, and code that the keyboard can scroll."""
+"""What the site asks of Sphinx beyond its own: formulas as MathML, and pages that the keyboard can use."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxTranslator
 
 from elfw_course.formulas import format_formula, format_formulas
+
+# Code, formulas and tables may be wider than a phone, and the tab key has to reach what scrolls; a heading has a level.
+ACCESSIBLE = {
+    "<pre>": '<pre tabindex="0">',
+    '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',
+    '<div class="math-wrapper': '<div tabindex="0" class="math-wrapper',
+    '<p class="caption" role="heading">': '<p class="caption" role="heading" aria-level="2">',
+}
 
 
 def show_inline_formula(translator: SphinxTranslator, node: nodes.math) -> None:
@@ -28,15 +36,16 @@ def show_formulas_in_html(app: Sphinx, document: nodes.document) -> None:
             node.replace_self(nodes.raw("", format_formulas(node.astext()), format="html"))
 
 
-def let_keyboard_scroll(app: Sphinx, page: str, template: str, context: dict, document: object) -> None:
-    """Let the tab key reach code and outputs, which may be wider than a phone."""
-    if "body" in context:
-        context["body"] = context["body"].replace("<pre>", '<pre tabindex="0">')
+def make_accessible(app: Sphinx, page: str, template: str, context: dict, document: object) -> None:
+    """Mend a page's HTML as ACCESSIBLE says, after the theme has written its list of pages."""
+    for part in ("body", "furo_navigation_tree"):
+        for old, new in ACCESSIBLE.items():
+            context[part] = context.get(part, "").replace(old, new)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the above with Sphinx."""
     app.add_html_math_renderer("mathml", (show_inline_formula, None), (show_block_formula, None))
     app.connect("doctree-read", show_formulas_in_html)
-    app.connect("html-page-context", let_keyboard_scroll)
+    app.connect("html-page-context", make_accessible, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

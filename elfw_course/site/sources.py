@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from elfw_course.results import format_speed_table
+from elfw_course.results import format_speed_table, join_rows
 from elfw_course.student import CHECK, EXERCISE, list_notebooks
 from elfw_course.web_page import read_executed, replace_badges
 from elfw_helpers.utils.errors import DataError
@@ -92,8 +92,17 @@ def read_filling(project: Path) -> dict[str, str]:
     return {
         "introduction": text.partition("\n## ")[0],
         "notebooks": "\n".join([without_badges, *ADDRESSES.findall(text)]),
+        "times": take_columns(table[0], ("notebook", "study", "computing")),
         "speed": format_speed_table(project),
     }
+
+
+def take_columns(table: str, names: tuple[str, ...]) -> str:
+    """Return the columns of these names of a table in Markdown, in their order in the table."""
+    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines() if "---" not in line]
+    places = [rows[0].index(name) for name in names]
+    head, *body = ([row[place] for place in places] for row in rows)
+    return join_rows([head, ["---"] * len(names), *body])
 
 
 def fill_placeholders(text: str, filling: dict[str, str]) -> str:
