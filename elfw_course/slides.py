@@ -1,4 +1,4 @@
-"""Slides of a notebook, from its tagged cells: one page that holds all it needs, with notes for the speaker."""
+"""Slides of a notebook, from its tagged cells: one page that holds all it needs, with the speaker's notes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ METRICS = "application/vnd.elfw.metrics+json"
 REVEAL_PACKAGE = "sphinx_revealjs"
 ANSWER = re.compile(r"<details>\s*<summary>Answer</summary>(.*?)</details>", re.DOTALL)
 # Paragraphs for those who open the notebook, not for those who watch.
-FOR_READERS = re.compile(r"^(?:On Colab:|\[!\[Open in Colab|\*\*You need|\*\*Time).*?(?:\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
+FOR_READERS = re.compile(
+    r"^(?:On Colab:|\[!\[Open in Colab|\*\*You need|\*\*Time).*?(?:\n\s*\n|\Z)", re.MULTILINE | re.DOTALL
+)
 HEADING = re.compile(r"^(#+) ", re.MULTILINE)
 # From here on, a notebook is work for students, not a talk.
 END = re.compile(r"^## Exercises", re.MULTILINE)
@@ -133,7 +135,7 @@ def tag_cells(path: Path) -> int:
 
 
 def choose_slide_type(cell: NotebookNode) -> str:
-    """Return where a cell belongs: a section, a figure, a table and a definition are slides, other text is notes."""
+    """Return where a cell belongs: sections, figures, tables and definitions are slides, other text notes."""
     if cell.cell_type == "markdown":
         heading = HEADING.search(cell.source)
         if heading and len(heading[1]) < 3:

@@ -15,11 +15,11 @@ from nbformat import NotebookNode
 from elfw_course.formulas import format_formulas
 from elfw_helpers.utils.errors import ElfwError
 
-# [![words](picture on the web)](link): a browser would fetch the picture; it fetches the link only on a click.
+# [![words](picture on the web)](link): a browser would fetch the picture, but the link only on a click.
 BADGE = re.compile(r"\[!\[([^\]]*)\]\(https?://[^)]*\)\]")
 PICTURE = re.compile(r"(!\[[^\]]*\]\()([^):]+\.png)\)")
-# nbconvert's own page without its scripts, which would be fetched, and with the alt text that `save_figure` gives a
-# figure, which nbconvert leaves out.
+# nbconvert's own page without its scripts, which would be fetched, and with the alt text that `save_figure`
+# gives a figure, which nbconvert leaves out.
 OFFLINE = """
 {%- extends 'lab/index.html.j2' -%}
 {% block html_head_js %}{% endblock %}

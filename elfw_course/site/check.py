@@ -11,7 +11,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 from tqdm import tqdm
 
 from elfw_course.app_pictures import FLAGS, find_chromium
@@ -45,7 +48,7 @@ class Findings:
 
 
 def check_site(folder: Path) -> Findings:
-    """Check all pages of a site: from its files, then in Chromium from file:// and from a subpath of a server.
+    """Check all pages of a site: its files, then in Chromium from file:// and from a subpath of a server.
 
     Raises:
         ElfwError: there is no site, or no Chromium.
@@ -108,41 +111,69 @@ def check_views(folder: Path, pages: list[Path], findings: Findings) -> None:
 
     The server has the site in a folder, as project pages on the web are.
     """
-    from playwright.sync_api import sync_playwright
+    names = [page.relative_to(folder).as_posix() for page in pages]
+    folder = folder.resolve()
+    with open_browser() as browser, serve_folder(folder.parent) as address:
+        for width in WIDTHS:
+            for colours in COLOURS:
+                check_look(browser, names, Look(folder.as_uri(), width, colours), findings)
+        check_look(browser, names, Look(f"{address}/{folder.name}", WIDTHS[0], COLOURS[0], False), findings)
 
+
+@dataclass(frozen=True)
+class Look:
+    """A way to look at the site.
+
+    Attributes:
+        base: the address of its folder.
+        width: of the window, in CSS pixels.
+        colours: light or dark.
+        with_axe: look for faults of accessibility, too.
+    """
+
+    base: str
+    width: int
+    colours: str
+    with_axe: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.base.partition(':')[0]}, {self.width} px, {self.colours}"
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Open a Chromium without a screen; raise ElfwError if there is none."""
     found = find_chromium()
     if not found:
         raise ElfwError("There is no Chromium. On Debian and Ubuntu: sudo apt install chromium")
-    names = [page.relative_to(folder).as_posix() for page in pages]
-    looks = [(width, colours) for width in WIDTHS for colours in COLOURS]
-    with sync_playwright() as driver, serve_folder(folder.resolve().parent) as address:
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, headless=True, args=FLAGS)
-        passes = [(folder.resolve().as_uri(), *look, True) for look in looks]
-        passes.append((f"{address}/{folder.resolve().name}", *looks[0], False))
-        for base, width, colours, with_axe in passes:
-            title = f"{base.partition(':')[0]} {width} px {colours}"
-            context = browser.new_context(
-                viewport={"width": width, "height": HEIGHT}, color_scheme=colours, reduced_motion="reduce"
-            )
-            page = context.new_page()
-            faults = watch_page(page, base)
-            for name in tqdm(names, desc=title):
-                page.goto(f"{base}/{name}", wait_until="load")
-                findings.count("views")
-                findings.count("accessibility checks", int(with_axe))
-                faults += find_faults(page, with_axe)
-                findings.faults += [f"{name} ({title}): {fault}" for fault in faults]
-                faults.clear()
-            findings.faults += [f"search ({title}): {fault}" for fault in search_site(page, base)]
-            context.close()
+        yield browser
         browser.close()
 
 
-def watch_page(page, base: str) -> list[str]:
-    """Return a list that fills with a page's errors and with what it asks of the web, which it does not get."""
+def check_look(browser: Browser, names: list[str], look: Look, findings: Findings) -> None:
+    """Open pages by their names in the site, search it, and add what is wrong to the findings."""
+    viewport = {"width": look.width, "height": HEIGHT}
+    context = browser.new_context(viewport=viewport, color_scheme=look.colours, reduced_motion="reduce")
+    page = context.new_page()
+    faults = watch_page(page, look.base)
+    for name in tqdm(names, desc=str(look)):
+        page.goto(f"{look.base}/{name}")
+        faults += find_faults(page, look.with_axe)
+        findings.faults += [f"{name} ({look}): {fault}" for fault in faults]
+        faults.clear()
+    findings.count("views", len(names))
+    findings.count("accessibility checks", len(names) * look.with_axe)
+    findings.faults += [f"search ({look}): {fault}" for fault in search_site(page, look.base)]
+    context.close()
+
+
+def watch_page(page: Page, base: str) -> list[str]:
+    """Return a list that fills with a page's errors, and with what it asks of the web and does not get."""
     faults = []
 
-    def answer(route) -> None:
+    def answer(route: Route) -> None:
         if route.request.url.startswith((base, "data:", "blob:")):
             route.continue_()
         else:
@@ -156,14 +187,12 @@ def watch_page(page, base: str) -> list[str]:
     return faults
 
 
-def find_faults(page, with_axe: bool) -> list[str]:
+def find_faults(page: Page, with_axe: bool) -> list[str]:
     """Return what is wrong with the page that is open: pictures, width and, if wanted, accessibility."""
     faults = [f"broken picture {source}" for source in page.evaluate(IS_BROKEN)]
     if (wider := page.evaluate(TOO_WIDE)) > 0:
         faults.append(f"{wider} px wider than the window")
     if with_axe:
-        from axe_playwright_python.sync_playwright import Axe
-
         for found in Axe().run(page, options=AXE_OPTIONS).response["violations"]:
             if found["impact"] in ("serious", "critical"):
                 places = [str(node["target"]) for node in found["nodes"]]
@@ -171,12 +200,12 @@ def find_faults(page, with_axe: bool) -> list[str]:
     return faults
 
 
-def search_site(page, base: str) -> list[str]:
+def search_site(page: Page, base: str) -> list[str]:
     """Search for a word that notebooks teach; return a fault if nothing is found."""
-    page.goto(f"{base}/search.html?q={SEARCHED}")
     try:
+        page.goto(f"{base}/search.html?q={SEARCHED}")
         page.locator("#search-results li").first.wait_for(timeout=10_000)
-    except Exception as error:  # playwright's, which is not imported unless a site is checked
+    except PlaywrightError as error:
         return [f"nothing is found for {SEARCHED!r}: {error}"]
     return []
 

@@ -8,7 +8,8 @@ from sphinx.util.docutils import SphinxTranslator
 
 from elfw_course.formulas import format_formula, format_formulas
 
-# Code, formulas and tables may be wider than a phone, and the tab key has to reach what scrolls; a heading has a level.
+# Code, formulas and tables may be wider than a phone: the tab key has to reach what scrolls. A
+# heading needs a level.
 ACCESSIBLE = {
     "<pre>": '<pre tabindex="0">',
     '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',

@@ -1,4 +1,4 @@
-"""What the site is built from: the notebooks as executed, the texts, and pages made of README and docstrings."""
+"""What the site is built from: executed notebooks, texts, and pages made of README and docstrings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from elfw_helpers.utils.errors import DataError
 TEXTS = ("docs/*.md", "data/README.md", "data/weights/README.md", "grading/README.md", "benchmarks/README.md")
 # The site's own texts: pages, but for the placeholders in them.
 OWN_TEXTS = "docs/site/*.md"
-TABLE_OF_NOTEBOOKS = re.compile(r"^\| notebook \|.*\n(?:\|.*\n)+", re.MULTILINE)
+COLUMNS = ("notebook", "question", "study", "computing")
+TABLE_OF_NOTEBOOKS = re.compile(r"^\| " + r" \| ".join(COLUMNS) + r" \|.*\n(?:\|.*\n)+", re.MULTILINE)
 README_BADGE = re.compile(r"\[!\[([^\]]*)\]\[\w+\]\](?=\[\d\d\])")
 ADDRESSES = re.compile(r"^\[\d\d\]: .*$", re.MULTILINE)
 
@@ -52,7 +53,7 @@ def write_sources(project: Path, out: Path) -> None:
 
 
 def prepare_cells(notebook: NotebookNode) -> None:
-    """Have MyST-NB fold code that a reader need not see at once, and describe figures by their alt texts, in place.
+    """Fold code that a reader need not see at once, and describe figures by their alt texts, in place.
 
     Badges become links of words, because their pictures would be fetched from the web.
     """
@@ -87,7 +88,8 @@ def read_filling(project: Path) -> dict[str, str]:
     text = readme.read_text(encoding="utf-8")
     table = TABLE_OF_NOTEBOOKS.search(text)
     if not table:
-        raise DataError(readme, "no table that begins with `| notebook |`", "The site shows that table: put it back.")
+        found = f"no table whose columns begin with {', '.join(COLUMNS)}"
+        raise DataError(readme, found, "The site shows that table: put it back.")
     without_badges = README_BADGE.sub(r"[\1]", table[0])
     return {
         "introduction": text.partition("\n## ")[0],
@@ -99,7 +101,11 @@ def read_filling(project: Path) -> dict[str, str]:
 
 def take_columns(table: str, names: tuple[str, ...]) -> str:
     """Return the columns of these names of a table in Markdown, in their order in the table."""
-    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines() if "---" not in line]
+    rows = [
+        [cell.strip() for cell in line.strip("| ").split(" | ")]
+        for line in table.splitlines()
+        if "---" not in line
+    ]
     places = [rows[0].index(name) for name in names]
     head, *body = ([row[place] for place in places] for row in rows)
     return join_rows([head, ["---"] * len(names), *body])
@@ -136,7 +142,14 @@ def _format_reference(modules: list[str]) -> str:
     """Return a page: the first module as its title, the others as sections."""
     lines = []
     for number, module in enumerate(modules):
-        lines += [f"{'##' if number else '#'} {module}", "", "```{eval-rst}", f".. automodule:: {module}", "```", ""]
+        lines += [
+            f"{'##' if number else '#'} {module}",
+            "",
+            "```{eval-rst}",
+            f".. automodule:: {module}",
+            "```",
+            "",
+        ]
     return "\n".join(lines)
 
 
