@@ -14,6 +14,8 @@ IN_HTML = re.compile(
     r"|(?<![\\$])\$(?P<inline>[^$]+)(?<!\\)\$",
     re.DOTALL,
 )
+# As TeX does, a function's name keeps a distance from what follows, unless that is a bracket or a sign.
+FUNCTION = re.compile(r"(<mi>(?:exp|ln|log)</mi>)(?=<m[^o])")
 
 
 def format_formula(latex: str, block: bool = False) -> str:
@@ -24,9 +26,10 @@ def format_formula(latex: str, block: bool = False) -> str:
         block: on a line of its own.
     """
     try:
-        return convert(latex.strip(), display="block" if block else "inline")
+        formula = convert(latex.strip(), display="block" if block else "inline")
     except Exception:  # latex2mathml's errors have no class in common, and some are Python's own
         return f'<code class="unread-formula">{escape(latex)}</code>'
+    return FUNCTION.sub(r'\1<mspace width="0.17em" />', formula)
 
 
 def format_formulas(html: str) -> str:

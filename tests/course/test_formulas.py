@@ -13,6 +13,7 @@ from elfw_helpers.utils.paths import project_folder
 def test_a_formula_in_a_line_and_one_on_its_own():
     assert re.search(r'display="inline".*<mfrac>.*<mn>1</mn>', format_formula(r"\frac{1}{2}"))
     assert 'display="block"' in format_formula("x", block=True)
+    assert '<mi>ln</mi><mspace width="0.17em" /><mi>p</mi>' in format_formula(r"\ln p")
 
 
 def test_what_is_no_formula_stays_readable():
