@@ -12,7 +12,7 @@ from jinja2.runtime import Context
 from nbconvert import SlidesExporter
 from nbformat import NotebookNode
 
-from elfw_course.student import CHECK, EXERCISE
+from elfw_course.student import CHECK, EXERCISE, format_notebook, write_if_changed
 from elfw_course.web_page import WITH_ALT_TEXTS, OfflineExporter, read_executed
 from elfw_helpers.utils.errors import ElfwError, MissingPackage
 
@@ -92,8 +92,7 @@ def write_slides(path: Path, out: Path) -> Path:
     resources = {"metadata": {"name": path.stem, "path": str(path.parent)}, "slides": slides}
     page = exporter.from_notebook_node(notebook, resources)[0]
     file = out / f"{path.stem}.html"
-    out.mkdir(parents=True, exist_ok=True)
-    file.write_text(page, encoding="utf-8")
+    write_if_changed(file, page)
     return file
 
 
@@ -130,7 +129,7 @@ def tag_cells(path: Path) -> int:
             cell.metadata["slideshow"] = {"slide_type": kind}
             tagged += 1
     if tagged:
-        path.write_text(nbformat.writes(notebook).rstrip("\n") + "\n", encoding="utf-8")
+        write_if_changed(path, format_notebook(notebook))
     return tagged
 
 
