@@ -52,9 +52,10 @@ TEMPLATE = """
 # A slide that is too high for the screen is made smaller.
 START = """
 const fit = ({currentSlide: slide}) => {
-  slide.style.zoom = 1;
-  const times = slide.scrollHeight / 700;
-  if (times > 1) slide.style.zoom = 1 / times;
+  for (let zoom = 1; zoom > 0.4; zoom -= 0.05) {
+    slide.style.zoom = zoom;
+    if (slide.getBoundingClientRect().height / Reveal.getScale() <= 700) break;
+  }
 };
 Reveal.on("ready", fit);
 Reveal.on("slidechanged", fit);
