@@ -3,10 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+SITE_INSTALLED := .venv/site-installed
 NOTEBOOKS := notebooks/[0-9][0-9]_*.ipynb
 
 .DEFAULT_GOAL := help
-.PHONY: run test matrix lab refresh clean help
+.PHONY: run test matrix lab refresh site check-site slides clean help
 
 run: $(INSTALLED) ## execute the notebooks on the embedded faces (or ELFW_DATA=FOLDER make run) into build/
 	@$(BIN)/elfw run
@@ -34,11 +35,20 @@ lab: $(INSTALLED) ## open the notebooks in JupyterLab
 refresh: $(INSTALLED) ## execute the committed notebooks in place, redraw figures/ and write notebooks/student/
 	@$(BIN)/elfw refresh
 
+site: $(SITE_INSTALLED) ## build the course's web site from the committed notebooks into build/site
+	@$(BIN)/elfw site
+
+check-site: site ## open each page of the site in Chromium, and list what is wrong
+	@$(BIN)/elfw check-site
+
+slides: $(SITE_INSTALLED) ## write slides of all notebooks, or of one (make slides NOTEBOOK=03), into build/slides
+	@$(BIN)/elfw slides $(NOTEBOOK)
+
 clean: ## remove build/ and .venv/
 	rm -rf build .venv
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST))
 
 # Only a finished install leaves the stamp, so a failed one is done again.
 $(INSTALLED): pyproject.toml
@@ -53,4 +63,8 @@ $(INSTALLED): pyproject.toml
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
 	@echo "Installing into .venv; the first time this downloads up to several GB and takes some minutes."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(SITE_INSTALLED): $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[site]'
 	@touch $@

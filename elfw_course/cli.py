@@ -391,6 +391,46 @@ def doctor() -> int:
 
 
 @app.command()
+def site() -> None:
+    """Build the course's web site into build/site (make site)."""
+    from elfw_course.site.build import build_site
+
+    print(f"Open {build_site(project_folder(), require_build() / 'site')} in a browser.")
+
+
+@app.command("check-site")
+def check_site() -> int:
+    """Open each page of build/site in a browser, and list what is wrong (make check-site)."""
+    from elfw_course.site.check import check_site, describe_findings
+
+    findings = check_site(require_build() / "site")
+    print(describe_findings(findings))
+    return 1 if findings.faults else 0
+
+
+@app.command()
+def slides(
+    notebooks: Annotated[list[str], typer.Argument(help="Such as 03 (default: all).")] = (),
+) -> None:
+    """Write slides of notebooks into build/slides (make slides)."""
+    from elfw_course.run import find_notebooks
+    from elfw_course.slides import write_slides
+
+    for path in find_notebooks(notebooks):
+        print(write_slides(path, require_build() / "slides"), flush=True)
+
+
+@app.command("tag-slides")
+def tag_slides() -> None:
+    """Give each cell that has no place in the slides yet one, by its kind; the rest stay as they are."""
+    from elfw_course.run import find_notebooks
+    from elfw_course.slides import tag_cells
+
+    for path in find_notebooks([]):
+        print(f"{path.name}: {tag_cells(path)} cells tagged")
+
+
+@app.command()
 def grade(
     key: Annotated[str, typer.Argument(help="A notebook's number, such as 03, or an answer key.")],
     submissions: Annotated[Path, typer.Argument(help="Folder of .ipynb files.")],

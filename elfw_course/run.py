@@ -14,7 +14,6 @@ from pathlib import Path
 
 import joblib
 import nbformat
-from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_notebook
 
@@ -36,6 +35,7 @@ from elfw_course.student import (
     write_if_changed,
     write_student_copies,
 )
+from elfw_course.web_page import format_page
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.notebook import align_columns
 from elfw_helpers.utils.errors import DataError, ElfwError
@@ -45,16 +45,6 @@ HEADER = (
     "model", "notebook", "test images", "accuracy [95 %]", "majority", "balanced", "macro F1 [95 %]",
     "F1 hair", "spectacles", "cap",
 )  # fmt: skip
-# nbconvert's own page, with the alt text that `save_figure` gives a figure; nbconvert leaves it out.
-WITH_ALT_TEXTS = """
-{%- extends 'lab/index.html.j2' -%}
-{% block data_png scoped %}
-<div class="jp-RenderedImage jp-OutputArea-output {{ extra_class }}">
-<img alt="{{ output | get_metadata('alt', 'image/png') | default('', true) | escape_html }}"
- src="data:image/png;base64,{{ output.data['image/png'] | escape_html }}">
-</div>
-{%- endblock data_png %}
-"""
 
 
 @dataclass(frozen=True)
@@ -179,7 +169,7 @@ def _write_copies(execution: Execution, out: Path) -> tuple[Path, Path]:
     """Write an executed notebook and its page into a folder; return both files."""
     copy, page = out / execution.path.name, out / f"{execution.name}.html"
     write_if_changed(copy, format_notebook(execution.notebook))
-    write_if_changed(page, _to_html(execution.notebook, execution.path))
+    write_if_changed(page, format_page(execution.notebook, execution.path))
     return copy, page
 
 
@@ -275,13 +265,6 @@ def _kernel_environment(build: Path) -> dict[str, str]:
     """Return the environment of a kernel; its folders are absolute, because it works in another folder."""
     environment = {**os.environ, "ELFW_BUILD": str(build.resolve())}
     return environment | ({"ELFW_DATA": str(data_folder())} if os.environ.get("ELFW_DATA") else {})
-
-
-def _to_html(notebook: NotebookNode, path: Path) -> str:
-    """Return a page with all pictures inside; `path` is where the notebook's relative links start."""
-    exporter = HTMLExporter(embed_images=True, raw_template=WITH_ALT_TEXTS)
-    resources = {"metadata": {"name": path.stem, "path": str(path.parent)}}
-    return exporter.from_notebook_node(notebook, resources)[0]
 
 
 def _refuse_machine_paths(notebook: NotebookNode, path: Path, folders: Sequence[str]) -> None:

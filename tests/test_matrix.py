@@ -46,7 +46,9 @@ def run_matrix(folder: Path, *arguments: str, uv: bool = True) -> subprocess.Com
     script.write_text(SCRIPT.read_text(encoding="utf-8"), encoding="utf-8")
     (folder / "bin").mkdir()
     if uv:
-        (folder / "bin" / "uv").write_text(FALSE_UV.format(python=sys.executable, pytest=FALSE_PYTEST))
+        (folder / "bin" / "uv").write_text(
+            FALSE_UV.format(python=sys.executable, pytest=FALSE_PYTEST), encoding="utf-8"
+        )
         (folder / "bin" / "uv").chmod(0o755)
     environment = os.environ | {"PATH": f"{folder / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin"}
     command = [sys.executable, str(script), *arguments]

@@ -110,7 +110,7 @@ def test_the_clone_line_names_the_courses_address():
 def test_make_knows_its_targets(name):
     for target in {command.split()[1] for command in list_commands(name) if command.startswith("make ")}:
         dry = ["make", "--dry-run", "--assume-old=.venv/installed", target]
-        done = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(dry, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
         assert done.returncode == 0, done.stderr
 
 
