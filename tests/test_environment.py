@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 PYPI_NAMES = {"pytorch": "torch"}
 # How a package is imported, where that is not its name.
 IMPORTED_AS = {
+    "beautifulsoup4": "bs4",
     "pillow": "PIL",
     "scikit-learn": "sklearn",
     "ipython": "IPython",
@@ -123,13 +124,14 @@ def test_every_package_that_is_imported_is_declared():
     course = find_imports([*read_sources("elfw_helpers"), *read_sources("elfw_course"), *cells])
     tests = find_imports(read_sources("tests") + read_sources("benchmarks"))
     siblings = {path.stem for folder in ("tests", "benchmarks") for path in (ROOT / folder).iterdir()}
-    # Colab's own package, and what the plugin of pytest and the apps' pictures need: there when the line is
-    # reached.
+    # Colab's own package, and what the plugin of pytest, the apps' pictures and the site's check need: there
+    # when the line is reached.
     for imported, extras, others in (
         (
             course,
-            ("deploy",),
-            {"elfw_helpers", "elfw_course", "google", "pytest", "nbval", "xdist", "playwright"},
+            ("deploy", "site"),
+            {"elfw_helpers", "elfw_course", "google", "pytest", "nbval", "xdist"}
+            | {"playwright", "axe_playwright_python"},
         ),
         (tests, ("deploy", "lab", "dev", "benchmarks"), {"elfw_helpers", "elfw_course", "tests", *siblings}),
     ):

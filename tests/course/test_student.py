@@ -308,7 +308,7 @@ def test_no_other_file_names_the_address():
         ["git", "grep", "-lF", f"github.com/{read_repository(ROOT)}"],
         cwd=ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     if tracked.returncode:
         pytest.skip("not a checkout of git")
