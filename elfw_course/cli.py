@@ -326,10 +326,23 @@ def grade(
 
 @app.command()
 def results() -> None:
-    """Write README's tables of results and speed."""
+    """Write README's tables of results and speed, and how long each notebook takes."""
     from elfw_course.results import write_results
+    from elfw_course.student import write_student_copies
 
     write_results(project_folder())
+    write_student_copies(project_folder() / "notebooks")
+
+
+@app.command("store-runs")
+def store_runs() -> None:
+    """Store the runs of notebook 04 that 05 loads when it is opened alone (data/runs/).
+
+    They are trained anew where build/ lacks them, about a minute.
+    """
+    from elfw_course.shipped_runs import write_shipped_runs
+
+    print(write_shipped_runs(require_build()))
 
 
 @app.command("picture-apps")
