@@ -326,7 +326,7 @@ def check_exercise(name: str) -> Iterator[None]:
         print(f"{unwritten[1]} is not written yet. Write it in its cell, run that, and run this check again.")
     except AssertionError as error:
         failed = traceback.extract_tb(error.__traceback__)[-1].line
-        print(f"{name} is not right yet: {error or f'this does not hold: {failed}'}")
+        print(f"{name} is not right yet: {str(error) or f'this does not hold: {failed}'}")
 
 
 def save_figure(figure: Figure, name: str, *, alt: str) -> None:

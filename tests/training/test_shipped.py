@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
+from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
 import torch
 
-from elfw_helpers.training import search, shipped
+from elfw_helpers.training import shipped
 from elfw_helpers.training.search import expand_grid, find_files, grid_search, read_history
 from elfw_helpers.training.shipped import describe_search, recall_grid_search, write_shipped, write_tree
 from elfw_helpers.utils.paths import project_folder
@@ -31,31 +33,35 @@ def recall(out, train=None, epochs=2, **options) -> pd.DataFrame:
     return recall_grid_search(make_model, train or make_batches(), validation, epochs, out=out, **options)
 
 
-@pytest.fixture
-def table(tmp_path, monkeypatch) -> pd.DataFrame:
-    """The table of a search that ships from now on; its build folder is not used again."""
-    monkeypatch.setattr(shipped, "shipped_runs", lambda: tmp_path / "shipped")
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory) -> tuple[pd.DataFrame, Path]:
+    """The table of a search, and the folder with what is stored of it and what ships."""
+    folder = tmp_path_factory.mktemp("searched")
     data = {"make_model": make_model, "train": make_batches(), "validation": make_batches(seed=1)}
-    found = grid_search(**data, epochs=2, grid=GRID, out=tmp_path / "made", workers=1)
+    table = grid_search(**data, epochs=2, grid=GRID, out=folder / "made", workers=1)
     run = {**data, "settings": expand_grid(GRID), "seed": 0}
-    files = find_files(**run, out=tmp_path / "made", strategy="auto")[2]
-    parts = data["train"], data["validation"]
-    write_shipped(describe_search(**run, epochs=2), parts, [read_history(file) for file in files], "cpu")
-    return found
+    files = find_files(**run, out=folder / "made", strategy="auto")[2]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shipped, "shipped_runs", lambda: folder / "shipped")
+        parts = data["train"], data["validation"]
+        write_shipped(describe_search(**run, epochs=2), parts, [read_history(file) for file in files], "cpu")
+    return table, folder
 
 
 @pytest.fixture
-def trained(monkeypatch) -> list:
-    """The settings that are trained."""
-    settings = []
+def table(searched, tmp_path, monkeypatch) -> pd.DataFrame:
+    """The table of a search that ships in this test."""
+    shutil.copytree(searched[1], tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(shipped, "shipped_runs", lambda: tmp_path / "shipped")
+    return searched[0]
 
-    def watch(function, jobs, workers):
-        settings.extend(jobs)
-        return run_here(function, jobs, 1)
 
-    run_here = search.run_parallel
-    monkeypatch.setattr(search, "run_parallel", watch)
-    return settings
+@pytest.fixture
+def trained(monkeypatch) -> list[dict]:
+    """The arguments of the searches that are trained, instead of training them."""
+    calls: list[dict] = []
+    monkeypatch.setattr(shipped, "search_settings", lambda **arguments: calls.append(arguments))
+    return calls
 
 
 def test_what_ships_is_taken_without_training_and_leaves_no_trace(table, trained, tmp_path, capsys):
@@ -65,9 +71,9 @@ def test_what_ships_is_taken_without_training_and_leaves_no_trace(table, trained
     assert not list((tmp_path / "mine").glob("*"))
 
 
-def test_what_is_stored_on_the_machine_comes_first(table, trained, tmp_path, capsys):
+def test_what_is_stored_on_the_machine_comes_first(table, tmp_path, capsys):
     pd.testing.assert_frame_equal(recall(tmp_path / "made"), table)
-    assert STORED in capsys.readouterr().out and not trained
+    assert STORED in capsys.readouterr().out
 
 
 def test_another_decoder_s_pictures_are_the_same(table, trained, tmp_path, capsys):
@@ -103,7 +109,7 @@ def test_another_search_is_trained_and_says_why(change, reason, table, trained, 
         change = {"train": change["train"](make_batches())}
     recall(tmp_path / "mine", **change)
     said = capsys.readouterr().out
-    assert NOW in said and f"was made with other {reason}." in said and len(trained) == 4
+    assert NOW in said and f"was made with other {reason}." in said and len(trained) == 1
 
 
 @pytest.mark.parametrize("cut", [lambda text: text[:-20], lambda text: text.replace("histories", "h")])
@@ -111,13 +117,14 @@ def test_a_damaged_file_is_said_so_and_not_taken(cut, table, trained, tmp_path, 
     file = next((tmp_path / "shipped").iterdir())
     file.write_text(cut(file.read_text(encoding="utf-8")), encoding="utf-8")
     recall(tmp_path / "mine")
-    assert f"{file.name} is damaged" in capsys.readouterr().out and len(trained) == 4
+    assert f"{file.name} is damaged" in capsys.readouterr().out and len(trained) == 1
 
 
-def test_a_value_that_is_not_finite_or_missing_is_damage(table, tmp_path, trained, capsys):
+@pytest.mark.parametrize("value", [float("nan"), None, "0.5"])
+def test_a_value_that_is_no_finite_number_is_damage(value, table, tmp_path, trained, capsys):
     file = next((tmp_path / "shipped").iterdir())
     content = json.loads(file.read_text(encoding="utf-8"))
-    content["histories"][0]["validation_loss"][0] = float("nan")
+    content["histories"][0]["validation_loss"][0] = value
     file.write_text(json.dumps(content), encoding="utf-8")
     recall(tmp_path / "mine")
     assert "is damaged" in capsys.readouterr().out
