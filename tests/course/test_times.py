@@ -65,15 +65,12 @@ def test_times_that_are_none_are_said_so(project):
         times.write_times(project)
 
 
-@pytest.mark.parametrize("path", list_notebooks(project_folder() / "notebooks"), ids=lambda path: path.stem)
-def test_titles_say_what_was_measured(path):
-    title = nbformat.read(path, as_version=4).cells[0].source
-    assert times.STATED.search(title), "the title says: Computing: ... on 2 CPU cores"
+def test_readme_and_titles_of_the_repository_say_what_was_measured():
+    notebooks = list_notebooks(project_folder() / "notebooks")
+    titles = {path.stem: nbformat.read(path, as_version=4).cells[0].source for path in notebooks}
+    assert [name for name, title in titles.items() if not times.STATED.search(title)] == []
+    readme = (project_folder() / "README.md").read_text(encoding="utf-8")
+    assert times.ROW.findall(readme) == list(titles)
     measured = times.read_times(project_folder())
-    assert times.put_in_title(title, path.stem, measured) == title, "run `elfw results`"
-
-
-def test_readme_says_what_was_measured():
-    text = (project_folder() / "README.md").read_text(encoding="utf-8")
-    assert times.put_in_table(text, times.read_times(project_folder())) == text, "run `elfw results`"
-    assert len(times.ROW.findall(text)) == len(list_notebooks(project_folder() / "notebooks"))
+    stale = [name for name, title in titles.items() if times.put_in_title(title, name, measured) != title]
+    assert stale == [] and times.put_in_table(readme, measured) == readme, "run `elfw results`"
