@@ -26,7 +26,6 @@ import torch
 from torch import nn
 
 from elfw_helpers.data.batches import Batches
-from elfw_helpers.models.classification import mini_network
 from elfw_helpers.training.loop import History, fit
 from elfw_helpers.training.losses import Loss
 from elfw_helpers.training.search import (
@@ -42,8 +41,8 @@ from elfw_helpers.utils.errors import TrainingError
 from elfw_helpers.utils.files import write_atomically
 from elfw_helpers.utils.paths import shipped_runs
 
-# Their modules turn batches into runs. What the batches hold is compared itself.
-DECIDING = (Batches, mini_network, Loss, fit, search_settings)
+# Their modules, and the network's, turn batches into runs. What the batches hold is compared itself.
+DECIDING = (Batches, Loss, fit, search_settings)
 # How far the brightness of two decoders' pictures may differ, in levels of grey.
 SAME_BRIGHTNESS = 2
 
@@ -90,7 +89,6 @@ def describe_search(
 ) -> dict[str, Any]:
     """Return all that decides a search but the pictures, as JSON holds it."""
     both = (train, validation)
-    code = "".join(write_tree(ast.parse(inspect.getsource(inspect.getmodule(one)))) for one in DECIDING)
     return {
         "network": [getattr(make_model, name, "") for name in ("__module__", "__qualname__")],
         "settings": [{name: float(value) for name, value in setting.items()} for setting in settings],
@@ -98,8 +96,15 @@ def describe_search(
         "seeds": [seed, train.shuffle_seed],
         "batches": [[part.batch_size, str(part.precision), part.augment is None] for part in both],
         "labels": [make_fingerprint(str(part.targets.tolist())) for part in both],
-        "code": make_fingerprint(code),
+        "code": make_fingerprint("".join(map(write_module, (*DECIDING, make_model)))),
     }
+
+
+def write_module(defined: Any) -> str:
+    """Write the code of the module that defines something; nothing where that is not of this package."""
+    module = inspect.getmodule(defined)
+    ours = module is not None and module.__name__.partition(".")[0] == __name__.partition(".")[0]
+    return write_tree(ast.parse(inspect.getsource(module))) if ours else ""
 
 
 def write_tree(node: Any) -> str:

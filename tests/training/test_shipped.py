@@ -130,6 +130,13 @@ def test_a_value_that_is_no_finite_number_is_damage(value, table, tmp_path, trai
     assert "is damaged" in capsys.readouterr().out
 
 
+def test_a_network_of_one_s_own_is_another_one(table, trained, tmp_path, capsys):
+    recall_grid_search(
+        lambda: make_model(), make_batches(), make_batches(seed=1), 2, out=tmp_path / "mine", grid=GRID
+    )
+    assert "was made with other network." in capsys.readouterr().out and trained
+
+
 def test_where_nothing_ships_it_is_trained(table, trained, tmp_path, capsys):
     next((tmp_path / "shipped").iterdir()).unlink()
     recall(tmp_path / "mine")
