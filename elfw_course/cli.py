@@ -328,12 +328,8 @@ def grade(
 def results() -> None:
     """Write README's tables of results and speed, and how long each notebook takes."""
     from elfw_course.results import write_results
-    from elfw_course.student import write_student_copies
-    from elfw_course.times import write_times
 
     write_results(project_folder())
-    write_times(project_folder())
-    write_student_copies(project_folder() / "notebooks")
 
 
 @app.command("store-runs")

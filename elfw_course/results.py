@@ -13,6 +13,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from elfw_course.student import list_notebooks, write_if_changed
+from elfw_course.times import write_times
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.evaluation.classification import wilson_interval
 from elfw_helpers.notebook import Value, find_payloads, read_metrics
@@ -174,7 +175,7 @@ def format_figure(figure: dict[str, Any]) -> str:
 
 
 def write_results(project: Path) -> None:
-    """Put both tables into README.md, each between its two marks.
+    """Put both tables into README.md, each between its two marks, then the notebooks' times where they stand.
 
     Raises:
         ElfwError: the marks are not there, or a file that a table is made from cannot be read.
@@ -184,6 +185,7 @@ def write_results(project: Path) -> None:
     text = put_between(BEGIN, END, format_results_table(project), text, readme)
     text = put_between(SPEED_BEGIN, SPEED_END, format_speed_table(project), text, readme)
     write_if_changed(readme, text)
+    write_times(project)
 
 
 def put_between(begin: str, end: str, table: str, text: str, file: Path) -> str:

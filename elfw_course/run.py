@@ -116,8 +116,8 @@ def refresh_course() -> int:
         print("\nInterrupted. No notebook and no figure was changed.", file=sys.stderr)
         return 130
     write_address(project_folder())
-    write_results(project_folder())
     write_student_copies(project_folder() / "notebooks")
+    write_results(project_folder())
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 
-from elfw_course.student import format_notebook, list_notebooks, write_if_changed
+from elfw_course.student import format_notebook, list_notebooks, write_if_changed, write_student_copies
 from elfw_helpers.utils.errors import ElfwError
 
 BENCHMARK = "notebooks_alone"
@@ -75,7 +75,7 @@ def find_time(name: str, times: dict[str, float]) -> float:
 
 
 def write_times(project: Path) -> None:
-    """Write the measured times into README's table of notebooks and into the notebooks' title cells."""
+    """Write the measured times into README, the notebooks' titles and the students' copies."""
     times, readme = read_times(project), project / "README.md"
     write_if_changed(readme, put_in_table(readme.read_text(encoding="utf-8"), times))
     for path in list_notebooks(project / "notebooks"):
@@ -83,3 +83,4 @@ def write_times(project: Path) -> None:
         if notebook.cells and notebook.cells[0].cell_type == "markdown":
             notebook.cells[0].source = put_in_title(notebook.cells[0].source, path.stem, times)
             write_if_changed(path, format_notebook(notebook))
+    write_student_copies(project / "notebooks")
