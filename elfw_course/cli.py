@@ -448,10 +448,21 @@ def grade(
 
 @app.command()
 def results() -> None:
-    """Write the tables of results (README) and of speed (benchmarks/README)."""
+    """Write the tables of results (README) and speed (benchmarks/README), and each notebook's minutes."""
     from elfw_course.results import write_results
 
     write_results(project_folder())
+
+
+@app.command("store-runs")
+def store_runs() -> None:
+    """Store the runs of notebook 04 that 05 loads when it is opened alone (data/runs/).
+
+    They are trained anew where build/ lacks them, about a minute.
+    """
+    from elfw_course.shipped_runs import write_shipped_runs
+
+    print(write_shipped_runs(require_build()))
 
 
 @app.command("picture-apps")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 # What a notebook loads from build/, others have computed: it waits for their end. Where they failed, or were
-# not executed, it computes that itself.
+# not executed, it takes what ships (data/runs), or computes that itself.
 NEEDS = {
     "05_evaluation": {"04_grid_search"},
 }

@@ -13,6 +13,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from elfw_course.student import list_notebooks, put_between, write_if_changed
+from elfw_course.times import write_times
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.evaluation.classification import wilson_interval
 from elfw_helpers.notebook import Value, find_payloads, read_metrics
@@ -174,7 +175,7 @@ def format_figure(figure: dict[str, Any]) -> str:
 
 
 def write_results(project: Path) -> None:
-    """Put the table of results into README.md, and that of speed into benchmarks/README.md.
+    """Write the tables of results (README.md) and of speed (benchmarks/README.md), then the notebooks' times.
 
     Raises:
         ElfwError: the marks are not there, or a file that a table is made from cannot be read.
@@ -185,3 +186,4 @@ def write_results(project: Path) -> None:
     ):
         text = readme.read_text(encoding="utf-8")
         write_if_changed(readme, put_between(begin, end, format_table(project), text, readme))
+    write_times(project)

@@ -17,6 +17,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_notebook
 
+from elfw_course import shipped_runs
 from elfw_course.execute import Execution, NotebookFailed, execute_side_by_side, format_duration
 from elfw_course.results import (
     Result,
@@ -86,7 +87,9 @@ def run_course(names: Sequence[str]) -> int:
 
 
 def refresh_course() -> int:
-    """Execute the committed notebooks in place; write figures, address, students' copies and the tables.
+    """Execute the committed notebooks in place; write what follows from them.
+
+    That is: figures, the runs that ship, address, students' copies and the tables of both READMEs.
 
     Returns:
         Exit code: 0, 1 when a cell failed, 130 when interrupted; then nothing was changed.
@@ -103,8 +106,8 @@ def refresh_course() -> int:
         print("\nInterrupted. No notebook and no figure was changed.", file=sys.stderr)
         return 130
     write_address(project_folder())
-    write_student_copies(project_folder() / "notebooks")
     write_results(project_folder())
+    write_student_copies(project_folder() / "notebooks")
     return 0
 
 
@@ -178,7 +181,8 @@ def refresh_notebooks(notebooks: Sequence[Path], figures: Path) -> None:
 
     They load from each other what `elfw_course.order` says.
 
-    Their figures replace those of the same numbers in the folder `figures`.
+    Their figures replace those of the same numbers in the folder `figures`, and the runs that ship are those
+    that they made.
 
     Raises:
         ElfwError: ELFW_DATA is set, or an output names a folder of this machine; nothing was changed.
@@ -199,6 +203,8 @@ def refresh_notebooks(notebooks: Sequence[Path], figures: Path) -> None:
                 clean_notebook(one.notebook)
                 _refuse_machine_paths(one.notebook, one.path, [str(project_folder()), str(build)])
                 refreshed[one.path] = format_notebook(one.notebook)
+        if any(path.stem == shipped_runs.NOTEBOOK for path in notebooks):
+            shipped_runs.write_shipped_runs(build)
         for path, text in refreshed.items():
             write_if_changed(path, text)
             figures.mkdir(exist_ok=True)

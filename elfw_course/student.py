@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,12 @@ EXERCISE_LINE = re.compile(r"^[ \t\f]*#[ \t]*exercise[ \t]*:[ \t]*(\w+)[ \t]*$",
 SOLUTION_MARK = re.compile(r"(?:###|<!--) (?:BEGIN|END) SOLUTION")
 CODE_SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION$", re.DOTALL | re.MULTILINE)
 TEXT_SOLUTION = re.compile(r"<!-- BEGIN SOLUTION -->.*?<!-- END SOLUTION -->\n?", re.DOTALL)
+# In the students' copies, a check that fails says so in a sentence, and "Run all" goes on.
+CHECKED = """# check: {name}
+from elfw_helpers.notebook import check_exercise
+
+with check_exercise("{name}"):
+{body}"""
 # What a progress bar leaves among the outputs.
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 ADDRESS = re.compile(r"https://github\.com/([\w-]+/[\w.-]+?)(?:\.git)?/?", re.ASCII)
@@ -212,8 +219,11 @@ def exercise_name(cell: NotebookNode) -> str | None:
 
 
 def _student_code(cell: NotebookNode, place: str) -> str:
-    """Return the source of a code cell, with an error to be raised in place of its solution."""
+    """Return the source of a code cell: a solution gives way to an error, a check to a caught one."""
     exercise, marked = exercise_name(cell), SOLUTION_MARK.search(cell.source)
+    if check := CHECK.match(cell.source):
+        body = textwrap.indent(cell.source.partition("\n")[2], "    ")
+        return CHECKED.format(name=check[1], body=body)
     if exercise and not marked:
         raise ElfwError(f"{place}: exercise {exercise} marks no solution by ### BEGIN and END SOLUTION.")
     if marked and not exercise:

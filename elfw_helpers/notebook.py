@@ -14,8 +14,11 @@ import math
 import numbers
 import os
 import platform
+import re
 import sys
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "build_folder",
+    "check_exercise",
     "choose_device",
     "data_folder",
     "keep_on_drive",
@@ -42,6 +46,8 @@ __all__ = [
 GPU_ADVICE = "No GPU: the CPU will do. To get one: Runtime -> Change runtime type -> GPU, then start again."
 DRIVE = Path("/content/drive")
 DRIVE_BUILD = DRIVE / "MyDrive" / "elfw-course" / "build"
+# What the function of an exercise raises until it is written.
+UNWRITTEN = re.compile(r"write (\w+)")
 METRICS_MIME = "application/vnd.elfw.metrics+json"
 # Where the largest number of a column is smaller, three decimals would leave less than two digits.
 SMALLEST_IN_DECIMALS = 0.01
@@ -328,6 +334,28 @@ def require_data(found: bool, needed: str) -> None:
     print(words)
     print("The cells below are passed over. Set ELFW_DATA to another folder, and restart the kernel.")
     ipython.input_transformers_cleanup.append(lambda _: [f"print({'Passed over: needs ' + needed!r})\n"])
+
+
+@contextmanager
+def check_exercise(name: str) -> Iterator[None]:
+    """Run the check of an exercise; if it is not solved yet, say so in a sentence, and go on.
+
+    In the students' copies each check is inside of this, so that "Run all" reaches the exercises below. All
+    other errors are the student's to read, and end in a traceback.
+
+    Args:
+        name: of the exercise.
+    """
+    try:
+        yield
+    except NotImplementedError as error:
+        unwritten = UNWRITTEN.fullmatch(str(error))
+        if not unwritten:
+            raise
+        print(f"{unwritten[1]} is not written yet. Write it in its cell, run that, and run this check again.")
+    except AssertionError as error:
+        failed = traceback.extract_tb(error.__traceback__)[-1].line
+        print(f"{name} is not right yet: {str(error) or f'this does not hold: {failed}'}")
 
 
 def save_figure(figure: Figure, name: str, *, alt: str) -> None:

@@ -15,11 +15,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
+from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
+from elfw_course.student import student_version
 from elfw_helpers import notebook
 from elfw_helpers.notebook import (
     METRICS_MIME,
+    check_exercise,
     compare_payloads,
     read_measured,
     read_metrics,
@@ -264,3 +268,39 @@ def test_full_drive_is_told_before_any_training(drive, tmp_path, capsys, monkeyp
     said = capsys.readouterr().out
     assert "The disk is full: free some space" in said and f"Results stay in {tmp_path / 'here'}" in said
     assert notebook.build_folder() == tmp_path / "here"
+
+
+def run_check(source: str, capsys) -> str:
+    """Return what a check prints, as the students' copies have it."""
+    check = student_version(
+        new_notebook(cells=[new_code_cell(f"# check: halve\n{source}")]), "01.ipynb"
+    ).cells[0]
+    exec(compile(check.source, "<check>", "exec"), {})
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("print('well done')", "well done"),
+        ("assert 1 == 2, 'one is not two'", "halve is not right yet: one is not two"),
+        ("raise NotImplementedError('write double')", "double is not written yet"),
+    ],
+)
+def test_a_check_says_in_a_sentence_where_its_exercise_is_not_solved(source, said, capsys):
+    out = run_check(f"{source}\nif True:\n    pass", capsys)
+    assert out.startswith(said) and out.count("\n") == 1
+
+
+def test_an_assert_without_words_is_shown(capsys):
+    source = "# check: halve\nwith check_exercise('halve'):\n    assert len('halve') == 4"
+    shell = InteractiveShell()
+    shell.user_ns["check_exercise"] = check_exercise
+    shell.run_cell(source).raise_error()
+    assert capsys.readouterr().out == "halve is not right yet: this does not hold: assert len('halve') == 4\n"
+
+
+@pytest.mark.parametrize("error", [TypeError("write halve"), NotImplementedError("no such kernel")])
+def test_what_else_goes_wrong_in_a_check_keeps_its_traceback(error):
+    with pytest.raises(type(error)), check_exercise("halve"):
+        raise error

@@ -48,8 +48,9 @@ def test_begins_with_title_badge_question_goals_and_time(notebook):
     opening = notebook.cells[0].source
     assert opening.startswith(f"# {notebook.path.stem[:2]} · ")
     assert f"/notebooks/{notebook.path.name})" in opening
-    for part in ("**The question:**", "**You will learn**", "**You need:**", "**Time:**"):
+    for part in ("**The question:**", "**You will learn**", "**You need:**", "**Time:**", "On Colab's T4:"):
         assert part in opening
+    assert "GPU" in opening.partition("colab-badge")[0], "advice before the first cell"
 
 
 def test_setup_cell_is_the_same_everywhere_but_for_what_deploying_needs(notebook):

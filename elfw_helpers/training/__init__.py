@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "grid_search",
             "search_settings",
         ],
+        "shipped": ["recall_grid_search"],
         "segmentation": [
             "PAPER_RECIPE",
             "QUICK_RECIPE",

@@ -61,6 +61,10 @@ class History:
         for series, value in zip(vars(self).values(), values, strict=True):
             series.append(value)
 
+    def first(self, epochs: int) -> History:
+        """Return the history of the first epochs; a longer run has gone through the same ones."""
+        return History(*(series[:epochs] for series in vars(self).values()))
+
     def frame(self) -> pd.DataFrame:
         """Return one row per epoch, index `epoch` from 1."""
         return pd.DataFrame(asdict(self), index=pd.RangeIndex(1, len(self) + 1, name="epoch"))

@@ -93,15 +93,16 @@ def search_settings(
     """
     settings = [{name: float(value) for name, value in setting.items()} for setting in settings]
     Path(out).mkdir(parents=True, exist_ok=True)
-    model, data = make_seeded(make_model, seed), {"train": train, "validation": validation}
-    together = choose_together(strategy, model, settings, train)
-    store = name_run(out, train_together if together else train_setting, model, data, seed)
-    files = [name_file(store, setting) for setting in settings]
+    data = {"train": train, "validation": validation}
+    together, store, files = find_files(
+        make_model, **data, settings=settings, out=out, seed=seed, strategy=strategy
+    )
     histories = [read_history(file) for file in files]
     errors = [""] * len(settings)
     pending = [index for index, history in enumerate(histories) if len(history) < epochs]
     chosen = [settings[index] for index in pending]
     if together and chosen:
+        model = make_seeded(make_model, seed)
         runs = enumerate(train_together(model, chosen, epochs, **data, folder=store))
     else:
         options = {"make_model": make_model, "seed": seed, "checkpoint": store and out, **data}
@@ -114,6 +115,29 @@ def search_settings(
             if files[index] and not error:
                 write_atomically(files[index], json.dumps(asdict(history), indent=1).encode())
             bar.update()
+    return make_table(settings, histories, epochs, errors)
+
+
+def find_files(
+    make_model: Callable[[], nn.Module],
+    train: Batches,
+    validation: Batches,
+    settings: Sequence[Setting],
+    out: str | Path,
+    seed: int,
+    strategy: Strategy,
+) -> tuple[bool, Path | None, list[Path | None]]:
+    """Return whether to train the settings together, the runs' folder, and the file of each history."""
+    model, data = make_seeded(make_model, seed), {"train": train, "validation": validation}
+    together = choose_together(strategy, model, settings, train)
+    store = name_run(out, train_together if together else train_setting, model, data, seed)
+    return together, store, [name_file(store, setting) for setting in settings]
+
+
+def make_table(
+    settings: Sequence[Setting], histories: Sequence[History], epochs: int, errors: Sequence[str]
+) -> pd.DataFrame:
+    """Return the table of a search; see `search_settings`."""
     rows = zip(settings, histories, errors, strict=True)
     table = pd.DataFrame(
         {**setting, **summarise(history, epochs), "error": error} for setting, history, error in rows
@@ -209,8 +233,7 @@ def summarise(history: History, epochs: int) -> dict[str, float]:
     if not len(history):
         names = ("train_loss", "validation_loss", "validation_accuracy", "best_validation_loss", "best_epoch")
         return dict.fromkeys(names, math.nan)
-    # A longer run has gone through the same epochs.
-    first = History(*(series[:epochs] for series in vars(history).values()))
+    first = history.first(epochs)
     return {
         "train_loss": first.train_loss[-1],
         "validation_loss": first.validation_loss[-1],

@@ -50,6 +50,11 @@ def rendered_weights(network: str) -> Path:
     return file
 
 
+def shipped_runs() -> Path:
+    """Return the folder of training runs that come with the course (`elfw_helpers.training.shipped`)."""
+    return project_folder() / "data" / "runs"
+
+
 def measured_file(benchmark: str) -> Path:
     """Return the file of what a benchmark measured on photos, for notebooks: numbers, never a photo."""
     file = project_folder() / "data" / "measured" / f"{benchmark}.json"

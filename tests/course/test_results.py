@@ -49,6 +49,7 @@ def project(tmp_path):
     on_photos = results.encode_results([results.Result("mini", "01_one", better)], "photos of nobody")
     (tmp_path / "benchmarks" / "course_on_photos.json").write_text(on_photos, encoding="utf-8")
     store_figures(tmp_path, "rendering", FACES)
+    store_figures(tmp_path, "notebooks_alone")
     fill_readmes(tmp_path, "old", "old")
     return tmp_path
 

@@ -72,6 +72,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     stored = {"machine": "one core", "date": "2026-11-27", "versions": {}, "figures": [figure]}
     (tmp_path / "benchmarks" / "results").mkdir()
     (tmp_path / "benchmarks" / "results" / "steps.json").write_text(json.dumps(stored), encoding="utf-8")
+    times = tmp_path / "benchmarks" / "results" / "notebooks_alone.json"
+    times.write_text(json.dumps({**stored, "figures": []}), encoding="utf-8")
     marks = f"{BEGIN}\n{END}\n{NOTE_BEGIN}\n{NOTE_END}\n"
     (tmp_path / "README.md").write_text(marks, encoding="utf-8")
     marks = f"{SPEED_BEGIN}\n{SPEED_END}\n"

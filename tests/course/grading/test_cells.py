@@ -171,6 +171,18 @@ def test_of_a_check_only_what_a_student_added_is_run(runner):
     assert json.loads(runner.open_cell(f"{check}\n{nested}", check)) == ["definition"]
 
 
+def test_of_a_check_that_is_wrapped_only_what_a_student_added_is_run(runner):
+    plain = "# check: f\ntrial = gone()\nassert f() == 3"
+    inside = "    trial = gone()\n    assert f() == 3"
+    wrapped = f"# check: f\nfrom a import check_exercise\nwith check_exercise('f'):\n{inside}"
+    for given in (plain, wrapped):
+        for mine in (plain, wrapped):
+            added = "    x = 3" if mine is wrapped else "x = 3"
+            kinds = runner.open_cell(f"{mine}\n{added}\ny: int", "from a import check_exercise\n" + given)
+            assert json.loads(kinds) == ["assignment", "assignment"]
+    assert json.loads(runner.open_cell(f"with open('x'):\n{inside}", wrapped)) == ["assignment"]
+
+
 def test_an_answer_that_needs_what_is_further_down_is_given_when_asked_again(runner):
     run(runner, "def f():\n    return helper()")
     with pytest.raises(NameError):
