@@ -52,7 +52,9 @@ def rendered_weights(network: str) -> Path:
 
 def shipped_runs() -> Path:
     """Return the folder of training runs that come with the course (`elfw_helpers.training.shipped`)."""
-    return project_folder() / "data" / "runs"
+    folder = project_folder() / "data" / "runs"
+    fetch_left_out(project_folder(), folder)
+    return folder
 
 
 def measured_file(benchmark: str) -> Path:
@@ -67,7 +69,7 @@ def fetch_left_out(project: Path, *files: Path) -> None:
 
     Args:
         project: a checkout; only a sparse one is changed.
-        files: in it; those that are there stay as they are.
+        files: files or folders in it; those that are there stay as they are.
 
     Raises:
         ElfwError: they cannot be fetched.

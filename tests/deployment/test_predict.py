@@ -194,6 +194,24 @@ def test_a_model_for_another_task_is_refused(segmenter, classifier):
         predict_attribute(segmenter, random_image(64, 64))
 
 
+def test_a_network_of_many_sizes_looks_at_a_larger_photo_as_well(reader):
+    sides = []
+
+    class Doubtful(ColourReader):
+        """Takes everything for glasses, at a larger size for a cap, of which it is surer."""
+
+        def forward(self, images):
+            sides.append(images.shape[2:])
+            logits = super().forward(images)
+            logits[:, 4 if images.shape[2] == SIZE else 5] = 10 if images.shape[2] == SIZE else 21
+            return logits
+
+    card = replace(reader.card, architecture="efficient_unet", options={})
+    mask = predict_mask(TrainedModel(Doubtful(), card, "doubtful"), random_image(250, 250))
+    assert sides == [(SIZE, SIZE), (SIZE, SIZE), (128, 128)]
+    assert (mask == 5).all(), "the mean of 10, 10, 0 is less than that of 0, 0, 21"
+
+
 @pytest.mark.parametrize(
     "image", [Image.new("L", (64, 64)), Image.new("RGBA", (64, 64)), Image.new("RGB", (0, 9))]
 )

@@ -18,7 +18,8 @@ def clone(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
     origin, cloned = tmp_path / "origin", tmp_path / "clone"
-    for name in ("data/weights/a_rendered.safetensors", "data/weights/SHA256SUMS", "data/measured/b.json"):
+    weights = "data/weights/a_rendered.safetensors"
+    for name in (weights, "data/weights/SHA256SUMS", "data/measured/b.json", "data/runs/c.json"):
         (origin / name).parent.mkdir(parents=True, exist_ok=True)
         (origin / name).write_text(name, encoding="utf-8")
     git = ["git", "-C", str(origin), "-c", "user.name=Test", "-c", "user.email=test@example.org"]
@@ -43,6 +44,7 @@ def test_what_a_sparse_clone_left_out_is_fetched_when_it_is_asked_for(clone):
     assert sorted(path.name for path in (clone / "data").iterdir()) == ["weights"]
     assert file.with_name("SHA256SUMS").is_file()
     assert paths.measured_file("b").is_file()
+    assert (paths.shipped_runs() / "c.json").is_file()
 
 
 def test_without_a_connection_it_says_what_could_not_be_fetched(clone):
