@@ -113,7 +113,8 @@ def quiet_exporter():
 class OnnxNetwork(nn.Module):
     """A network that onnxruntime computes on the CPU, from the content of its ONNX file.
 
-    PyTorch's own stays beside it as `source`, for what needs gradients.
+    PyTorch's own stays beside it as `source`, for what needs gradients, and for images of another size than
+    the file's.
     """
 
     def __init__(self, source: nn.Module, content: bytes, threads: int = 1):
@@ -123,6 +124,8 @@ class OnnxNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits of images, float32 [B, 3, size, size]."""
+        if list(images.shape[1:]) != self.session.get_inputs()[0].shape[1:]:
+            return self.source(images)
         logits = run_session(self.session, {INPUT: images.cpu().numpy()})[OUTPUT]
         return torch.from_numpy(logits)
 

@@ -81,6 +81,14 @@ def test_predictions_through_onnxruntime_are_the_same(models, files):
     )
 
 
+def test_images_of_another_size_are_answered_by_pytorchs_network(models, files):
+    fast = OnnxNetwork(models["efficient_unet"].network, files["efficient_unet"].read_bytes())
+    card, images = models["efficient_unet"].card, torch.rand(1, 3, 128, 128)
+    assert card.size != 128
+    with torch.no_grad():
+        assert torch.equal(fast(images), models["efficient_unet"].network(images))
+
+
 def test_nothing_is_overwritten_unless_asked(models, files, tmp_path):
     file = tmp_path / "mine.onnx"
     file.write_bytes(b"precious")
