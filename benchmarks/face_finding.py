@@ -273,7 +273,7 @@ def find_by_segmentation(model: TrainedModel, picture: Image.Image) -> list[Fram
     for side in PYRAMID:
         scale = side / max(picture.size)
         small = picture.resize([max(32, round(length * scale / 32) * 32) for length in picture.size])
-        skin = run_network(model, np.array(small)).softmax(0)[SKIN].numpy()
+        skin = run_network(model, np.array(small))[0].softmax(0)[SKIN].numpy()
         labels, _ = ndimage.label(skin > 0.5)
         for index, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
             high, wide = rows.stop - rows.start, columns.stop - columns.start

@@ -95,7 +95,8 @@ def find_evidence(model: TrainedModel, image: Image.Image) -> np.ndarray:
     network = getattr(model.network, "source", model.network)
     pixels, place = fit_square(image, model.card.size)
     layer = network.get_submodule(LAYERS[model.card.architecture])
-    return grad_cam(network, layer, make_inputs(model.card, pixels, model.device))[0][place].cpu().numpy()
+    inputs = make_inputs(model.card, pixels[None], model.device)
+    return grad_cam(network, layer, inputs)[0][place].cpu().numpy()
 
 
 def draw_evidence(image: Image.Image, evidence: np.ndarray) -> Image.Image:
