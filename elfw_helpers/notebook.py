@@ -101,7 +101,7 @@ def keep_on_drive() -> None:
         print(f"Google Drive was not mounted ({error}). {here}, and are lost when Colab disconnects.")
     else:
         os.environ["ELFW_BUILD"] = str(DRIVE_BUILD)
-        print(f"Results go to {build_folder()}, and are there when you open this notebook again.")
+        print(f"Results go to {build_folder()}, and are found again when you run this line again.")
 
 
 def read_measured(benchmark: str) -> dict[str, Any]:

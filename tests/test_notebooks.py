@@ -59,7 +59,7 @@ def test_setup_cell_is_the_same_everywhere_but_for_what_deploying_needs(notebook
         plain = plain.replace('./elfw-course"\n', './elfw-course[deploy]"\n')
         plain = plain.replace("!/elfw_helpers/deployment", "!/elfw_helpers/rendering")
     assert setup == plain
-    assert setup.splitlines()[0] == "# Colab only. On your own machine, skip this cell."
+    assert setup.splitlines()[0] == "# @title On Colab, run this cell first. On your own machine, skip it."
     assert "device = choose_device()" in code_of(notebook)[1]
 
 

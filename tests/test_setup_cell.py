@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -47,6 +48,8 @@ def run_setup(monkeypatch: pytest.MonkeyPatch, version: str = __version__, fails
         commands.append(command)
         if fails and fails in command:
             return subprocess.CompletedProcess(command, 128, "", stderr)
+        if "rm" in command:
+            shutil.rmtree("elfw-course", ignore_errors=True)
         if "clone" in command:
             Path("elfw-course/elfw_helpers").mkdir(parents=True)
             text = f'__version__ = "{version}"\n'
@@ -66,7 +69,7 @@ def test_elsewhere_it_does_nothing(tmp_path, monkeypatch):
 
 def test_fetches_once_and_chooses_again(colab, monkeypatch):
     choose = ["git -C elfw-course sparse-checkout", f"{sys.executable} -m pip install"]
-    assert run_setup(monkeypatch) == ["git clone --depth 1", *choose]
+    assert run_setup(monkeypatch) == ["rm -rf elfw-course", "git clone --depth 1", *choose]
     assert sys.path[0] == str(colab / "elfw-course")
     assert run_setup(monkeypatch) == choose
 
@@ -99,11 +102,23 @@ def test_what_fails_is_a_sentence_that_says_what_to_do(colab, monkeypatch, fails
     assert advice in str(stopped.value)
 
 
-def test_stale_fork_is_told_from_a_failure(colab, monkeypatch):
+def test_stale_fork_is_told_from_a_failure_and_fetched_anew_once_it_is_synced(colab, monkeypatch):
     with pytest.raises(ImportError) as stopped:
         run_setup(monkeypatch, version="0.1.0")
     assert f"https://github.com/{SCHOOL} is not of edition {__version__}" in str(stopped.value)
-    assert "press Sync fork" in str(stopped.value)
+    assert "Press Sync fork" in str(stopped.value)
+    assert run_setup(monkeypatch)[:2] == ["rm -rf elfw-course", "git clone --depth 1"]
+
+
+def test_part_of_a_clone_that_was_killed_is_fetched_anew(colab, monkeypatch):
+    (colab / "elfw-course" / ".git").mkdir(parents=True)
+    assert run_setup(monkeypatch)[:2] == ["rm -rf elfw-course", "git clone --depth 1"]
+
+
+def test_full_disk_is_told_where_git_does_not_say_so(colab, monkeypatch):
+    with pytest.raises(ConnectionError, match="The disk is full: Runtime") as stopped:
+        run_setup(monkeypatch, fails="sparse-checkout", stderr="error: unable to write file\n" * 92)
+    assert len(str(stopped.value)) < 600
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -116,9 +131,11 @@ def test_every_module_that_the_notebook_uses_is_fetched(path):
     while found - used:
         used |= found
         found = set().union(*map(find_imports, found))
-    left_out = re.findall(r"!/elfw_helpers/(\w+)", setup_of(path))
+    left_out = [name.replace("/", ".") for name in re.findall(r"!/(elfw_helpers/[\w/]+)", setup_of(path))]
     assert left_out
-    assert [name for name in sorted(used) if name.split(".")[1] in left_out] == []
+    assert [
+        name for name in sorted(used) if f"{name}.".startswith(tuple(f"{one}." for one in left_out))
+    ] == []
 
 
 @functools.cache

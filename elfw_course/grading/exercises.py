@@ -220,7 +220,7 @@ class _Search:
         if id(cell) not in self.given and (below := self._find_below(name, cell)):
             flags.append("defined once more in a cell below, which counts")
             cell = below
-        if not self._makes(cell, name):
+        if not self._makes(cell, name) and id(cell) not in self.given:
             flags.append("its cell does not define it")
         return cell, flags + self._look_at_texts(name)
 
