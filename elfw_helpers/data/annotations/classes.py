@@ -12,6 +12,8 @@ from elfw_helpers.utils.errors import DataError
 IGNORE = "ignore"
 KNOWN = ", ".join(PIXEL_CLASSES)
 EXAMPLE = "`their name = our class`, such as `glasses = sunglasses`"
+# Of an unknown name, so many photos that have it are named.
+MOST_PHOTOS = 3
 
 
 def simplify_class(name: str) -> str:
@@ -48,9 +50,13 @@ def read_classes(file: Path | None = None) -> dict[str, int | None]:
     return classes
 
 
-def explain_unknown(place: Path, unknown: dict[str, int], known: dict[str, int | None]) -> DataError:
-    """Return the error that names the unknown class names, with the number of photos that have each."""
-    found = ", ".join(f"{name!r} (in {count})" for name, count in sorted(unknown.items()))
+def explain_unknown(place: Path, unknown: dict[str, list[str]], known: dict[str, int | None]) -> DataError:
+    """Return the error that names the unknown class names, each with photos that have it."""
+    parts = []
+    for name, photos in sorted(unknown.items()):
+        more = f" and {len(photos) - MOST_PHOTOS} more" if len(photos) > MOST_PHOTOS else ""
+        parts.append(f"{name!r} (in {', '.join(photos[:MOST_PHOTOS])}{more})")
+    found = ", ".join(parts)
     fix = f"Known: {', '.join(known)}. Write a file with a line {EXAMPLE}, for each unknown name "
     fix += f"(or `= {IGNORE}` to leave its shapes out), and add `--classes FILE`"
     return DataError(place, f"unknown class names: {found}", fix)

@@ -73,6 +73,6 @@ def paint_mask(
 
 def explain_crossed(file: Path, place: str, row: int, column: int) -> DataError:
     """Return the remark on an outline that crosses itself."""
-    found = f"{place}: the outline crosses itself, as around row {row}, column {column}; "
-    found += "what it goes around twice was left out (even-odd rule)"
+    found = f"{place}: the outline crosses itself; one of its loops lies around x {column}, y {row}. "
+    found += "Where loops lie on each other, nothing was drawn (even-odd rule)"
     return DataError(file, found, "Look at the mask, or move the crossed points apart")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import filecmp
 import io
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,7 +117,7 @@ class Preparation:
         self.source, self.folder, self.work, self.classes = source, folder, work, classes
         self.photos, self.done = Photos(folder), Prepared()
         self.problems: list[str] = []
-        self.unknown: Counter[str] = Counter()
+        self.unknown: dict[str, list[str]] = {}  # photos by class name
         # What labels.txt and persons.txt say of the photos, by name.
         self.listed: dict[str, int] = {}
         self.persons: dict[str, str] = {}
@@ -170,7 +169,8 @@ class Preparation:
         """Write the photo and the mask of one annotation; raise DataError where something is wrong."""
         photo = self.find_photo(entry)
         unknown = {shape.label for shape in entry.shapes if simplify_class(shape.label) not in self.classes}
-        self.unknown.update(unknown)
+        for label in unknown:
+            self.unknown.setdefault(label, []).append(photo.name)
         if unknown:
             return
         ids = [self.classes[simplify_class(shape.label)] for shape in entry.shapes]
@@ -204,6 +204,9 @@ class Preparation:
             if entry.embedded is None:
                 raise
             photo = self.store_embedded(entry, entry.embedded)
+            found = f"{entry.name!r} is not there, so the copy inside the annotation was used"
+            fix = "If the photo was deleted on purpose, delete the annotation too"
+            self.done.remarks.append(self.tell(DataError(entry.file, found, fix)))
         if photo in self.annotated:
             fix = "Keep one of the annotations, with all shapes"
             raise DataError(entry.file, f"{entry.name!r} is annotated a second time", fix)

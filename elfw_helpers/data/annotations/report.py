@@ -44,6 +44,9 @@ def describe_problems(source: Path, out: Path, problems: Sequence[str]) -> str:
     lines = [f"{source}: {len(problems)} problem{'' if one else 's'}, and {out} was not written"]
     lines.extend(list_first(problems))
     lines.append(f"Mend {'it' if one else 'them'}, and give the same command again: it goes on from here.")
+    work = out.with_name(f"{out.name}.unfinished")
+    if work.exists():
+        lines.append(f"What is done lies in {work} until then; if you do not go on, delete it.")
     lines.append("Or add --leave-out, to leave out the photos with which something is wrong.")
     return "\n".join(lines)
 
@@ -51,7 +54,8 @@ def describe_problems(source: Path, out: Path, problems: Sequence[str]) -> str:
 def describe_prepared(prepared: Prepared, out: Path) -> str:
     """Return what was made of an export, as text: counts, then what was left out and what to look at."""
     counts = Counter(prepared.attributes.values())
-    lines = [f"{out}: {len(prepared.attributes)} faces with masks"]
+    count = len(prepared.attributes)
+    lines = [f"{out}: {count} face{'' if count == 1 else 's'} with masks"]
     shown = (f"{name} {prepared.drawn[number]}" for number, name in enumerate(PIXEL_CLASSES))
     lines.append(f"  masks with  {', '.join(shown)}")
     shown = (f"{name} {counts[number]}" for number, name in enumerate(ATTRIBUTES))

@@ -168,7 +168,9 @@ def test_labelme_4_and_a_photo_within_the_annotation(tmp_path):
     content |= {"version": "4.6.0", "imageData": base64.b64encode(photo).decode()}
     (export / "a.json").write_text(json.dumps(content), encoding="utf-8-sig")
     (export / "a.jpg").unlink()
-    prepare("labelme", tmp_path)
+    done = prepare("labelme", tmp_path)
+    assert "'a.jpg' is not there, so the copy inside the annotation was used" in str(done.remarks[0])
+    assert "delete the annotation too" in str(done.remarks[0])
     assert (tmp_path / "out" / "faces" / "a.jpg").read_bytes() == photo
     assert not (tmp_path / "out" / "embedded").exists()
 
@@ -234,7 +236,7 @@ KINDS = ["labelme", "cvat", "coco"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_unknown_class_names_are_named_with_the_known_and_the_file_to_write(kind, tmp_path):
     write_source(kind, tmp_path / "export", ("Glasses", SQUARE), ("lips", HOLE))
-    said = fails(kind, tmp_path, "'Glasses' (in 1), 'lips' (in 1)", *PIXEL_CLASSES, "--classes FILE")
+    said = fails(kind, tmp_path, "'Glasses' (in a.jpg), 'lips' (in a.jpg)", *PIXEL_CLASSES, "--classes FILE")
     assert "glasses = sunglasses" in said
     classes = tmp_path / "classes.txt"
     classes.write_text("# ours\nglasses = sunglasses\n\nLIPS = ignore\n", encoding="utf-8")
@@ -293,7 +295,10 @@ def test_crossed_hidden_and_outer_shapes_are_remarked_upon(kind, tmp_path, capsy
     write_source(kind, tmp_path / "export", *drawn)
     assert main(["prepare", kind, str(tmp_path / "export"), str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert "to look at: 3" in said and "('hair'): the outline crosses itself, as around row" in said
+    assert (
+        "to look at: 3" in said
+        and "('hair'): the outline crosses itself; one of its loops lies around x" in said
+    )
     assert "('wearable') is not to be seen" in said and "('hair') is not to be seen" in said
 
 
