@@ -17,7 +17,7 @@ import elfw_helpers
 from elfw_course.grading.seccomp import open_filter
 from elfw_course.grading.watchdog import end_tree
 from elfw_helpers.utils.errors import ElfwError
-from elfw_helpers.utils.paths import data_folder, project_folder
+from elfw_helpers.utils.paths import data_folder, embedded_archive, project_folder
 
 COURSE = Path(__file__).resolve().parents[1]
 INSIDE = COURSE / "grading" / "inside"
@@ -140,7 +140,10 @@ def visible_paths() -> tuple[Path, ...]:
     """Return what code inside can read: Python, its packages, `elfw_helpers`, `inside/` and the data."""
     helpers = Path(elfw_helpers.__file__).resolve().parent
     python = (Path(sys.prefix), Path(sys.base_prefix).resolve())
-    places = {*python, helpers, INSIDE, project_folder() / "data", data_folder()}
+    places = {*python, helpers, INSIDE, project_folder() / "data"}
+    # Beside a course that pip installed, there are no faces.
+    if os.environ.get("ELFW_DATA") or embedded_archive().exists():
+        places.add(data_folder())
     places = {place for place in places if place.exists() and not place.is_relative_to(SYSTEM)}
     return tuple(sorted(place for place in places if not any(other in place.parents for other in places)))
 
