@@ -342,6 +342,10 @@ def run(
     notebooks: Annotated[list[str], typer.Argument(help="Such as 02_transfer_learning (default: all).")] = (),
 ) -> int:
     """Execute the notebooks into build/ (make run)."""
+    from elfw_course.student import find_notebooks
+
+    # A wrong name is told before torch is loaded, which takes seconds.
+    find_notebooks(notebooks)
     from elfw_course.run import run_course
 
     require_build()
@@ -413,8 +417,8 @@ def slides(
     notebooks: Annotated[list[str], typer.Argument(help="Such as 03 (default: all).")] = (),
 ) -> None:
     """Write slides of notebooks into build/slides (make slides)."""
-    from elfw_course.run import find_notebooks
     from elfw_course.slides import write_slides
+    from elfw_course.student import find_notebooks
 
     for path in find_notebooks(notebooks):
         print(write_slides(path, require_build() / "slides"), flush=True)
@@ -423,8 +427,8 @@ def slides(
 @app.command("tag-slides")
 def tag_slides() -> None:
     """Give each cell that has no place in the slides yet one, by its kind; the rest stay as they are."""
-    from elfw_course.run import find_notebooks
     from elfw_course.slides import tag_cells
+    from elfw_course.student import find_notebooks
 
     for path in find_notebooks([]):
         print(f"{path.name}: {tag_cells(path)} cells tagged")

@@ -133,7 +133,7 @@ def test_jupyterlab_is_there():
     assert "jupyter-lab" in {script.name for script in distribution("jupyterlab").entry_points}
 
 
-def test_readme_has_a_row_with_both_times_and_a_badge_for_every_notebook():
+def test_readme_has_a_row_with_both_times_and_a_badge_to_solve_every_notebook():
     text = read("README.md")
     for path in list_notebooks(ROOT / "notebooks"):
         number = path.stem[:2]
@@ -142,7 +142,7 @@ def test_readme_has_a_row_with_both_times_and_a_badge_for_every_notebook():
         )
         assert re.search(row, text), path.name
         address = f"https://colab.research.google.com/github/{read_repository(ROOT)}"
-        assert f"[{number}]: {address}/blob/main/notebooks/{path.name}\n" in text
+        assert f"[{number}]: {address}/blob/main/notebooks/student/{path.name}\n" in text
 
 
 def test_the_top_level_has_what_others_link_to():
