@@ -85,12 +85,13 @@ class ClusterBackend(DaskDistributedBackend):
         return job
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
-        """Take back what waits, and start those workers anew that compute: Dask interrupts no task."""
-        # What cannot be done hides no error: without a nanny to start it anew, a worker finishes its job.
-        with suppress(Exception):
-            busy = list(self.client.call_stack(keys=list(self.client.futures)))
-            self.client.cancel(list(self._results))
-            self.client.restart_workers(busy, timeout=PATIENCE, raise_for_error=False)
+        """Take back what waits, and end those workers that compute: Dask interrupts no task."""
+        if self.client.status == "running":
+            # What cannot be done must not hide the error that led here.
+            with suppress(Exception):
+                busy = list(self.client.call_stack(keys=list(self.client.futures)))
+                self.client.cancel(list(self._results))
+                self.client.run(end_process, workers=busy, on_error="ignore")
         super().abort_everything(ensure_ready)
 
     def retrieve_result_callback(self, out: Any) -> Any:
@@ -98,6 +99,12 @@ class ClusterBackend(DaskDistributedBackend):
         if isinstance(out, BaseException):
             raise out
         return super().retrieve_result_callback(out)
+
+
+def end_process(dask_worker: Worker) -> None:
+    """End this worker, whose nanny starts it anew; one that has none finishes its job."""
+    if dask_worker.nanny:
+        os._exit(1)
 
 
 def run_on_cluster(
