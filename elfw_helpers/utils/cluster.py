@@ -140,7 +140,10 @@ def compute(client: Client, shared: Shared, jobs: Mapping[int, Any]) -> Iterator
     """
     # To one worker; each other one fetches it with its first job. Copies sent beforehand would be deleted by
     # Dask, which tidies up every two seconds. To name it by its content, Dask would read all data.
-    data = client.scatter(shared, hash=False)
+    try:
+        data = client.scatter(shared, hash=False)
+    except asyncio.TimeoutError:
+        raise CancelledError("no worker is left") from None
     with joblib.parallel_config(ClusterBackend(client=client)):
         # A job is a task, and the scheduler knows all tasks: workers that join later get their share.
         pool = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
