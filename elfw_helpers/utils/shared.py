@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from joblib.externals import cloudpickle
+import cloudpickle
 
 from elfw_helpers.utils.workers import Needs
 

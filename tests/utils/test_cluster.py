@@ -212,7 +212,7 @@ def test_no_scheduler_at_an_address_is_said_in_time(monkeypatch, address):
 
 def test_a_scheduler_without_workers_is_told_how_to_get_some(monkeypatch):
     monkeypatch.setattr(cluster_code, "PATIENCE", 0.5)
-    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as empty:
+    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as empty:
         address = empty.scheduler_address
         with pytest.raises(ElfwError, match=f"{address} has no workers. Start some.*dask worker {address} "):
             list(run_parallel(divide, [1], cluster=address))
