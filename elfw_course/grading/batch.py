@@ -36,8 +36,8 @@ from elfw_course.grading.report import (
 )
 from elfw_course.grading.run import GraderFault
 from elfw_course.grading.submission import Submission, Unreadable, parse_notebook, read_bytes
-from elfw_course.grading.worker import Ran, Work, run_submission
-from elfw_helpers.utils.errors import DataError, ElfwError
+from elfw_course.grading.worker import Ran, Work, prepare_sandbox, run_submission
+from elfw_helpers.utils.errors import DataError, ElfwError, require_cluster
 from elfw_helpers.utils.files import explain_error, require_writable, write_atomically
 
 FAULT = "grader fault"
@@ -102,7 +102,8 @@ class Batch:
         from elfw_helpers.utils.parallel import run_parallel
 
         run, jobs = partial(run_submission, self.work), (self._hand_out(path, bar) for path in paths)
-        with closing(run_parallel(run, jobs, self.jobs)) as results:
+        prepare = partial(prepare_sandbox, self.work.unsandboxed, self.work.hidden)
+        with closing(run_parallel(run, jobs, self.jobs, self.cluster, prepare=prepare)) as results:
             for place, result in results:
                 yield paths[place], result
 
@@ -299,14 +300,14 @@ def grade_folder(
     if cluster:
         jobs = count_workers(cluster)
     else:
-        work.prepare()
+        prepare_sandbox(unsandboxed, hidden)
     make_folder(out)
     batch = Batch(key, listing, out, work, jobs or 1, cluster)
     try:
         rows = batch.run()
     except BaseException:
         if not cluster:  # processes of this machine were killed, and left their containers
-            work.prepare().remove_left_over()
+            prepare_sandbox(unsandboxed, hidden).remove_left_over()
         raise
     sandboxes = f"Sandbox: {', '.join(sorted(batch.sandboxes))}. " if batch.sandboxes else ""
     print(f"{sandboxes}{describe_rows(rows, batch.taken_over)}")
@@ -328,8 +329,6 @@ def grade_folder(
 
 def count_workers(cluster: str) -> int:
     """Return how many workers a cluster has; raise ElfwError if no scheduler answers at its address."""
-    from elfw_helpers.utils.errors import require_cluster
-
     require_cluster()
     from elfw_helpers.utils.cluster import connect
 

@@ -32,10 +32,6 @@ class Work:
     unsandboxed: bool
     client: int | None  # the process of this machine that waits for the answers; None: on another
 
-    def prepare(self) -> Sandbox:
-        """Return the sandbox of this machine; raise ElfwError if there is none, or it shows too much."""
-        return _prepare_sandbox(self.unsandboxed, self.hidden)
-
     def is_over(self) -> bool:
         """Say whether the process of this machine that waits for the answers is gone."""
         return self.client not in (None, os.getpid(), os.getppid())
@@ -61,7 +57,7 @@ def run_submission(work: Work, submission: Submission | None) -> Ran | str:
     """
     if submission is None:
         return ""
-    sandbox = work.prepare()
+    sandbox = prepare_sandbox(work.unsandboxed, work.hidden)
     try:
         return _run_in_turn(work, submission, sandbox)
     except Stopped:
@@ -73,7 +69,8 @@ def run_submission(work: Work, submission: Submission | None) -> Ran | str:
 
 
 @functools.lru_cache(1)
-def _prepare_sandbox(unsandboxed: bool, hidden: tuple[Path, ...]) -> Sandbox:
+def prepare_sandbox(unsandboxed: bool, hidden: tuple[Path, ...]) -> Sandbox:
+    """Return the sandbox of this machine; raise ElfwError if there is none, or it shows what is hidden."""
     sandbox = choose_sandbox(unsandboxed)
     # Where this is another machine than that of the key, its checkout may hold keys too.
     for place in (*hidden, *(project_folder() / "grading").glob("[0-9][0-9].*")):

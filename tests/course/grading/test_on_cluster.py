@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from distributed import Client
 
 from elfw_course.cli import main
 from elfw_course.grading.batch import grade_folder
 from elfw_course.grading.watchdog import descendants
 from elfw_helpers.utils.errors import ElfwError
-from tests.cluster import Cluster, start_cluster, wait_until
+from tests.cluster import WORKER, Cluster, start_cluster, wait_until
 from tests.course.grading.hostile.submissions import write_case, write_key
 from tests.course.grading.sandboxes import needs_sandbox
 from tests.course.grading.test_hostile import MEASURED, read_rows
 from tests.course.grading.test_sandbox import is_alive
 
-pytest.importorskip("distributed")
 pytestmark = needs_sandbox
 # One of each kind: right, wrong, cheating, crashing, tried once more alone, and no notebook at all.
 NAMES = (
@@ -59,13 +59,11 @@ def course(tmp_path_factory) -> Class:
     with start_cluster(root / "cluster", workers=1) as cluster:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PATH", str(programs))
-            cluster.workers.append(cluster.start_worker("--no-nanny"))
+            cluster.workers.append(cluster.start("worker", "--no-nanny", *WORKER))
         yield Class(key, folder, cluster, programs)
 
 
 def test_a_worker_without_a_sandbox_is_refused_and_nothing_is_run(course):
-    from distributed import Client
-
     with Client(course.cluster.address) as client:
         client.wait_for_workers(2)
     with pytest.raises(ElfwError, match="1 of 2 workers cannot take part(.|\n)*No sandbox was found"):
