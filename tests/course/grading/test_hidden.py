@@ -209,7 +209,7 @@ def test_what_runs_submissions_is_told_no_expected_value(tmp_path, monkeypatch):
     assert grade_folder(str(key), tmp_path / "submissions", tmp_path / "out", unsandboxed=True) == 0
     told = [value for content in sent for _, value, _ in pickletools.genops(content)]
     assert len(sent) == 2 and "conv_output_size(48, 3, 1, 1)" in told, "what is asked"
-    assert not {481516, 2.342, 0.0815, 0.75, 0.03, 623, 624, "the right text", "keeps the size"}.intersection(
-        value for value in told if isinstance(value, (str, int, float))
-    )
-    assert not any("grading.key" in value or "judge" in value for value in told if isinstance(value, str))
+    kept = {481516, 2.342, 0.0815, 0.75, 0.03, 623, 624, "the right text", "keeps the size"}
+    assert not kept.intersection(value for value in told if isinstance(value, (float, int)))
+    words = [*map(str, kept), "grading.key", "judge"]
+    assert not [text for text in told if isinstance(text, str) and any(word in text for word in words)]

@@ -17,8 +17,9 @@ import pytest
 from elfw_course.grading import sandbox, turns
 from elfw_course.grading.batch import grade_folder
 from elfw_course.grading.exercises import Step
-from elfw_course.grading.judge import judge
+from elfw_course.grading.judge import judge, judge_text
 from elfw_course.grading.key import Probe, read_key
+from elfw_course.grading.questions import Answer
 from elfw_course.grading.run import (
     COMMON_ERRORS,
     TRIES,
@@ -115,7 +116,7 @@ def answer(content: str) -> bytes:
 def test_forged_answers_cost_no_more_than_their_size(content, fields):
     line, start = answer(content), time.thread_time()
     kind, found = _read_answer(line, SECRET)
-    assert judge(replace(PROBE, **{"expect": 3} | fields), found)
+    assert judge_text(replace(PROBE, **{"expect": 3} | fields), Answer.from_content(found).value)
     assert kind == "value" and time.thread_time() - start < 2, "each took minutes, or gigabytes"
 
 
