@@ -30,11 +30,21 @@ class Work:
     batch: str  # a name that no other batch has
     hidden: tuple[Path, ...]  # what no sandbox may show, here or on another machine
     unsandboxed: bool
-    client: int | None  # the process of this machine that waits for the answers; None: on another
+    client: int | None  # the process of this machine that waits for the answers; None: on a cluster
 
     def is_over(self) -> bool:
-        """Say whether the process of this machine that waits for the answers is gone."""
-        return self.client not in (None, os.getpid(), os.getppid())
+        """Say whether nobody waits any more for the submission that runs here.
+
+        Of this machine, the process that waits is this one or its parent, unless it is gone. A worker of a
+        cluster knows which of its tasks the client has taken back, or left behind.
+        """
+        if self.client:
+            return self.client not in (os.getpid(), os.getppid())
+        from distributed import get_worker
+
+        worker = get_worker()
+        task = worker.state.tasks.get(worker.get_current_task())
+        return not task or task.state == "cancelled"
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,11 @@ The tests stand in the order in which they use the cluster up.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +22,10 @@ from elfw_course.grading.batch import grade_folder
 from elfw_course.grading.watchdog import descendants
 from elfw_helpers.utils.errors import ElfwError
 from tests.cluster import WORKER, Cluster, start_cluster, wait_until
-from tests.course.grading.hostile.submissions import write_case, write_key
+from tests.course.grading.hostile.submissions import honest_cells, notebook, write_case, write_key
 from tests.course.grading.sandboxes import needs_sandbox
 from tests.course.grading.test_hostile import MEASURED, read_rows
-from tests.course.grading.test_sandbox import is_alive
+from tests.course.grading.test_sandbox import is_alive, is_sandbox
 
 pytestmark = needs_sandbox
 # One of each kind: right, wrong, cheating, crashing, tried once more alone, and no notebook at all.
@@ -94,6 +97,24 @@ def test_grades_are_those_of_one_machine_also_when_a_worker_is_killed(course, ca
     assert log.read_bytes().count(b'"row"') == len(there), "none was graded twice"
     wait_until(lambda: not any(map(is_alive, lost)))
     assert "Sandbox: bubblewrap. 12 submissions" in capsys.readouterr().out
+
+
+def test_nothing_runs_on_when_the_command_is_gone(course):
+    folder = course.folder.parent / "endless"
+    folder.mkdir()
+    cells = honest_cells(conv_output_size="while True: pass")
+    (folder / "ann.ipynb").write_text(json.dumps(notebook(cells)), encoding="utf-8")
+    key, worker = course.key.with_name("slow.toml"), course.cluster.workers[1]
+    key.write_text(course.key.read_text(encoding="utf-8").replace("seconds = 3", "seconds = 300"), "utf-8")
+    command = [sys.executable, "-m", "elfw_course.cli", "grade", str(key), str(folder), "--cluster"]
+    command += [course.cluster.address, "--out", str(course.folder.parent / "endless_out")]
+    grader = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: any(map(is_sandbox, descendants(worker.pid))))
+    finally:
+        grader.kill()
+        grader.wait()
+    wait_until(lambda: not any(map(is_sandbox, descendants(worker.pid))))
 
 
 def test_jobs_and_a_cluster_exclude_each_other(course, tmp_path, capsys):
