@@ -439,7 +439,12 @@ def grade(
     key: Annotated[str, typer.Argument(help="A notebook's number, such as 03, or an answer key.")],
     submissions: Annotated[Path, typer.Argument(help="Folder of .ipynb files.")],
     out: NewOrBegun,
-    jobs: Annotated[int, typer.Option(help="Submissions at a time.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(help="Submissions at a time on this machine.  [default: 1]")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Dask scheduler whose workers run them (tcp://HOST:8786).")
+    ] = None,
     unsandboxed: Annotated[bool, typer.Option("--unsandboxed", help=UNPROTECTED)] = False,
 ) -> int:
     """Grade a folder of submitted notebooks (grading/README.md)."""
@@ -447,7 +452,7 @@ def grade(
         raise ElfwError("grading needs Linux, whose sandbox it uses. On Windows: WSL, or a virtual machine")
     from elfw_course.grading.batch import grade_folder
 
-    return grade_folder(key, submissions, out, jobs, unsandboxed)
+    return grade_folder(key, submissions, out, jobs, unsandboxed, cluster)
 
 
 @app.command()
