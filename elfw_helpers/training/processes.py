@@ -35,8 +35,8 @@ from elfw_helpers.utils.errors import TrainingError
 # for the answer whether another has said already why all end.
 MEET, DECODE, STEP, ASK = (timedelta(seconds=seconds) for seconds in (120, 86_400, 600, 5))
 LOST = (
-    "the training has stopped: one of its {count} processes has ended, or cannot be reached (torchrun "
-    "names it). Every finished epoch is kept: give the same command again, with --resume"
+    "the training has stopped: one of its {count} processes has ended or cannot be reached, or torchrun was "
+    "told to stop. Every finished epoch is kept: give the same command again, with --resume"
 )
 # Of prctl (man 2 prctl).
 PR_SET_PDEATHSIG = 1
