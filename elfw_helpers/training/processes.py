@@ -278,9 +278,8 @@ def normalise(
         running_mean.lerp_(mean.to(running_mean), momentum)
         running_var.lerp_((variance * count / (count - 1)).to(running_var), momentum)
     scale = weight * (variance + eps).rsqrt()
-    shift = bias - mean * scale
-    scale, shift = (factor.to(inputs).view(1, -1, 1, 1) for factor in (scale, shift))
-    return inputs * scale + shift
+    mean, scale, bias = (numbers.to(inputs).view(1, -1, 1, 1) for numbers in (mean, scale, bias))
+    return (inputs - mean) * scale + bias
 
 
 def measure_share(inputs: Tensor) -> tuple[Tensor, Tensor]:
