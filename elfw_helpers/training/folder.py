@@ -9,10 +9,9 @@ model.safetensors        the trained network with its card, at the end; SHA256SU
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,6 @@ from elfw_helpers.data.datasets import FaceFolder, FaceTensors
 from elfw_helpers.data.labels import PIXEL_CLASSES
 from elfw_helpers.data.splits import Split
 from elfw_helpers.evaluation.segmentation import median_frequency_weights
-from elfw_helpers.models.hub import LARGEST_SIZE, ModelCard, store_model
-from elfw_helpers.models.segmentation import EfficientUNet, UNet
 from elfw_helpers.training.checkpoints import damage_advice
 from elfw_helpers.training.distributed import BatchShares, fit_shares
 from elfw_helpers.training.loop import History
@@ -43,17 +40,17 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Architecture:
-    """How a network is built, what its inputs' sides are multiples of, and its highest learning rate."""
+    """The options of a network of the hub, what its inputs' sides are multiples of, and its learning rate."""
 
-    build: Callable[[], nn.Module]
+    options: dict[str, Any]
     multiple: int
     lr: float
 
 
 ARCHITECTURES = {
     # Its encoder knows ImageNet already, and learns at a gentler rate.
-    "efficient_unet": Architecture(partial(EfficientUNet, weights="imagenet"), 32, 0.05),
-    "unet": Architecture(UNet, 16, QUICK_RECIPE.lr),
+    "efficient_unet": Architecture({"weights": "imagenet"}, 32, 0.05),
+    "unet": Architecture({}, 16, QUICK_RECIPE.lr),
 }
 
 
@@ -110,7 +107,7 @@ def train_folder(
         if processes.is_first:
             stack.enter_context(hold_folder(out, resume))
         faces, split = read_faces(root, size)
-        network = build_network(chosen)
+        network = build_network(architecture)
         settings = {"model": architecture, "epochs": epochs, "batch size": batch_size, "size": size}
         facts = settings | describe_run(network, faces, split)
         processes.require_same("run", facts, DECODE)
@@ -125,6 +122,8 @@ def train_folder(
 
 def check_settings(recipe: SegmentationRecipe, multiple: int, processes: int) -> None:
     """Raise TrainingError for settings that no training can have, or not with so many processes."""
+    from elfw_helpers.models.hub import LARGEST_SIZE
+
     if recipe.epochs < 1:
         raise TrainingError(f"{recipe.epochs} epochs are none. Give 1 or more")
     # Batch normalisation needs two.
@@ -170,11 +169,14 @@ def read_faces(root: Path, size: int) -> tuple[FaceTensors, Split]:
         return folder.preload(size), folder.split()
 
 
-def build_network(chosen: Architecture) -> nn.Module:
+def build_network(architecture: str) -> nn.Module:
     """Return a network whose first weights are always the same."""
+    # Here, so that the package of training does not load torchvision.
+    from elfw_helpers.models.hub import NETWORKS
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        return chosen.build()
+        return NETWORKS[architecture](**ARCHITECTURES[architecture].options)
 
 
 def describe_run(network: nn.Module, faces: FaceTensors, split: Split) -> dict[str, str]:
@@ -220,6 +222,8 @@ def train_network(
 
 def store_network(network: nn.Module, architecture: str, size: int, trained_on: str, file: Path) -> Path:
     """Write a network with its card, and return the file."""
+    from elfw_helpers.models.hub import ModelCard, store_model
+
     card = ModelCard(
         architecture=architecture,
         classes=PIXEL_CLASSES,
