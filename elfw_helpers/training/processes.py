@@ -78,7 +78,7 @@ class Processes:
         """Return the facts (for JSON) that each process gives under a name, with its `host`, by rank.
 
         Raises:
-            TrainingError: not all have given theirs in time; counts who is missing.
+            TrainingError: not all have given theirs in time; names who is missing.
         """
         facts = {"host": socket.gethostname(), **facts}
         if self.count == 1:
@@ -88,10 +88,10 @@ class Processes:
         try:
             self.store.wait(keys, patience)
         except RuntimeError as error:
-            missing = [rank for rank, key in enumerate(keys) if not self.store.check([key])]
-            found = f"{len(missing)} of {self.count} processes (the first is number {missing[0]}) have not "
+            missing = ", ".join(str(rank) for rank, key in enumerate(keys) if not self.store.check([key]))
+            found = f"of {self.count} processes, number {missing} has not come in "
             fix = "Start the same torchrun command, with the same --nnodes, on every node"
-            raise TrainingError(f"{found}come within {patience.seconds} seconds. {fix}") from error
+            raise TrainingError(f"{found}{patience.total_seconds():g} seconds. {fix}") from error
         return [json.loads(self.store.get(key)) for key in keys]
 
     def require_same(self, name: str, facts: dict[str, Any], patience: timedelta) -> None:

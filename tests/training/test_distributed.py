@@ -264,7 +264,7 @@ def test_statistics_over_processes_are_those_of_batch_normalisation(group, mean)
 def test_a_node_that_differs_or_is_missing_is_named():
     store = dist.HashStore()
     first = Processes(0, 2, store=store)
-    with pytest.raises(TrainingError, match="1 of 2 processes .the first is number 1. have not come"):
+    with pytest.raises(TrainingError, match="of 2 processes, number 1 has not come in 0.05 seconds. Start"):
         first.require_same("run", {"code": "a"}, timedelta(milliseconds=50))
     store.set("run 1", json.dumps({"host": "node-b", "code": "b", "faces": "same"}))
     with pytest.raises(TrainingError, match="process 1 on node-b and process 0 on .* differ in code. Give"):
