@@ -34,6 +34,7 @@ TASKS = (
     "segment: NAME_mask.png, NAME_overlay.jpg and NAME.json with the share of each class. "
     "attribute: NAME.json with the probabilities of hair, spectacles and cap."
 )
+TO_TRAIN = "efficient_unet begins with ImageNet's weights, unet is small and begins with none."
 PASSWORD = "Ask visitors for the name and password in $ELFW_APP_AUTH, user:password."
 # Of the photos without a face that is found, at most this many are named.
 MOST_NAMED = 20
@@ -254,6 +255,29 @@ def pretrain(
         "mini_network": make_mini_network,
     }
     make[network](faces, out, work, replace)
+
+
+@app.command()
+def train(
+    faces: Faces,
+    out: Annotated[Path, typer.Option(help="A new folder, or with --resume that of a run.")],
+    task: Annotated[Literal["segment"], typer.Option(help="segment: the class of each pixel.")] = "segment",
+    model: Annotated[Literal["efficient_unet", "unet"], typer.Option(help=TO_TRAIN)] = "efficient_unet",
+    epochs: Annotated[int, typer.Option(help="Passes over the training faces.")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Faces per step, of all processes together.")] = 32,
+    size: Annotated[int, typer.Option(help="Side of the faces in pixels, a multiple of 32.")] = 64,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
+) -> None:
+    """Train a network on a folder of faces with masks.
+
+    In one process, or in many on several GPUs or machines: torchrun starts them (docs/cluster.md).
+    """
+    from elfw_helpers.training.folder import train_folder
+
+    trained = train_folder(faces, out, model, epochs, batch_size, size, resume)
+    if trained:
+        print(trained.describe())
+        print(f"Next: elfw predict PHOTO --out MASKS --model {shlex.quote(str(trained.file))}")
 
 
 @app.command()
