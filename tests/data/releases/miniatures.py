@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,15 +58,21 @@ def write_photo(file: Path, seed: int, side: int = SIDE) -> None:
     Image.fromarray(paint_face(0, seed)[0]).resize((side, side)).save(file, "JPEG")
 
 
-def write_celebamask_hq(root: Path, scale: int = 1, celebs: tuple = CELEBS) -> Path:
+def write_celebamask_hq(root: Path, scale: int = 1, celebs: Sequence[tuple] = CELEBS) -> Path:
     """Write photos of 64 and masks of 32 pixels, or `scale` times as many (16 gives the published sizes)."""
     mapping, people = [MAPPING_HEADER], []
     attributes = [f"{len(celebs)}\n", "5_o_Clock_Shadow Eyeglasses Wearing_Hat Young \n"]
+    masks: dict[str, Path] = {}
     for number, original, person, more in celebs:
         write_photo(root / "CelebA-HQ-img" / f"{number}.jpg", number, 2 * SIDE * scale)
         folder = root / "CelebAMask-HQ-mask-anno" / str(number // 2000)
+        folder.mkdir(parents=True, exist_ok=True)
         for part, place in (PARTS | more).items():
-            write_part(folder / f"{number:05}_{part}.png", place, scale)
+            file = folder / f"{number:05}_{part}.png"
+            if part in masks:
+                shutil.copy(masks[part], file)
+            else:
+                write_part(masks.setdefault(part, file), place, scale)
         mapping.append(f"{number:<8}   {original:<10}   {original + 1:06}.jpg\n")
         glasses, hat = (1 if part in more else -1 for part in ("eye_g", "hat"))
         attributes.append(f"{number}.jpg  -1 {glasses} {hat} 1\n")
@@ -113,10 +121,11 @@ def write_pair(folder: Path, name: str, attribute: int, seed: int) -> None:
 
 def write_elfw(root: Path, people: int = 12) -> Path:
     """Write two faces of each person, the first held out, and three copies of each of the other people."""
+    attributes = [1, 2, *[0] * people]
     for person in range(people):
         for photo in (1, 2):
             seed = 10 * person + photo
-            write_pair(root / "elfw_01_basic", f"First_Last{person}_{photo:04}", person % 3, seed)
+            write_pair(root / "elfw_01_basic", f"First_Last{person}_{photo:04}", attributes[person], seed)
     for person in range(1, people):
         for folder, ending in (
             ("Glasses", "_elfw-sunglasses-12"),
@@ -124,7 +133,7 @@ def write_elfw(root: Path, people: int = 12) -> Path:
             ("Hands", "-h2f_web-7"),
         ):
             name = f"First_Last{person}_0001{ending}"
-            write_pair(root / f"elfw_Augmented{folder}", name, person % 3, 10 * person + 5)
+            write_pair(root / f"elfw_Augmented{folder}", name, attributes[person], 10 * person + 5)
     (root / "elfw_01_basic" / "elfw_set_00.txt").write_text("First_Last0_0001\nFirst_Last0_0002\n")
     (root / "elfw_01_basic" / "elfw_set_02.txt").write_text("First_Last1_0001.jpg")
     return root

@@ -134,9 +134,9 @@ def test_elfw(elfw, tmp_path):
     out = tmp_path / "out"
     assert len(done.attributes) == 24 + 33 and not done.remarks
     faces = FaceFolder(out)
-    assert len(faces) == 24 and len(faces.split().test) == 2
+    assert len(faces) == 24 and faces.layout.splits["test"] == ["First_Last0_0001", "First_Last0_0002"]
     assert read_names(out / "elfw_set_02.txt") == ["First_Last1_0001"]
-    assert np.array_equal(read_mask(out / "labels" / "First_Last4_0002.png"), paint_face(1, 42)[1])
+    assert np.array_equal(read_mask(out / "labels" / "First_Last1_0002.png"), paint_face(2, 12)[1])
     for folder in ("elfw_AugmentedGlasses", "elfw_AugmentedHands", "elfw_AugmentedMasks"):
         copies = FaceFolder(out / folder)
         assert set(copies.persons) == {f"First_Last{person}" for person in range(1, 12)}
@@ -273,7 +273,7 @@ BO = "parts_lfw_funneled_gt_images/Bo_Li_0012.ppm"
     ("change", "found"),
     [
         (lambda r: save_colour(r / BO), ["the colour (0, 0, 0) in row 3, column 5"]),
-        (lambda r: Image.open(r / BO).resize((40, 40)).save(r / BO),
+        (lambda r: Image.open(r / BO).resize((40, 40), 0).save(r / BO),
          ["40 x 40 pixels, for a photo of 32 x 32"]),
         (lambda r: Image.open(r / BO).save(r / BO, "PNG"), ["in format PNG"]),
         (lambda r: Image.open(r / BO).convert("L").save(r / BO), ["mode L"]),
@@ -290,7 +290,7 @@ BO = "parts_lfw_funneled_gt_images/Bo_Li_0012.ppm"
         (lambda r: (r / "parts_test.txt").write_text("ann_lee 1\n"),
          ["ann_lee_0001; 'Ann_Lee_0001' is there"]),
         (lambda r: (r / "parts_test.txt").write_text("Ann_Lee one\n"), ["line 1: 'Ann_Lee one' is not"]),
-        (lambda r: (r / "parts_test.txt").write_text("Ann_Lee 1\n"), ["'Ann_Lee_0001' is listed already, for t"]),
+        (lambda r: (r / "parts_test.txt").write_text("Ann_Lee 1\n"), ["is listed already, for train"]),
         (lambda r: (r / "lfw-funneled.tgz").write_bytes(b"half"), ["its MD5 is", "Download it again"]),
     ],
 )  # fmt: skip
@@ -441,9 +441,9 @@ def test_many_faces_are_made_by_processes_and_their_errors_arrive(elfw, tmp_path
 
 
 def test_a_killed_run_leaves_only_whole_files_and_is_gone_on_with(tmp_path):
-    celebs = tuple((number, 100_000 + number, number, {}) for number in range(20))
-    celebs += ((20, 170_000, 20, {}), (21, 190_000, 21, {}))
-    release = write_celebamask_hq(tmp_path / "release", 8, celebs)
+    celebs = [(number, 100_000 + number, number, {}) for number in range(40)]
+    celebs += [(40, 170_000, 40, {}), (41, 190_000, 41, {})]
+    release = write_celebamask_hq(tmp_path / "release", 4, celebs)
     call = [sys.executable, "-m", "elfw_course.cli", "prepare", "celebamask-hq"]
     work, out = tmp_path / "out.unfinished", tmp_path / "out"
     process = subprocess.Popen([*call, str(release), str(out)], stdout=subprocess.DEVNULL)
@@ -458,7 +458,7 @@ def test_a_killed_run_leaves_only_whole_files_and_is_gone_on_with(tmp_path):
     for face in (work / "faces").glob("*.jpg"):
         assert face.read_bytes() == (release / PHOTOS / face.name).read_bytes()
     for label in (work / "labels").glob("*.png"):
-        assert read_mask(label).shape == (512, 512)
+        assert read_mask(label).shape == (256, 256)
     dates = {path: path.stat().st_mtime_ns for path in (work / "labels").glob("*.png")}
     assert len(prepare("celebamask-hq", tmp_path).attributes) == len(celebs)
     kept = [path for path, date in dates.items() if (out / "labels" / path.name).stat().st_mtime_ns == date]
