@@ -218,11 +218,9 @@ def read_part(file: Path) -> np.ndarray:
     with open_image(file) as image:
         if image.mode not in ("1", "L", "P", "RGB"):
             raise DataError(file, f"a mask in mode {image.mode}, where L or RGB is published", AGAIN)
-        colours = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    inside, outside = colours == 255, colours == 0
-    if colours.ndim == 3:
-        inside, outside = inside.all(-1), outside.all(-1)
-    if not (inside | outside).all():
+        grey = np.asarray(image.convert("L"))
+    inside = grey == 255
+    if not (inside | (grey == 0)).all():
         raise DataError(file, "a mask with other colours than black and white", AGAIN)
     return inside
 

@@ -119,13 +119,12 @@ def write_pair(folder: Path, name: str, attribute: int, seed: int) -> None:
     Image.fromarray(encode_colours(paint_face(attribute, seed)[1])).save(folder / "labels" / f"{name}.png")
 
 
-def write_elfw(root: Path, people: int = 12) -> Path:
+def write_elfw(root: Path, people: int = 3) -> Path:
     """Write two faces of each person, the first held out, and three copies of each of the other people."""
-    attributes = [1, 2, *[0] * people]
     for person in range(people):
         for photo in (1, 2):
             seed = 10 * person + photo
-            write_pair(root / "elfw_01_basic", f"First_Last{person}_{photo:04}", attributes[person], seed)
+            write_pair(root / "elfw_01_basic", f"First_Last{person}_{photo:04}", person % 3, seed)
     for person in range(1, people):
         for folder, ending in (
             ("Glasses", "_elfw-sunglasses-12"),
@@ -133,7 +132,7 @@ def write_elfw(root: Path, people: int = 12) -> Path:
             ("Hands", "-h2f_web-7"),
         ):
             name = f"First_Last{person}_0001{ending}"
-            write_pair(root / f"elfw_Augmented{folder}", name, attributes[person], 10 * person + 5)
+            write_pair(root / f"elfw_Augmented{folder}", name, person % 3, 10 * person + 5)
     (root / "elfw_01_basic" / "elfw_set_00.txt").write_text("First_Last0_0001\nFirst_Last0_0002\n")
     (root / "elfw_01_basic" / "elfw_set_02.txt").write_text("First_Last1_0001.jpg")
     return root
