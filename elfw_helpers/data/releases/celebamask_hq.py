@@ -25,7 +25,7 @@ from elfw_helpers.data.image_names import Names, read_lines
 from elfw_helpers.data.images import open_image
 from elfw_helpers.data.labels import BACKGROUND, CAP, EYEWEAR, HAIR, HAIR_ONLY, SKIN, SPECTACLES, WEARABLE
 from elfw_helpers.data.layout import PERSONS_FILE, SPLIT_NAMES
-from elfw_helpers.data.releases.listing import AGAIN, Face, Listing
+from elfw_helpers.data.releases.listing import AGAIN, NUMBER, Face, Listing, check_mask_size
 from elfw_helpers.data.releases.root import find_entry, list_entries
 from elfw_helpers.utils.errors import DataError
 
@@ -132,7 +132,7 @@ def read_mapping(listing: Listing, photos: dict[int, str]) -> dict[str, int]:
         return {}
     numbers = {}
     for line, (number, original, name, *_) in read_rows(listing, file, 3):
-        if not (number.isdecimal() and original.isdecimal()):
+        if not (NUMBER.fullmatch(number) and NUMBER.fullmatch(original)):
             listing.report(file, f"{number!r} and {original!r} should be numbers", AGAIN, line)
             continue
         numbers[name] = int(number)
@@ -151,7 +151,7 @@ def read_told(listing: Listing, photos: dict[int, str]) -> None:
         listing.report(listing.root / ATTRIBUTES, "missing", AGAIN)
         return
     lines = read_lines(file, Names(()))
-    if len(lines) < 2 or not lines[0][1].isdecimal() or not {GLASSES, HAT} <= set(lines[1][1].split()):
+    if len(lines) < 2 or not NUMBER.fullmatch(lines[0][1]) or not {GLASSES, HAT} <= set(lines[1][1].split()):
         found = "does not begin with the number of photos and the names of the attributes"
         listing.report(file, found, AGAIN, 1)
         return
@@ -206,7 +206,11 @@ def paint_celebamask_hq(root: Path, face: Face, size: tuple[int, int]) -> np.nda
             found = f"{inside.shape[1]} x {inside.shape[0]} pixels, and other parts of the face have "
             raise DataError(root / file, f"{found}{mask.shape[1]} x {mask.shape[0]}", AGAIN)
         mask[inside] = PARTS[Path(file).stem.partition("_")[2].lower()]
-    return enlarge(mask, size, root / file)
+    factor = size[0] // mask.shape[1]
+    if size == (factor * mask.shape[1], factor * mask.shape[0]):
+        mask = mask.repeat(factor, 0).repeat(factor, 1)
+    check_mask_size(root / file, mask, size)
+    return mask
 
 
 def read_part(file: Path) -> np.ndarray:
@@ -223,12 +227,3 @@ def read_part(file: Path) -> np.ndarray:
     if not (inside | (grey == 0)).all():
         raise DataError(file, "a mask with other colours than black and white", AGAIN)
     return inside
-
-
-def enlarge(mask: np.ndarray, size: tuple[int, int], file: Path) -> np.ndarray:
-    """Return a mask at the size of its photo, each pixel repeated; raise DataError if that does not fit."""
-    (width, height), factor = size, size[0] // mask.shape[1]
-    if (width, height) != (factor * mask.shape[1], factor * mask.shape[0]):
-        found = f"{mask.shape[1]} x {mask.shape[0]} pixels, for a photo of {width} x {height}"
-        raise DataError(file, found, f"{AGAIN}: a photo is a whole number of times as large as its masks")
-    return mask.repeat(factor, 0).repeat(factor, 1)

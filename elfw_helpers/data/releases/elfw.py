@@ -22,9 +22,8 @@ import numpy as np
 from elfw_helpers.data.image_names import Names, find_source, infer_persons
 from elfw_helpers.data.images import read_mask
 from elfw_helpers.data.layout import OFFICIAL_FOLDER, PERSONS_FILE, Layout
-from elfw_helpers.data.releases.listing import AGAIN, Face, Listing
+from elfw_helpers.data.releases.listing import AGAIN, Face, Listing, check_mask_size
 from elfw_helpers.data.releases.root import find_entry, list_entries
-from elfw_helpers.utils.errors import DataError
 
 AUGMENTED, HELD_OUT = re.compile(r"elfw_.+", re.I), re.compile(r"elfw_set_\d\d\.txt", re.I)
 SEPARATOR = re.compile(r"[_-]")
@@ -117,7 +116,5 @@ def paint_elfw(root: Path, face: Face, size: tuple[int, int]) -> np.ndarray:
     """
     file = root / face.masks[0]
     mask = read_mask(file)
-    if mask.shape != size[::-1]:
-        found = f"{mask.shape[1]} x {mask.shape[0]} pixels, for a photo of {size[0]} x {size[1]}"
-        raise DataError(file, found, AGAIN)
+    check_mask_size(file, mask, size)
     return mask

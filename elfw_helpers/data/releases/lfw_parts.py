@@ -21,7 +21,7 @@ from elfw_helpers.data.image_names import Names, compose_unicode, read_lines
 from elfw_helpers.data.images import open_image
 from elfw_helpers.data.labels import BACKGROUND, EYEWEAR, HAIR, SKIN, decode_colours
 from elfw_helpers.data.layout import SPLIT_NAMES
-from elfw_helpers.data.releases.listing import AGAIN, Face, Listing
+from elfw_helpers.data.releases.listing import AGAIN, NUMBER, Face, Listing, check_mask_size
 from elfw_helpers.data.releases.root import find_entry, list_entries
 from elfw_helpers.utils.errors import DataError
 
@@ -97,11 +97,11 @@ def read_split(listing: Listing, split: str, names: Names) -> None:
         return
     missing = []
     for line, text in read_lines(file, Names(())):
-        person, _, number = text.rpartition(" ")
-        if not person.strip() or not number.isdecimal():
+        person, number = text.rsplit(maxsplit=1) if len(text.split()) > 1 else (text, "")
+        if not NUMBER.fullmatch(number):
             listing.report(file, f"{text!r} is not `NAME number`", AGAIN, line)
             continue
-        name = f"{person.strip()}_{int(number):04}"
+        name = f"{person}_{int(number):04}"
         if known := names.find(name):
             listing.assign(known, split, file, line)
         else:
@@ -130,8 +130,6 @@ def paint_lfw_parts(root: Path, face: Face, size: tuple[int, int]) -> np.ndarray
         row, column = np.argwhere(unknown)[0]
         found = f"the colour {tuple(colours[row, column].tolist())} in row {row}, column {column}"
         raise DataError(file, f"{found}, where red, green and blue are published", AGAIN)
-    if ids.shape != size[::-1]:
-        found = f"{ids.shape[1]} x {ids.shape[0]} pixels, for a photo of {size[0]} x {size[1]}"
-        raise DataError(file, found, AGAIN)
+    check_mask_size(file, ids, size)
     ids[ids == EYEWEAR] = BACKGROUND
     return ids

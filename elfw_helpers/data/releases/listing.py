@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from elfw_helpers.utils.errors import DataError
 
 # Of many files with one fault, this many are named.
 MOST_NAMED = 5
 AGAIN = "Unpack the release again"
+# A number in a list; Python refuses to read those of thousands of digits.
+NUMBER = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -81,3 +86,10 @@ def name_first(names: Sequence[str]) -> str:
     """Return how many there are, and the first of them."""
     more = " ..." if len(names) > MOST_NAMED else ""
     return f"{len(names):,} ({', '.join(names[:MOST_NAMED])}{more})"
+
+
+def check_mask_size(file: Path, mask: np.ndarray, size: tuple[int, int]) -> None:
+    """Raise DataError unless a mask, uint8 [H, W], has the size of its photo, width and height."""
+    if mask.shape != size[::-1]:
+        found = f"a mask of {mask.shape[1]} x {mask.shape[0]} pixels, for a photo of {size[0]} x {size[1]}"
+        raise DataError(file, found, AGAIN)

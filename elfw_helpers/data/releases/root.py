@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,10 @@ def find_entry(folder: Path, name: str) -> Path | None:
 
 
 def list_entries(folder: Path) -> Iterator[Path]:
-    """Yield what a folder holds, sorted, without hidden files; nothing if it is none."""
-    if folder.is_dir():
-        yield from (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+    """Yield the files and folders in a folder, sorted, without hidden ones; nothing if it is none."""
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        # A link to nothing counts as missing. From a pipe, a reader would wait for ever.
+        names = [entry.name for entry in entries if entry.is_file() or entry.is_dir()]
+    yield from (folder / name for name in sorted(names) if not name.startswith("."))

@@ -182,7 +182,11 @@ def cut(file):
         (f"{MASKS}/0/00000_nose.png", lambda f: f.write_bytes(b"<html>"), "a web page: the download failed"),
         (f"{PHOTOS}/0.jpg", cut, "cannot be read"),
         (f"{PHOTOS}/0.jpg", lambda f: f.write_bytes(b""), "it is empty"),
-        (f"{PHOTOS}/0.jpg", lambda f: write_photo(f, 0, 72), "for a photo of 72 x 72"),
+        (
+            f"{PHOTOS}/0.jpg",
+            lambda f: write_photo(f, 0, 72),
+            "a mask of 32 x 32 pixels, for a photo of 72 x 72",
+        ),
     ],
 )
 def test_a_damaged_file_is_named_and_its_face_can_be_left_out(file, damage, found, celebs, tmp_path):
@@ -211,6 +215,7 @@ def test_a_damaged_file_is_named_and_its_face_can_be_left_out(file, damage, foun
          ["no mask of the release: 1 (0/notes.txt)"]),
         (lambda r: (r / MAPPING).unlink(), ["mapping.txt: missing", "which photos are for the test"]),
         (lambda r: (r / ATTRIBUTES).unlink(), ["attribute-anno.txt: missing"]),
+        (lambda r: edit(r / MAPPING, "119613", "9" * 5000), ["should be numbers"]),
         (lambda r: edit(r / MAPPING, "119613", "many"), ["line 2: '0' and 'many' should be numbers"]),
         (lambda r: edit(r / MAPPING, "0          119613       119614.jpg", "0"),
          ["line 2: '0' has not 3 columns"]),
@@ -289,6 +294,7 @@ BO = "parts_lfw_funneled_gt_images/Bo_Li_0012.ppm"
         (lambda r: (r / "parts_test.txt").write_text("../../secret 1\n"), ["(../../secret_0001)"]),
         (lambda r: (r / "parts_test.txt").write_text("ann_lee 1\n"),
          ["ann_lee_0001; 'Ann_Lee_0001' is there"]),
+        (lambda r: (r / "parts_test.txt").write_text("Ann_Lee\n"), ["line 1: 'Ann_Lee' is not `NAME number`"]),
         (lambda r: (r / "parts_test.txt").write_text("Ann_Lee one\n"), ["line 1: 'Ann_Lee one' is not"]),
         (lambda r: (r / "parts_test.txt").write_text("Ann_Lee 1\n"), ["is listed already, for train"]),
         (lambda r: (r / "lfw-funneled.tgz").write_bytes(b"half"), ["its MD5 is", "Download it again"]),
