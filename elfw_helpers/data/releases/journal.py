@@ -36,12 +36,12 @@ class Journal:
 
     def __init__(self, work: Path):
         self.file = work / FILE
-        self._done: dict[tuple[str, str], tuple[str, Result]] = {}
+        self._done: dict[str, tuple[str, Result]] = {}
         text = self.file.read_text(encoding="utf-8", errors="replace") if self.file.exists() else ""
         for line in text.splitlines():
             try:
-                folder, name, stamp, classes, attribute = json.loads(line)
-                self._done[folder, name] = stamp, Result(tuple(classes), attribute)
+                place, stamp, classes, attribute = json.loads(line)
+                self._done[place] = stamp, Result(tuple(classes), attribute)
             except (ValueError, TypeError):
                 continue
         self._stream = self.file.open("a", encoding="utf-8")
@@ -50,12 +50,12 @@ class Journal:
 
     def find(self, face: Face, stamp: str) -> Result | None:
         """Return what became of a face, if it was made of the files that are there now."""
-        found, result = self._done.get((face.folder, face.name), ("", None))
+        found, result = self._done.get(face.place, ("", None))
         return result if found == stamp else None
 
     def add(self, face: Face, stamp: str, result: Result) -> None:
         """Note a face whose files are written."""
-        line = json.dumps([face.folder, face.name, stamp, result.classes, result.attribute])
+        line = json.dumps([face.place, stamp, result.classes, result.attribute])
         self._stream.write(f"{line}\n")
         self._stream.flush()
 

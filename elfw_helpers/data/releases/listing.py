@@ -34,6 +34,11 @@ class Face:
     masks: tuple[str, ...]
     folder: str = ""
 
+    @property
+    def place(self) -> str:
+        """Its name, with the folder in front of it where it lies in one."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
 
 @dataclass
 class Listing:

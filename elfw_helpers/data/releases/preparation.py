@@ -161,7 +161,7 @@ class Preparation:
             self.problems.append(result.problem)
             return
         self.made.setdefault(face.folder, []).append(face)
-        self.done.attributes[f"{face.folder}/{face.name}"] = result.attribute
+        self.done.attributes[face.place] = result.attribute
         self.done.drawn.update(result.classes)
 
     def finish(self, out: Path, leave_out: bool) -> None:
@@ -217,10 +217,10 @@ class Preparation:
         if published and count != published:
             self.done.remarks.append(f"{count:,} of the {published:,} photos that are published")
         told = self.listing.told
-        differ = [name for name in told if self.done.attributes.get(f"/{name}", told[name]) != told[name]]
+        differ = [name for name in told if self.done.attributes.get(name, told[name]) != told[name]]
         if differ:
             name = differ[0]
-            words = f"{ATTRIBUTES[told[name]]!r} instead of {ATTRIBUTES[self.done.attributes[f'/{name}']]!r}"
+            words = f"{ATTRIBUTES[told[name]]!r} instead of {ATTRIBUTES[self.done.attributes[name]]!r}"
             found = f"the release's own words say another attribute than the masks on {name_first(differ)}"
             self.done.remarks.append(f"{found}: on {name} {words}. Look at some; the masks' is used")
         self.compare_sides()

@@ -294,7 +294,7 @@ BO = "parts_lfw_funneled_gt_images/Bo_Li_0012.ppm"
         (lambda r: (r / "parts_test.txt").write_text("../../secret 1\n"), ["(../../secret_0001)"]),
         (lambda r: (r / "parts_test.txt").write_text("ann_lee 1\n"),
          ["ann_lee_0001; 'Ann_Lee_0001' is there"]),
-        (lambda r: (r / "parts_test.txt").write_text("Ann_Lee\n"), ["line 1: 'Ann_Lee' is not `NAME number`"]),
+        (lambda r: (r / "parts_test.txt").write_text("Ann_Lee\n"), ["line 1: 'Ann_Lee' is not `NAME n"]),
         (lambda r: (r / "parts_test.txt").write_text("Ann_Lee one\n"), ["line 1: 'Ann_Lee one' is not"]),
         (lambda r: (r / "parts_test.txt").write_text("Ann_Lee 1\n"), ["is listed already, for train"]),
         (lambda r: (r / "lfw-funneled.tgz").write_bytes(b"half"), ["its MD5 is", "Download it again"]),
@@ -410,7 +410,7 @@ def test_an_interrupted_run_is_gone_on_with(error, code, said, celebs, tmp_path,
     assert len(first) == 2 and not (tmp_path / "out").exists()
     # A process that is killed may leave half a line, and a file under a name of its own.
     with (tmp_path / "out.unfinished" / "done.txt").open("a") as journal:
-        journal.write('["", "20')
+        journal.write('["20')
     (tmp_path / "out.unfinished" / "faces" / ".2000.jpg.77").write_bytes(b"half")
     second = stop_after(monkeypatch, 5, None)
     assert main(call) == 0 and len(second) == 3 and not set(first) & set(second)
@@ -423,13 +423,15 @@ def test_a_face_whose_files_have_changed_is_made_again_and_nothing_stale_stays(c
         stop_after(patched, 4, OSError(errno.EIO, "Input/output error"))
         fails("celebamask-hq", tmp_path)
     (celebs / MASKS / "0" / "00000_hair.png").unlink()
+    write_part(celebs / MASKS / "0" / "00002_skin.png", PARTS["nose"])
     (celebs / "identity_CelebA.txt").unlink()
     (celebs / PHOTOS / "1.jpg").unlink()
     (tmp_path / "out.unfinished" / "persons.txt").write_text("0 9\n")
     made = stop_after(monkeypatch, 9, None)
     prepare("celebamask-hq", tmp_path, leave_out=True)
-    assert made == ["0", "2000"]
+    assert made == ["0", "2", "2000"]
     assert (read_mask(tmp_path / "out" / "labels" / "0.png")[8:10] == BACKGROUND).all()
+    assert (read_mask(tmp_path / "out" / "labels" / "2.png")[20:22, 32:34] == BACKGROUND).all()
     assert not {"faces/1.jpg", "labels/1.png", "persons.txt"} & set(list_files(tmp_path / "out"))
 
 
