@@ -352,6 +352,8 @@ def test_the_release_is_found_one_level_above_or_below(kind, inner, tmp_path):
         assert f"found in {tmp_path / 'downloads' / 'release'}" in "\n".join(done.remarks)
         shutil.rmtree(tmp_path / "out")
     fails(kind, tmp_path, "holds no", "How to get", TERMS[kind].licence, source=tmp_path)
+    (tmp_path / "downloads" / "release" / "notes").mkdir()
+    fails(kind, tmp_path, "holds no", source=tmp_path / "downloads" / "release" / "notes")
     WRITERS[kind](tmp_path / "downloads" / "second")
     fails(kind, tmp_path, "more than once, in release and second", source=tmp_path / "downloads")
 
@@ -412,8 +414,11 @@ def test_an_interrupted_run_is_gone_on_with(error, code, said, celebs, tmp_path,
     with (tmp_path / "out.unfinished" / "done.txt").open("a") as journal:
         journal.write('["20')
     (tmp_path / "out.unfinished" / "faces" / ".2000.jpg.77").write_bytes(b"half")
-    second = stop_after(monkeypatch, 5, None)
-    assert main(call) == 0 and len(second) == 3 and not set(first) & set(second)
+    with monkeypatch.context() as patched:
+        second = stop_after(patched, 2, error)
+        assert main(call) == code
+    third = stop_after(monkeypatch, 5, None)
+    assert main(call) == 0 and sorted(first + second + third) == ["0", "1", "2", "2000", "3"]
     assert "5 faces with masks" in capsys.readouterr().out
     assert len(list_files(tmp_path / "out")) == 2 * 5 + 4
 
