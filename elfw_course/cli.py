@@ -108,6 +108,7 @@ Version = Annotated[
 ]
 Network = Literal["resnet18", "resnet18_attributes", "efficient_unet", "efficient_attributes", "mini_network"]
 CLASSES = "A file with a line `their name = our class` for each class name that is not ours."
+FORMATS = "The tool (labelme, cvat, coco) or the release (celebamask-hq, elfw, lfw-parts)."
 LEAVE_OUT = "Leave out the photos with which something is wrong, and name them."
 Faces = Annotated[
     Path, typer.Argument(help="In ELFW's layout, such as data/rendered_faces.", callback=unpack_embedded)
@@ -168,19 +169,28 @@ def check(
 @app.command()
 def prepare(
     form: Annotated[
-        Literal["labelme", "cvat", "coco"],
-        typer.Argument(metavar="FORMAT", help="What the annotations are from."),
+        Literal["labelme", "cvat", "coco", "celebamask-hq", "elfw", "lfw-parts"],
+        typer.Argument(metavar="FORMAT", help=FORMATS),
     ],
-    source: Annotated[Path, typer.Argument(help="The folder or .zip that the tool exported.")],
+    source: Annotated[Path, typer.Argument(help="Its folder or, of a tool, the .zip that it exported.")],
     out: Annotated[Path, typer.Argument(help="A new folder.")],
     classes: Annotated[Path | None, typer.Option(help=CLASSES)] = None,
     leave_out: Annotated[bool, typer.Option("--leave-out", help=LEAVE_OUT)] = False,
 ) -> None:
-    """Turn photos annotated with labelme, CVAT or as COCO into a folder in ELFW's layout (docs/data.md)."""
-    from elfw_helpers.data.annotations.preparation import prepare_folder
-    from elfw_helpers.data.annotations.report import describe_prepared
+    """Turn annotated photos, or a published set of faces, into a folder in ELFW's layout (docs/data.md)."""
+    from elfw_helpers.data.annotations.preparation import READERS, prepare_folder
+    from elfw_helpers.data.prepared import describe_prepared
+    from elfw_helpers.data.releases.preparation import prepare_release
+    from elfw_helpers.data.releases.terms import describe_terms
 
-    print(describe_prepared(prepare_folder(form, source, out, classes, leave_out), out))
+    if form in READERS:
+        prepared = prepare_folder(form, source, out, classes, leave_out)
+    elif classes:
+        raise ElfwError(f"--classes is for annotations: the classes of {form} are known (docs/data.md)")
+    else:
+        print(describe_terms(form), flush=True)
+        prepared = prepare_release(form, source, out, leave_out)
+    print(describe_prepared(prepared, out))
     print(f"Next: elfw check {out}")
 
 
