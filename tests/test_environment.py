@@ -56,7 +56,7 @@ def pyproject_packages(*extras: str) -> dict[str, str]:
 
 
 def test_same_packages_within_the_same_bounds():
-    assert conda_packages() == pyproject_packages("deploy", "lab", "dev")
+    assert conda_packages() == pyproject_packages("deploy", "lab", "cluster", "dev")
 
 
 def test_conda_forge_has_what_is_asked_of_it():
@@ -81,9 +81,9 @@ def test_what_a_student_installs_is_what_the_notebooks_need():
 
 
 def test_lower_bounds_only_but_where_private_parts_are_used_and_for_onnx():
-    bounds = pyproject_packages("deploy", "lab", "dev")
+    bounds = pyproject_packages("deploy", "lab", "cluster", "dev")
     assert bounds.pop("gradio") == ">=6.24,<7"
-    assert bounds.pop("joblib") == ">=1.4,<2"
+    assert bounds.pop("joblib") == ">=1.5,<2"
     assert bounds.pop("nbval") == "==0.11.*"
     assert bounds.pop("onnx") == ">=1.17,<1.23"
     assert all(re.fullmatch(r">=[\d.]+", bound) for bound in bounds.values()), bounds
@@ -129,11 +129,11 @@ def test_every_package_that_is_imported_is_declared():
     for imported, extras, others in (
         (
             course,
-            ("deploy", "site"),
+            ("deploy", "cluster", "site"),
             {"elfw_helpers", "elfw_course", "google", "pytest", "nbval", "xdist"}
             | {"playwright", "axe_playwright_python"},
         ),
-        (tests, ("deploy", "lab", "dev", "benchmarks"), {"elfw_helpers", "elfw_course", "tests", *siblings}),
+        (tests, ("deploy", "lab", "cluster", "dev", "benchmarks"), {"elfw_helpers", "elfw_course", "tests", *siblings}),
     ):
         declared = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in pyproject_packages(*extras)}
         assert {name.partition(".")[0] for name in imported} - others - declared == set()

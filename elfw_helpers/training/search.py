@@ -57,6 +57,7 @@ def search_settings(
     seed: int = 0,
     strategy: Strategy = "auto",
     workers: int | None = None,
+    cluster: str | None = None,
 ) -> pd.DataFrame:
     """Train a new model with each of the settings; epochs that `out` holds already are not repeated.
 
@@ -77,6 +78,8 @@ def search_settings(
             it on a GPU where it can, and else "one by one". The results agree, but for their last digits, so
             each has its own store.
         workers: processes; None takes one per core that this process may use. A GPU has one process.
+        cluster: the address of a Dask scheduler, such as tcp://HOST:8786, whose workers train one by one and
+            share the folder `out` with this process. Their runs are those of this machine, in one store.
 
     Returns:
         One row per run, in the order of the settings: its setting, train_loss, validation_loss and
@@ -86,13 +89,17 @@ def search_settings(
     Raises:
         TrainingError: every run failed, the strategy is unknown, the runs cannot be trained together, or what
             is stored of one is damaged.
-        ElfwError: a worker was killed.
+        ElfwError: a worker of this machine was killed, or the cluster cannot be used, or is lost.
 
     Warns:
         FingerprintWarning: nothing is stored, because something that decides the runs cannot be inspected.
     """
     settings = [{name: float(value) for name, value in setting.items()} for setting in settings]
-    Path(out).mkdir(parents=True, exist_ok=True)
+    if cluster and strategy == "together":
+        raise TrainingError('"together" is one model in one process. On a cluster, take "one by one"')
+    # On a cluster "auto" is one by one, and a worker need not stand in this process's folder.
+    strategy, out = "one by one" if cluster and strategy == "auto" else strategy, Path(out).resolve()
+    out.mkdir(parents=True, exist_ok=True)
     data = {"train": train, "validation": validation}
     together, store, files = find_files(
         make_model, **data, settings=settings, out=out, seed=seed, strategy=strategy
@@ -107,7 +114,7 @@ def search_settings(
     else:
         options = {"make_model": make_model, "seed": seed, "checkpoint": store and out, **data}
         job = partial(train_setting, epochs=epochs, **options)
-        runs = run_parallel(job, chosen, workers if train.device.type == "cpu" else 1)
+        runs = run_parallel(job, chosen, workers if train.device.type == "cpu" else 1, cluster, [out])
     with tqdm(total=len(files), initial=len(files) - len(pending), unit="run") as bar:
         for place, (history, error) in runs:
             index = pending[place]

@@ -25,6 +25,10 @@ class DataError(ElfwError, ValueError):
         place = f"{file}, line {line}" if line else str(file)
         super().__init__(f"{place}: {found}. {fix}")
 
+    def __reduce__(self) -> tuple:
+        """Return how pickle makes it again: it may be raised in another process."""
+        return type(self), (self.file, self.found, self.fix, self.line)
+
 
 class PhotoWarning(UserWarning):
     """A photo was read or predicted, with something that its user should know."""
@@ -44,8 +48,18 @@ class MissingPackage(ElfwError, ImportError):
 
 def require_deployment(*packages: str) -> None:
     """Import packages of the extra `deploy`, or raise MissingPackage with the command that installs them."""
+    require_extra("deploy", "To deploy", *packages)
+
+
+def require_cluster() -> None:
+    """Import Dask's package of the extra `cluster`, or raise MissingPackage."""
+    require_extra("cluster", "To compute on a cluster", "distributed")
+
+
+def require_extra(extra: str, purpose: str, *packages: str) -> None:
+    """Import packages of an extra, or raise MissingPackage with the command that installs them."""
     try:
         for package in packages:
             import_module(package)
     except ImportError as error:
-        raise MissingPackage(f'{error}. To deploy, do: pip install "elfw-helpers[deploy]"') from None
+        raise MissingPackage(f'{error}. {purpose}, do: pip install "elfw-helpers[{extra}]"') from None

@@ -57,9 +57,9 @@ def test_interrupted_search_repeats_no_run(tmp_path, monkeypatch):
     started = []
     original = search.run_parallel
 
-    def watched(function, jobs, workers):
+    def watched(function, jobs, *where):
         started.extend(jobs)
-        return original(function, jobs, workers)
+        return original(function, jobs, *where)
 
     monkeypatch.setattr(search, "run_parallel", watched)
     pd.testing.assert_frame_equal(run(tmp_path), table)
@@ -134,7 +134,7 @@ def workers(monkeypatch):
     """Have jobs done here, which takes no time to start; returns how many workers were asked for."""
     asked = []
 
-    def run_here(function, jobs, workers):
+    def run_here(function, jobs, workers, *cluster):
         asked.append(workers)
         return enumerate(map(function, jobs))
 
