@@ -82,7 +82,7 @@ def write_split(folder: Path, names: Sequence[str], test: int) -> None:
         (folder / f"{split}.txt").write_text("\n".join(part), encoding="utf-8")
 
 
-def run_here(function, jobs, workers, cluster=None):
+def run_here(function, jobs, *_):
     """Do a search's runs in this process: a worker takes seconds to start."""
     return enumerate(map(function, jobs))
 

@@ -62,7 +62,7 @@ print(len(list((data_folder() / "faces").iterdir())), "faces in", data_folder(),
 from elfw_helpers.utils import rendered_weights
 print(rendered_weights("mini_network").stat().st_size, "bytes of weights")
 """
-# What pip reads besides of one that is a name and a version alone: dask asks for a `distributed` of its release.
+# What pip reads besides of a package without content: dask asks for a `distributed` of its own release.
 DASKS = 'Provides-Extra: distributed\nRequires-Dist: distributed=={version}; extra == "distributed"\n'
 EXTRAS = {"dask": DASKS}
 # The course's address on this GitHub: the placeholder's own is refused.

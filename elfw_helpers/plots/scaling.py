@@ -142,12 +142,13 @@ def draw_estimate(estimate: pd.DataFrame, title: str) -> Figure:
         title: of the figure.
     """
     figure, panels = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
-    labels = {"hours": "hours (log scale)", "price": "price, at the assumed price per hour"}
+    labels = {"hours": "hours (log scale)", "price": "price, as assumed"}
     for axes, (name, label), colour in zip(panels, labels.items(), (COLOURS[0], COLOURS[3]), strict=True):
         axes.plot(estimate.index, estimate[name], "o-", color=colour)
         axes.set(xscale="log", xlabel="workers (log scale)", ylabel=label)
         _label_only(axes.xaxis, estimate.index)
     panels[0].set_yscale("log")
+    panels[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     panels[1].set_ylim(bottom=0)
     figure.suptitle(title, weight="bold")
     sns.despine(figure)
