@@ -5,11 +5,14 @@
 Writes 1,000, 10,000 and 100,000 faces of CelebA's size, JPEGs of 178 x 218 pixels (a few of the embedded ones
 and a comment in each file), and measures each number of them with one worker and with two, in turns: a first
 start, which decodes all of them to 64 px (a worker is a thread here), and one epoch of two settings by
-`search_settings` on a Dask cluster of this machine (a worker is a process of one thread, started before). A
-power law is fitted to all rounds, log T = c + a log(images) + b log(workers) with Gaussian errors: the slopes
-would be 1 and -1 if nothing but the work itself took time. From it the seconds for CelebA's 202,599 faces on
-four nodes like this machine are EXTRAPOLATED: twice the images and four times the workers that were seen. A
-network between the nodes, which this machine lacks, is not in it. About eight minutes on two quiet cores.
+`search_settings` on a Dask cluster of this machine (a worker is a process of one thread, started before).
+
+A power law is fitted to the rounds, log T = c + a log(images) + b log(workers), by least squares. Its slopes
+a and b would be 1 and -1 if nothing but the work itself took time. What each start costs besides flattens
+them for few images. So the law is fitted once more, to 10,000 images and more, and from this one the time for
+CelebA's 202,599 faces on four nodes like this machine is EXTRAPOLATED: twice the images and four times the
+workers that were seen. A network between the nodes, which this machine lacks, is not in it. About five
+minutes on two quiet cores.
 """
 
 from __future__ import annotations
@@ -35,7 +38,9 @@ from elfw_helpers.models.classification import mini_network
 from elfw_helpers.training.search import REPORT_GRID, expand_grid, search_settings
 
 # Images, and how often each is measured: what is soon over is measured more often.
-COUNTS = {1_000: 4, 10_000: 2, 100_000: 1}
+COUNTS = {1_000: 4, 10_000: 4, 100_000: 1}
+# The fewest images of a fit, by its name; the last one's law is extrapolated.
+FITS = {"1,000 to 100,000": 1_000, "10,000 and 100,000": 10_000}
 WORKERS = (1, 2)
 WIDTH, HEIGHT, SIDE = 178, 218, 64
 SETTINGS = expand_grid(REPORT_GRID)
@@ -75,9 +80,9 @@ class PowerLaw:
         return tuple(math.exp(point @ self.values + shift) for shift in (0, -error, error))
 
 
-def fit_power_law(seconds: Seconds) -> PowerLaw:
-    """Fit the law to all rounds."""
-    points = [(*place, taken) for place, values in seconds.items() for taken in values]
+def fit_power_law(seconds: Seconds, fewest: int) -> PowerLaw:
+    """Fit the law to all rounds of that many images or more."""
+    points = [(*place, taken) for place, values in seconds.items() for taken in values if place[0] >= fewest]
     images, workers, taken = np.log(np.array(points)).T
     design = np.stack([np.ones_like(images), images, workers], axis=1)
     values = np.linalg.lstsq(design, taken, rcond=None)[0]
@@ -135,19 +140,21 @@ def measure_all(place: Path, clusters: Mapping[int, LocalCluster], more: int) ->
     return found
 
 
-def describe_slopes(task: str, law: PowerLaw) -> list[Figure]:
-    """Return the slopes of a task with their intervals."""
+def describe_slopes(task: str, seconds: Seconds) -> list[Figure]:
+    """Return the slopes of a task with their intervals, from each fit."""
     figures = []
-    for place, against in ((1, "images"), (2, "workers")):
-        value, low, high = law.slope(place)
-        interval = f"95 % interval {low:.2f} to {high:.2f}"
-        what = f"{TASKS[task]}, slope of its seconds against {against} ({interval})"
-        figures.append(Figure(what, [value], headline=True))
+    for name, fewest in FITS.items():
+        law = fit_power_law(seconds, fewest)
+        for place, against in ((1, "images"), (2, "workers")):
+            value, low, high = law.slope(place)
+            interval = f"95 % interval {low:.2f} to {high:.2f}"
+            what = f"{TASKS[task]}, {name} faces: slope against {against} ({interval})"
+            figures.append(Figure(what, [value], headline=True))
     return figures
 
 
-def extrapolate(laws: Mapping[str, PowerLaw], cores: int) -> list[Figure]:
-    """Return what CelebA would take on NODES nodes of that many cores, by the laws."""
+def extrapolate(found: Mapping[str, Seconds], cores: int) -> list[Figure]:
+    """Return what CelebA would take on NODES nodes of that many cores, by the law of the largest numbers."""
     workers = NODES * cores
     # The busiest worker has this many runs; on average there are fewer.
     busiest = math.ceil(len(SETTINGS) / workers)
@@ -155,7 +162,8 @@ def extrapolate(laws: Mapping[str, PowerLaw], cores: int) -> list[Figure]:
     grid = f"the grid's {len(SETTINGS)} settings, {EPOCHS} epochs"
     figures = []
     for task, words, times in (("decode", TASKS["decode"], 1), ("train", grid, pairs)):
-        seconds, low, high = (times * value for value in laws[task].predict(CELEBA, workers))
+        law = fit_power_law(found[task], max(FITS.values()))
+        seconds, low, high = (times * value for value in law.predict(CELEBA, workers))
         where = f"CelebA's {CELEBA:,} faces on {NODES} nodes of {cores} cores"
         interval = f"(95 % interval {low / 3600:.3g} to {high / 3600:.3g})"
         what = f"EXTRAPOLATED, not measured: {where}, {words} {interval}"
@@ -178,10 +186,9 @@ def describe_measured(task: str, seconds: Seconds) -> list[Figure]:
 
 def describe_all(found: Mapping[str, Seconds], cores: int) -> list[Figure]:
     """Return all figures: what was measured, the slopes, and what is extrapolated."""
-    laws = {task: fit_power_law(seconds) for task, seconds in found.items()}
     measured = [figure for task in TASKS for figure in describe_measured(task, found[task])]
-    slopes = [figure for task in TASKS for figure in describe_slopes(task, laws[task])]
-    return [*measured, *slopes, *extrapolate(laws, cores)]
+    slopes = [figure for task in TASKS for figure in describe_slopes(task, found[task])]
+    return [*measured, *slopes, *extrapolate(found, cores)]
 
 
 def start_cluster(workers: int) -> LocalCluster:
