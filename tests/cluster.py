@@ -41,8 +41,12 @@ class Cluster:
         self.workers = [self.start("worker", nanny, *WORKER) for nanny in nannies]
         wait_until(self.file.exists)
         self.address = json.loads(self.file.read_text(encoding="utf-8"))["address"]
+        self.wait_for_workers(workers)
+
+    def wait_for_workers(self, count: int) -> None:
+        """Wait until so many workers have joined."""
         with Client(self.address, set_as_default=False) as client:
-            client.wait_for_workers(workers, timeout=PATIENCE)
+            client.wait_for_workers(count, timeout=PATIENCE)
 
     def start(self, *command: str) -> subprocess.Popen:
         """Start a process of the cluster; what it writes is kept in a file."""
@@ -71,6 +75,13 @@ def wait_until(happened: Callable[[], object]) -> None:
     while not happened():
         assert time.monotonic() < deadline, "waited for a minute"
         time.sleep(0.02)
+
+
+def log_and_wait(log: Path, end: Path, job: object) -> None:
+    """Add this process to a file, then wait until there is another file: a job of a worker."""
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write(f"{os.getpid()}\n")
+    wait_until(end.exists)
 
 
 @contextmanager

@@ -9,10 +9,11 @@ import asyncio
 import functools
 import hashlib
 import importlib.metadata
+import logging
 import os
 import platform
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import joblib
-import torch
 from distributed import Client, KilledWorker, Worker, get_worker
+from distributed.comm import CommClosedError
 from joblib._dask import DaskDistributedBackend
 
 from elfw_helpers.utils.errors import DataError, ElfwError
@@ -66,14 +67,11 @@ class Shared:
     function: Callable[[Any], Any]
     needs: Needs
 
-    def __dask_tokenize__(self) -> str:
-        # Dask would otherwise read all of the data to name them.
-        return uuid.uuid4().hex
-
 
 class ClusterBackend(DaskDistributedBackend):
     """joblib's backend, which (in 1.6) waits for ever for a task that Dask has given up, takes the error of a
-    lost task for its result, and computes in this process where the cluster has one worker.
+    lost task for its result, computes in this process where the cluster has one worker, and leaves tasks that
+    nobody waits for to compute.
     """
 
     def effective_n_jobs(self, n_jobs: int) -> int:
@@ -86,11 +84,27 @@ class ClusterBackend(DaskDistributedBackend):
         job.add_done_callback(lambda done: callback(done.exception()) if done.exception() else None)
         return job
 
+    def abort_everything(self, ensure_ready: bool = True) -> None:
+        """Take back what waits, and end those workers that compute: Dask interrupts no task."""
+        if self.client.status == "running":
+            # What cannot be done must not hide the error that led here.
+            with suppress(Exception):
+                busy = list(self.client.call_stack(keys=list(self.client.futures)))
+                self.client.cancel(list(self._results))
+                self.client.run(end_process, workers=busy, on_error="ignore")
+        super().abort_everything(ensure_ready)
+
     def retrieve_result_callback(self, out: Any) -> Any:
         """Return what a batch of jobs returned, or raise what ended it."""
         if isinstance(out, BaseException):
             raise out
         return super().retrieve_result_callback(out)
+
+
+def end_process(dask_worker: Worker) -> None:
+    """End this worker, whose nanny starts it anew; one that has none finishes its job."""
+    if dask_worker.nanny:
+        os._exit(1)
 
 
 def run_on_cluster(
@@ -104,34 +118,67 @@ def run_on_cluster(
     with connect(address) as client, mark_folders(folders) as marks:
         shared = Shared(function, Needs(describe_course(), marks, describe_data(), prepare))
         check_workers(client, shared.needs)
-        with joblib.parallel_config(ClusterBackend(client=client, scatter=[shared])):
-            # A job is a task, and the scheduler knows all tasks: workers that join later get their share.
-            pool = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
-        run = joblib.delayed(run_checked)
-        yield from pool(run(shared, index, job) for index, job in enumerate(jobs))
+        pending, before = dict(enumerate(jobs)), None
+        while pending:
+            try:
+                for index, result in compute(client, shared, pending):
+                    del pending[index]
+                    yield index, result
+            except CancelledError:
+                # The last worker that held the data is lost. Of those that still live, each gets them again,
+                # unless nothing was done since the last time.
+                if client.status != "running" or len(pending) == before:
+                    raise
+                before = len(pending)
+
+
+def compute(client: Client, shared: Shared, jobs: Mapping[int, Any]) -> Iterator[tuple[int, Any]]:
+    """Yield index and result of each job as soon as it is done.
+
+    Raises:
+        CancelledError: the scheduler is lost, or all workers that held what the jobs share.
+    """
+    # To one worker; each other one fetches it with its first job. Copies sent beforehand would be deleted by
+    # Dask, which tidies up every two seconds. To name it by its content, Dask would read all data.
+    data = client.scatter(shared, hash=False)
+    with joblib.parallel_config(ClusterBackend(client=client)):
+        # A job is a task, and the scheduler knows all tasks: workers that join later get their share.
+        pool = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
+    run = joblib.delayed(run_checked)
+    yield from pool(run(data, index, job) for index, job in jobs.items())
 
 
 @contextmanager
 def connect(address: str) -> Iterator[Client]:
-    """Connect to a scheduler for a while; if that ends with an error, end what computes there as well.
+    """Connect to a scheduler for a while.
 
     Raises:
         ElfwError: no scheduler answers, or it is lost, or so are its workers.
     """
+    with quieten("distributed.client"):
+        try:
+            client = Client(address, timeout=PATIENCE, set_as_default=False)
+        except (OSError, ValueError, asyncio.TimeoutError) as error:
+            cure = "Start one with `dask scheduler`, or check the address, which it prints"
+            raise ElfwError(f"no scheduler answers at {address}: {error}. {cure}") from None
+        try:
+            yield client
+        except (CancelledError, CommClosedError, KilledWorker) as error:
+            raise explain_loss(client, address, error) from None
+        finally:
+            client.close(timeout=PATIENCE)
+
+
+@contextmanager
+def quieten(name: str) -> Iterator[None]:
+    """Keep a logger from writing for a while; what it has to say, an error says in a sentence."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
-        client = Client(address, timeout=PATIENCE, set_as_default=False)
-    except (OSError, ValueError, asyncio.TimeoutError) as error:
-        cure = "Start one with `dask scheduler`, or check the address, which it prints"
-        raise ElfwError(f"no scheduler answers at {address}: {error}. {cure}") from None
-    try:
-        yield client
-    except (CancelledError, KilledWorker) as error:
-        raise explain_loss(client, address, error) from None
-    except BaseException:
-        end_tasks(client)
-        raise
+        yield
     finally:
-        client.close(timeout=PATIENCE)
+        logger.setLevel(level)
 
 
 def explain_loss(client: Client, address: str, error: Exception) -> ElfwError:
@@ -139,21 +186,13 @@ def explain_loss(client: Client, address: str, error: Exception) -> ElfwError:
     if isinstance(error, KilledWorker):
         found = "a job ended each worker that tried it. Most often memory ran out: start fewer workers there"
         return ElfwError(f"{found}, or take smaller batches ({error})")
-    found, cure = f"all workers of {address} ended at once", "Look why, and start others"
-    if client.status != "running":
+    if isinstance(error, CancelledError) and client.status == "running":
+        found = f"jobs end the workers of {address}, or these do not stay. Most often memory ran out"
+        cure = "Start fewer workers on a machine"
+    else:
         found = f"the scheduler at {address} has ended, or the connection to it"
         cure = "Start it and its workers"
     return ElfwError(f"{found}. {cure}, then this again: it goes on from what is stored")
-
-
-def end_tasks(client: Client) -> None:
-    """Take back the tasks that wait, and start those workers anew that compute: Dask interrupts no task."""
-    tasks = list(client.futures)
-    # What cannot be done hides no error: without a nanny to start it anew, a worker finishes its job.
-    with suppress(Exception):
-        busy = list(client.call_stack(keys=tasks))
-        client.cancel(list(client.futures.values()))
-        client.restart_workers(busy, timeout=PATIENCE, raise_for_error=False)
 
 
 @contextmanager
@@ -253,11 +292,10 @@ def use_folder(mark: Path) -> None:
 
 @functools.lru_cache(1)
 def prepare_worker(needs: Needs) -> None:
-    """Check this worker, which may have joined after the others were checked, and give it one thread."""
+    """Check this worker, which may have joined after the others were checked."""
     faults = list_faults(needs, get_worker())
     if faults:
         raise ElfwError(f"the worker {get_worker().address} cannot take part: {'; '.join(faults)}")
-    torch.set_num_threads(1)
 
 
 def run_checked(shared: Shared, index: int, job: Any) -> tuple[int, Any]:
