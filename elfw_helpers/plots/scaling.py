@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, StrMethodFormatter
 
 from elfw_helpers.plots.style import (
     COLOURS,
@@ -148,6 +148,8 @@ def draw_estimate(estimate: pd.DataFrame, title: str) -> Figure:
         axes.set(xscale="log", xlabel="workers (log scale)", ylabel=label)
         _label_only(axes.xaxis, estimate.index)
     panels[0].set_yscale("log")
+    panels[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panels[0].yaxis.set_minor_locator(NullLocator())
     panels[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     panels[1].set_ylim(bottom=0)
     figure.suptitle(title, weight="bold")
