@@ -31,12 +31,12 @@ DRAWINGS, SIDE, TRAINED = 50, 64, 32_000
 MIB = 1 << 10  # of what `ru_maxrss` counts, on Linux
 
 
-def write_faces(folder: Path, count: int) -> None:
-    """Write faces in ELFW's layout, two of each person, from a few drawings."""
+def write_faces(folder: Path, count: int, size: tuple[int, int] = (SIDE, SIDE)) -> None:
+    """Write faces of a width and height in ELFW's layout, two of each person, from a few drawings."""
     (folder / "faces").mkdir(parents=True)
     names = [f"person_{number // 2:06d}_{number % 2 + 1:04d}" for number in range(count)]
     files = sorted((embedded_faces() / "faces").iterdir())[:DRAWINGS]
-    drawings = [encode_face(file) for file in files]
+    drawings = [encode_face(file, size) for file in files]
     for number, name in enumerate(names):
         drawing = drawings[number % DRAWINGS]
         # A comment, right behind a JPEG's first two bytes: its marker, its length, its text.
@@ -53,10 +53,10 @@ def write_faces(folder: Path, count: int) -> None:
         (folder / f"{split}.txt").write_text("\n".join(names[part]), encoding="utf-8")
 
 
-def encode_face(file: Path) -> bytes:
-    """Return a face as a JPEG of SIDE x SIDE pixels."""
+def encode_face(file: Path, size: tuple[int, int]) -> bytes:
+    """Return a face as a JPEG of this width and height."""
     stream = io.BytesIO()
-    Image.open(file).convert("RGB").resize((SIDE, SIDE)).save(stream, "JPEG", quality=90)
+    Image.open(file).convert("RGB").resize(size).save(stream, "JPEG", quality=90)
     return stream.getvalue()
 
 

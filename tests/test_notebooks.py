@@ -41,6 +41,7 @@ def test_the_course_is_complete():
         "08_class_augmentation",
         "09_fairness",
         "10_capstone",
+        "11_scaling_out",
     ]
 
 
@@ -53,11 +54,14 @@ def test_begins_with_title_badge_question_goals_and_time(notebook):
     assert "GPU" in opening.partition("colab-badge")[0], "advice before the first cell"
 
 
-def test_setup_cell_is_the_same_everywhere_but_for_what_deploying_needs(notebook):
+def test_setup_cell_is_the_same_everywhere_but_for_what_deploying_and_scaling_need(notebook):
     setup, plain = code_of(notebook)[0], code_of(nbformat.read(NOTEBOOKS[0], as_version=4))[0]
     if notebook.path.name == "06_deployment.ipynb":
         plain = plain.replace('./elfw-course"\n', './elfw-course[deploy]"\n')
         plain = plain.replace("!/elfw_helpers/deployment", "!/elfw_helpers/rendering")
+    if notebook.path.name == "11_scaling_out.ipynb":
+        # By way of dask, which Colab has: so pip takes the release that goes with Colab's.
+        plain = plain.replace('./elfw-course"\n', './elfw-course dask[distributed]"\n')
     assert setup == plain
     assert setup.splitlines()[0] == "# @title On Colab, run this cell first. On your own machine, skip it."
     assert "device = choose_device()" in code_of(notebook)[1]

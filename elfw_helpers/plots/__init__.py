@@ -38,6 +38,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "draw_step_losses",
             "draw_surprise",
         ],
+        "scaling": [
+            "draw_estimate",
+            "draw_speed_up",
+            "draw_task_stream",
+            "draw_worker_seconds",
+        ],
         "training": [
             "compare_losses",
             "draw_grid_search",

@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "loop": ["History", "fit", "predict_logits", "predict_masks"],
+        "loop": ["History", "fit", "keep_freed_memory", "predict_logits", "predict_masks"],
         "losses": ["Loss"],
         "search": [
             "REPORT_GRID",

@@ -388,6 +388,13 @@ def test_the_longest_chain_comes_first():
     assert order.find_ready(["05_evaluation"], ["04_grid_search"]) == []
 
 
+def test_a_notebook_that_measures_all_cores_runs_alone_and_last():
+    assert "11_scaling_out" in order.ALONE <= {path.stem for path in list_notebooks(NOTEBOOKS)}
+    assert order.find_ready(["09_fairness", "11_scaling_out"], []) == ["09_fairness"]
+    assert order.find_ready(["11_scaling_out"], ["09_fairness"]) == []
+    assert order.find_ready(["11_scaling_out"], []) == ["11_scaling_out"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(41.4, "0:41"), (59.7, "1:00"), (725, "12:05"), (3609, "1:00:09")]
 )
