@@ -44,16 +44,16 @@ class Cluster:
         self.wait_for_workers(workers)
 
     def wait_for_workers(self, count: int) -> None:
-        """Wait until so many workers have joined."""
+        """Wait until there are just so many workers."""
         with Client(self.address, set_as_default=False) as client:
-            client.wait_for_workers(count, timeout=PATIENCE)
+            wait_until(lambda: len(client.nthreads()) == count)
 
-    def start(self, *command: str) -> subprocess.Popen:
-        """Start a process of the cluster; what it writes is kept in a file."""
+    def start(self, *command: str, source: Path = ROOT) -> subprocess.Popen:
+        """Start a process of the cluster, with the course in a folder; what it writes is kept in a file."""
         options = ("--scheduler-file", str(self.file), "--host", "127.0.0.1", "--no-dashboard")
         # What is not installed but checked out, and the tests themselves, are found by their place.
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        with (self.folder / f"{command[0]}_{time.monotonic_ns()}.log").open("w") as log:
+        environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
+        with (self.folder / f"{command[0]}_{time.monotonic_ns()}.log").open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dask", *command, *options],
                 env=environment, cwd=self.folder, stdout=log, stderr=log, start_new_session=True,

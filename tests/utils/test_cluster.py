@@ -7,6 +7,8 @@ scheduler. The first has a worker started anew before any has loaded torch, whic
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import sys
 import threading
@@ -19,17 +21,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from distributed import LocalCluster
 
 from elfw_helpers.training.search import grid_search
 from elfw_helpers.utils import cluster as cluster_code
 from elfw_helpers.utils.errors import DataError, ElfwError, MissingPackage, TrainingError
 from elfw_helpers.utils.parallel import run_parallel
-from tests.cluster import log_and_wait, start_cluster, wait_until
+from tests.cluster import ROOT, WORKER, log_and_wait, start_cluster, wait_until
 from tests.training.test_loop import make_batches, make_model
 
 GRID = {"lr": (0.01, 0.05), "momentum": (0.0, 0.9)}
 EPOCHS = 3
-WEIGHTS = "data__weights__resnet18_rendered.safetensors"
+WEIGHTS = "data/weights/mini_network_rendered.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -131,28 +134,47 @@ def test_an_error_of_a_job_is_raised_as_it_is_and_the_cluster_goes_on(cluster):
     assert list(run_parallel(divide, [], cluster="tcp://127.0.0.1:1")) == []
 
 
-def change_facts(monkeypatch, **changes):
-    """Have this process say other facts of its course than the workers say of theirs."""
-    changes = {name.replace("__", "/"): fact for name, fact in changes.items()}
-    facts = dict(cluster_code.describe_course()) | changes
+@pytest.fixture
+def another_course(tmp_path):
+    """A copy of the course with other code and other weights."""
+    copy = tmp_path / "course"
+    for package in ("elfw_helpers", "elfw_course"):
+        shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (copy / "elfw_helpers" / "__init__.py").open("a", encoding="utf-8") as code:
+        code.write("# Another version.\n")
+    shutil.copytree(ROOT / "data" / "weights", copy / "data" / "weights")
+    (copy / WEIGHTS).write_bytes(b"others")
+    (copy / "data" / "rendered_faces.zip").symlink_to(ROOT / "data" / "rendered_faces.zip")
+    return copy
+
+
+def test_a_worker_of_another_course_is_refused_and_named(cluster, another_course):
+    worker = cluster.start("worker", "--no-nanny", *WORKER, source=another_course)
+    cluster.wait_for_workers(3)
+    with pytest.raises(ElfwError) as caught:
+        list(run_parallel(divide, [1], cluster=cluster.address))
+    worker.kill()
+    cluster.wait_for_workers(2)
+    refused, fault, _ = str(caught.value).splitlines()
+    assert refused == "1 of 3 workers cannot take part."
+    digits = "[0-9a-f]{12}"
+    expected = [rf"{name} is {digits}, not {digits}" for name in ("elfw_helpers/__init__.py", WEIGHTS)]
+    assert re.fullmatch(rf"  tcp://127.0.0.1:\d+: {'; '.join(expected)}", fault)
+
+
+def expect_torch_1(monkeypatch):
+    """Have this process say that it has a torch that no worker has."""
+    facts = dict(cluster_code.describe_course()) | {"torch": "1.0"}
     monkeypatch.setattr(cluster_code, "describe_course", lambda: tuple(facts.items()))
 
 
-def test_workers_that_would_compute_something_else_are_refused_and_named(cluster, tmp_path, monkeypatch):
-    change_facts(monkeypatch, torch="1.0", elfw_helpers__new="1a2b", **{WEIGHTS: "3c4d"})
+def test_workers_with_other_packages_or_other_data_are_refused(cluster, tmp_path, monkeypatch):
+    expect_torch_1(monkeypatch)
     monkeypatch.setattr(cluster_code, "describe_data", lambda: (tmp_path / "faces", "names"))
-    with pytest.raises(ElfwError) as caught:
+    with pytest.raises(ElfwError, match="2 of 2 workers") as caught:
         list(run_parallel(divide, [1], cluster=cluster.address, folders=[tmp_path]))
-    text = str(caught.value)
-    assert text.startswith("2 of 2 workers cannot take part.")
-    for fault in (
-        "tcp://127.0.0.1:",
-        f"torch is {version('torch')}, not 1.0",
-        f"{WEIGHTS.replace('__', '/')} is ",
-        "elfw_helpers/new is missing, not 1a2b",
-        f"the data folder {tmp_path / 'faces'} is not there",
-    ):
-        assert text.count(fault) == 2, fault
+    faults = f"torch is {version('torch')}, not 1.0; the data folder {tmp_path / 'faces'} is not there"
+    assert str(caught.value).count(faults) == 2
     assert list(tmp_path.iterdir()) == []
 
 
@@ -173,7 +195,7 @@ def test_what_a_worker_prepares_is_asked_of_it_before_the_first_job(cluster, tmp
 
 
 def test_a_worker_that_joins_later_is_checked_by_its_first_job(cluster, monkeypatch):
-    change_facts(monkeypatch, torch="1.0")
+    expect_torch_1(monkeypatch)
     monkeypatch.setattr(cluster_code, "check_workers", lambda client, needs: None)
     with pytest.raises(ElfwError, match=r"worker tcp://127.0.0.1:\d+ cannot take part: torch is .*, not 1.0"):
         list(run_parallel(divide, [1], cluster=cluster.address))
@@ -186,6 +208,14 @@ def test_no_scheduler_at_an_address_is_said_in_time(monkeypatch, address):
     with pytest.raises(ElfwError, match=f"no scheduler answers at {address}.*dask scheduler"):
         list(run_parallel(divide, [1], cluster=address))
     assert time.monotonic() - started < 5
+
+
+def test_a_scheduler_without_workers_is_told_how_to_get_some(monkeypatch):
+    monkeypatch.setattr(cluster_code, "PATIENCE", 0.5)
+    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as empty:
+        address = empty.scheduler_address
+        with pytest.raises(ElfwError, match=f"{address} has no workers. Start some.*dask worker {address} "):
+            list(run_parallel(divide, [1], cluster=address))
 
 
 def test_without_dask_the_command_that_installs_it_is_named(monkeypatch):
