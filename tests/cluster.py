@@ -53,7 +53,7 @@ class Cluster:
         options = ("--scheduler-file", str(self.file), "--host", "127.0.0.1", "--no-dashboard")
         # What is not installed but checked out, and the tests themselves, are found by their place.
         environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
-        with (self.folder / f"{command[0]}_{time.monotonic_ns()}.log").open("w") as log:
+        with (self.folder / f"{command[0]}_{time.monotonic_ns()}.log").open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dask", *command, *options],
                 env=environment, cwd=self.folder, stdout=log, stderr=log, start_new_session=True,

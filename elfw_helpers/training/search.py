@@ -97,8 +97,10 @@ def search_settings(
     settings = [{name: float(value) for name, value in setting.items()} for setting in settings]
     if cluster and strategy == "together":
         raise TrainingError('"together" is one model in one process. On a cluster, take "one by one"')
-    # On a cluster "auto" is one by one, and a worker need not stand in this process's folder.
-    strategy, out = "one by one" if cluster and strategy == "auto" else strategy, Path(out).resolve()
+    if cluster and strategy == "auto":
+        strategy = "one by one"
+    # A worker of a cluster need not stand in this process's folder.
+    out = Path(out).resolve()
     out.mkdir(parents=True, exist_ok=True)
     data = {"train": train, "validation": validation}
     together, store, files = find_files(

@@ -6,66 +6,27 @@ Dask plans, sends and repeats; joblib speaks with it. A task that is lost with i
 from __future__ import annotations
 
 import asyncio
-import functools
-import hashlib
-import importlib.metadata
 import logging
 import os
-import platform
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import joblib
-from distributed import Client, KilledWorker, Worker, get_worker
+from distributed import Client, KilledWorker, Worker
 from distributed.comm import CommClosedError
 from joblib._dask import DaskDistributedBackend
 
-from elfw_helpers.utils.errors import DataError, ElfwError
+from elfw_helpers.utils.errors import ElfwError
 from elfw_helpers.utils.files import require_writable
-from elfw_helpers.utils.paths import data_folder, project_folder
+from elfw_helpers.utils.shared import Shared
+from elfw_helpers.utils.workers import Needs, describe_course, describe_data, list_faults, prepare_worker
 
 # How long a scheduler may take to answer, and the first worker to join.
 PATIENCE = 10  # seconds
-# What decides results: these packages' versions, and these files of the course.
-PACKAGES = (
-    *("torch", "torchvision", "numpy", "pillow", "scipy", "scikit-learn", "pandas", "timm"),
-    *("joblib", "dask", "distributed"),
-)
-FILES = (
-    "elfw_helpers/**/*.py",
-    "elfw_course/**/*.py",
-    "data/weights/*.safetensors",
-    "data/rendered_faces.zip",
-)
-
-
-class Needs(NamedTuple):
-    """What a worker must have to compute what this process would.
-
-    Attributes:
-        facts: names and versions of packages, names and checksums of the course's files.
-        marks: a file in each folder that all workers must share with this process.
-        data: the folder in $ELFW_DATA and its content, as `describe_folder` says it; None without one.
-        prepare: what else a worker does before its first job.
-    """
-
-    facts: tuple[tuple[str, str], ...]
-    marks: tuple[Path, ...]
-    data: tuple[Path, str] | None
-    prepare: Callable[[], object] | None
-
-
-@dataclass(frozen=True, eq=False)
-class Shared:
-    """What all jobs share: it reaches each worker once."""
-
-    function: Callable[[Any], Any]
-    needs: Needs
 
 
 class ClusterBackend(DaskDistributedBackend):
@@ -140,7 +101,10 @@ def compute(client: Client, shared: Shared, jobs: Mapping[int, Any]) -> Iterator
     """
     # To one worker; each other one fetches it with its first job. Copies sent beforehand would be deleted by
     # Dask, which tidies up every two seconds. To name it by its content, Dask would read all data.
-    data = client.scatter(shared, hash=False)
+    try:
+        data = client.scatter(shared, hash=False)
+    except asyncio.TimeoutError:
+        raise CancelledError("no worker is left") from None
     with joblib.parallel_config(ClusterBackend(client=client)):
         # A job is a task, and the scheduler knows all tasks: workers that join later get their share.
         pool = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
@@ -208,36 +172,6 @@ def mark_folders(folders: Sequence[str | Path]) -> Iterator[tuple[Path, ...]]:
         yield tuple(marks)
 
 
-@functools.cache
-def describe_course() -> tuple[tuple[str, str], ...]:
-    """Return names and versions of packages, names and checksums of the course's files.
-
-    Looked up once per process: a file that is changed later is not the code that runs here.
-    """
-    facts = {"Python": platform.python_version()}
-    for package in PACKAGES:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            facts[package] = importlib.metadata.version(package)
-    root = project_folder()
-    for pattern in FILES:
-        for file in sorted(root.glob(pattern)):
-            facts[file.relative_to(root).as_posix()] = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
-    return tuple(facts.items())
-
-
-def describe_data() -> tuple[Path, str] | None:
-    """Return the folder in $ELFW_DATA and its content; None where the course's own faces are used."""
-    return (data_folder(), describe_folder(data_folder())) if os.environ.get("ELFW_DATA") else None
-
-
-def describe_folder(folder: Path) -> str:
-    """Return a checksum of the names in a folder, of none where it cannot be read."""
-    names = []
-    with suppress(OSError):
-        names = sorted(os.listdir(folder))
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
-
-
 def check_workers(client: Client, needs: Needs) -> None:
     """Raise ElfwError if a cluster has no workers, or some that lack what is needed; names each."""
     address = client.scheduler.address
@@ -256,46 +190,6 @@ def check_workers(client: Client, needs: Needs) -> None:
     if told:
         cure = "End them, or mend that and start them again"
         raise ElfwError("\n  ".join([f"{len(told)} of {len(found)} workers cannot take part.", *told, cure]))
-
-
-def list_faults(needs: Needs, dask_worker: Worker) -> list[str]:
-    """Return what keeps this worker, which Dask names so, from computing what the client would."""
-    here = dict(describe_course())
-    wanted = dict(needs.facts)
-    faults = [
-        f"{name} is {here.get(name, 'missing')}, not {wanted.get(name, 'there')}"
-        for name in {**wanted, **here}
-        if here.get(name) != wanted.get(name)
-    ]
-    faults[3:] = [f"{len(faults) - 3} more such differences"] if len(faults) > 3 else []
-    if dask_worker.state.nthreads != 1:
-        # Jobs set torch's random numbers and threads, which all threads of a process share.
-        faults.append("it has several threads: start it with --nthreads 1")
-    if needs.data and describe_folder(needs.data[0]) != needs.data[1]:
-        faults.append(f"the data folder {needs.data[0]} is not there, or is another")
-    for step in (*(functools.partial(use_folder, mark) for mark in needs.marks), needs.prepare):
-        try:
-            if step:
-                step()
-        except ElfwError as error:
-            faults.append(str(error))
-    return faults
-
-
-def use_folder(mark: Path) -> None:
-    """Prove that this worker can write into the folder that holds a mark; else raise DataError."""
-    if not mark.exists():
-        cure = "Let the worker's machine mount it"
-        raise DataError(mark.parent, "is not there, or is not the same storage", cure)
-    require_writable(mark.parent)
-
-
-@functools.lru_cache(1)
-def prepare_worker(needs: Needs) -> None:
-    """Check this worker, which may have joined after the others were checked."""
-    faults = list_faults(needs, get_worker())
-    if faults:
-        raise ElfwError(f"the worker {get_worker().address} cannot take part: {'; '.join(faults)}")
 
 
 def run_checked(shared: Shared, index: int, job: Any) -> tuple[int, Any]:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from distributed import LocalCluster
 
 from elfw_helpers.training.search import grid_search
 from elfw_helpers.utils import cluster as cluster_code
@@ -207,6 +208,14 @@ def test_no_scheduler_at_an_address_is_said_in_time(monkeypatch, address):
     with pytest.raises(ElfwError, match=f"no scheduler answers at {address}.*dask scheduler"):
         list(run_parallel(divide, [1], cluster=address))
     assert time.monotonic() - started < 5
+
+
+def test_a_scheduler_without_workers_is_told_how_to_get_some(monkeypatch):
+    monkeypatch.setattr(cluster_code, "PATIENCE", 0.5)
+    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as empty:
+        address = empty.scheduler_address
+        with pytest.raises(ElfwError, match=f"{address} has no workers. Start some.*dask worker {address} "):
+            list(run_parallel(divide, [1], cluster=address))
 
 
 def test_without_dask_the_command_that_installs_it_is_named(monkeypatch):
