@@ -272,6 +272,14 @@ def test_a_node_that_differs_or_is_missing_is_named():
     first.require_same("run", {"code": "b"}, timedelta(seconds=1))
 
 
+def test_a_finished_run_gives_its_network_again_and_trains_nothing(faces, alone, tmp_path):
+    out = shutil.copytree(alone, tmp_path / "run")
+    (out / "model.safetensors").unlink()
+    trained = train_folder(faces, out, **SETTINGS, resume=True)
+    assert vars(trained.history) == read_history(alone)
+    assert trained.file.read_bytes() == (alone / "model.safetensors").read_bytes()
+
+
 def test_what_decides_a_run_may_not_change(faces, alone, tmp_path):
     out = shutil.copytree(alone, tmp_path / "run")
     with pytest.raises(DataError, match="holds a run already. Go on with it by --resume"):
