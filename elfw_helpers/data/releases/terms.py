@@ -81,4 +81,4 @@ def describe_terms(kind: str) -> str:
 def describe_access(kind: str) -> str:
     """Return how to get a release, as text."""
     steps = (f"  {number}. {step}." for number, step in enumerate(TERMS[kind].access, 1))
-    return "\n".join([f"How to get {describe_terms(kind)}", *steps])
+    return "\n".join([f"How to get {TERMS[kind].title}:", *steps])

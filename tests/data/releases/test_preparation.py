@@ -351,7 +351,7 @@ def test_the_release_is_found_one_level_above_or_below(kind, inner, tmp_path):
         done = prepare(kind, tmp_path, source)
         assert f"found in {tmp_path / 'downloads' / 'release'}" in "\n".join(done.remarks)
         shutil.rmtree(tmp_path / "out")
-    fails(kind, tmp_path, "holds no", "How to get", TERMS[kind].licence, source=tmp_path)
+    fails(kind, tmp_path, "holds no", "How to get", TERMS[kind].access[0], source=tmp_path)
     (tmp_path / "downloads" / "release" / "notes").mkdir()
     fails(kind, tmp_path, "holds no", source=tmp_path / "downloads" / "release" / "notes")
     WRITERS[kind](tmp_path / "downloads" / "second")
