@@ -147,7 +147,7 @@ def join_processes() -> Iterator[Processes]:
         with ExitStack() as stack:
             processes = Processes(int(os.environ["RANK"]), count, choose_device(), store)
             if not processes.is_first:
-                nothing = stack.enter_context(Path(os.devnull).open("w"))
+                nothing = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
                 stack.enter_context(redirect_stdout(nothing))
                 stack.enter_context(redirect_stderr(nothing))
             processes.require_same("device", {"device": processes.device.partition(":")[0]}, MEET)

@@ -104,7 +104,7 @@ def killed(faces, tmp_path_factory):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "elfw_course.cli", "train", str(faces), "--out", str(out), *OPTIONS, "--resume"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(project_folder()), *sys.path])}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, encoding="utf-8")
     try:
         deadline = time.monotonic() + 120
         while len(read_history(out)["train_loss"]) < begun + 2:
@@ -320,7 +320,9 @@ def test_a_batch_has_a_face_for_each_process():
 def test_folders_that_cannot_be_used_are_refused(faces, tmp_path):
     bare = tmp_path / "bare"
     shutil.copytree(faces / "faces", bare / "faces")
-    (bare / "labels.txt").write_text("".join(f"{file.stem} hair\n" for file in bare.glob("faces/*")))
+    (bare / "labels.txt").write_text(
+        "".join(f"{file.stem} hair\n" for file in bare.glob("faces/*")), encoding="utf-8"
+    )
     with pytest.raises(DataError, match="bare: has no masks in labels/. Networks learn from them"):
         train_folder(bare, tmp_path / "out", **SETTINGS)
     with pytest.raises(DataError, match="bare: is not empty. Name a new folder"):

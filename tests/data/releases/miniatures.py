@@ -133,6 +133,8 @@ def write_elfw(root: Path, people: int = 3) -> Path:
         ):
             name = f"First_Last{person}_0001{ending}"
             write_pair(root / f"elfw_Augmented{folder}", name, person % 3, 10 * person + 5)
-    (root / "elfw_01_basic" / "elfw_set_00.txt").write_text("First_Last0_0001\nFirst_Last0_0002\n")
-    (root / "elfw_01_basic" / "elfw_set_02.txt").write_text("First_Last1_0001.jpg")
+    (root / "elfw_01_basic" / "elfw_set_00.txt").write_text(
+        "First_Last0_0001\nFirst_Last0_0002\n", encoding="utf-8"
+    )
+    (root / "elfw_01_basic" / "elfw_set_02.txt").write_text("First_Last1_0001.jpg", encoding="utf-8")
     return root

@@ -211,7 +211,7 @@ def test_a_damaged_file_is_named_and_its_face_can_be_left_out(file, damage, foun
          ["unknown parts: 1 (0/00000_b"]),
         (lambda r: write_part(r / MASKS / "0" / "02000_skin.png", PARTS["nose"]),
          ["no mask of the release: 1 (0/"]),
-        (lambda r: (r / MASKS / "0" / "notes.txt").write_text("x"),
+        (lambda r: (r / MASKS / "0" / "notes.txt").write_text("x", encoding="utf-8"),
          ["no mask of the release: 1 (0/notes.txt)"]),
         (lambda r: (r / MAPPING).unlink(), ["mapping.txt: missing", "which photos are for the test"]),
         (lambda r: (r / ATTRIBUTES).unlink(), ["attribute-anno.txt: missing"]),
@@ -289,14 +289,19 @@ BO = "parts_lfw_funneled_gt_images/Bo_Li_0012.ppm"
          ["photos to masks are missing: 1 (Bo_Li_0012)"]),
         (lambda r: shutil.copy(r / BO, r / "parts_lfw_funneled_gt_images/X_Y_0001.ppm"),
          ["none of the three lists names: 1 (X_Y_0001)"]),
-        (lambda r: (r / "parts_lfw_funneled_gt_images/a.dat").write_text("x"), ["(.ppm): 1 (a.dat)"]),
+        (lambda r: (r / "parts_lfw_funneled_gt_images/a.dat").write_text("x", encoding="utf-8"),
+         ["(.ppm): 1 (a.dat)"]),
         (lambda r: (r / "parts_test.txt").unlink(), ["parts_test.txt: missing"]),
-        (lambda r: (r / "parts_test.txt").write_text("../../secret 1\n"), ["(../../secret_0001)"]),
-        (lambda r: (r / "parts_test.txt").write_text("ann_lee 1\n"),
+        (lambda r: (r / "parts_test.txt").write_text("../../secret 1\n", encoding="utf-8"),
+         ["(../../secret_0001)"]),
+        (lambda r: (r / "parts_test.txt").write_text("ann_lee 1\n", encoding="utf-8"),
          ["ann_lee_0001; 'Ann_Lee_0001' is there"]),
-        (lambda r: (r / "parts_test.txt").write_text("Ann_Lee\n"), ["line 1: 'Ann_Lee' is not `NAME n"]),
-        (lambda r: (r / "parts_test.txt").write_text("Ann_Lee one\n"), ["line 1: 'Ann_Lee one' is not"]),
-        (lambda r: (r / "parts_test.txt").write_text("Ann_Lee 1\n"), ["is listed already, for train"]),
+        (lambda r: (r / "parts_test.txt").write_text("Ann_Lee\n", encoding="utf-8"),
+         ["line 1: 'Ann_Lee' is not `NAME n"]),
+        (lambda r: (r / "parts_test.txt").write_text("Ann_Lee one\n", encoding="utf-8"),
+         ["line 1: 'Ann_Lee one' is not"]),
+        (lambda r: (r / "parts_test.txt").write_text("Ann_Lee 1\n", encoding="utf-8"),
+         ["is listed already, for train"]),
         (lambda r: (r / "lfw-funneled.tgz").write_bytes(b"half"), ["its MD5 is", "Download it again"]),
     ],
 )  # fmt: skip
@@ -322,9 +327,9 @@ def save_label(folder, name, colours):
          ["photos without a mask: 1 (First_Last1_0001)"]),
         (lambda b: (b / "faces/First_Last1_0001.jpg").unlink(),
          ["masks without a photo: 1 (First_Last1_0001)", "'First_Last1_0001.jpg' is not among the images"]),
-        (lambda b: (b / "faces/notes.doc").write_text("x"), ["notes.doc"]),
+        (lambda b: (b / "faces/notes.doc").write_text("x", encoding="utf-8"), ["notes.doc"]),
         (lambda b: shutil.rmtree(b / "labels"), ["labels: missing"]),
-        (lambda b: (b / "elfw_set_00.txt").write_text("../../etc/passwd\n"),
+        (lambda b: (b / "elfw_set_00.txt").write_text("../../etc/passwd\n", encoding="utf-8"),
          ["a path leading out of the folder"]),
         (lambda b: [path.unlink() for path in b.glob("*.txt")], ["elfw_set_00.txt: missing"]),
         (lambda b: save_label(b, "First_Last1_0001", np.full((SIDE, SIDE, 3), 9, np.uint8)),
@@ -376,7 +381,7 @@ def test_the_case_of_names_does_not_matter(celebs, tmp_path):
 
 def test_nothing_is_overwritten_and_classes_are_for_annotations(celebs, tmp_path, capsys):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine").write_text("x")
+    (tmp_path / "out" / "mine").write_text("x", encoding="utf-8")
     with pytest.raises(ElfwError, match="holds files already"):
         prepare("celebamask-hq", tmp_path)
     call = ["prepare", "celebamask-hq", str(celebs), str(tmp_path / "new"), "--classes", "x.txt"]
@@ -411,7 +416,7 @@ def test_an_interrupted_run_is_gone_on_with(error, code, said, celebs, tmp_path,
         assert main(call) == code and said in capsys.readouterr().err
     assert len(first) == 2 and not (tmp_path / "out").exists()
     # A process that is killed may leave half a line, and a file under a name of its own.
-    with (tmp_path / "out.unfinished" / "done.txt").open("a") as journal:
+    with (tmp_path / "out.unfinished" / "done.txt").open("a", encoding="utf-8") as journal:
         journal.write('["20')
     (tmp_path / "out.unfinished" / "faces" / ".2000.jpg.77").write_bytes(b"half")
     with monkeypatch.context() as patched:
@@ -431,7 +436,7 @@ def test_a_face_whose_files_have_changed_is_made_again_and_nothing_stale_stays(c
     write_part(celebs / MASKS / "0" / "00002_skin.png", PARTS["nose"])
     (celebs / "identity_CelebA.txt").unlink()
     (celebs / PHOTOS / "1.jpg").unlink()
-    (tmp_path / "out.unfinished" / "persons.txt").write_text("0 9\n")
+    (tmp_path / "out.unfinished" / "persons.txt").write_text("0 9\n", encoding="utf-8")
     made = stop_after(monkeypatch, 9, None)
     prepare("celebamask-hq", tmp_path, leave_out=True)
     assert made == ["0", "2", "2000"]
@@ -461,12 +466,12 @@ def test_a_killed_run_leaves_only_whole_files_and_is_gone_on_with(tmp_path):
     work, out = tmp_path / "out.unfinished", tmp_path / "out"
     process = subprocess.Popen([*call, str(release), str(out)], stdout=subprocess.DEVNULL)
     journal, deadline = work / "done.txt", time.monotonic() + 60
-    while not (journal.exists() and journal.read_text().count("\n") > 3):
+    while not (journal.exists() and journal.read_text(encoding="utf-8").count("\n") > 3):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL and not out.exists()
-    done = journal.read_text().count("\n")
+    done = journal.read_text(encoding="utf-8").count("\n")
     assert 3 < done < len(celebs)
     for face in (work / "faces").glob("*.jpg"):
         assert face.read_bytes() == (release / PHOTOS / face.name).read_bytes()
