@@ -1,11 +1,12 @@
-"""Measure grading: seconds per submission with 1 and 2 jobs, and the grader's own memory over a large batch.
+"""Measure grading: seconds per submission with 1 and 2 jobs, and a class on one machine and on a cluster.
 
-    python benchmarks/grading.py [--key 03] [--count 30] [--many 300]
+    python benchmarks/grading.py [--key 03] [--count 30] [--many 500]
 
 Submissions are copies of the notebook with its solutions, each run in a fresh sandbox that imports torch
 anew. Seconds are wall clock, from the start of a sandbox to its end; while two run, each counts in full.
-The grader's memory is that of this process, over a batch of `--many` copies of notebook 04, whose exercises
-need no torch. Needs bubblewrap.
+The class is `--many` copies of notebook 04, whose exercises need no torch, half of them without solutions. It
+is graded with 2 jobs, then by a Dask cluster of two workers on this machine, one of which is killed half-way:
+the grades must be the same. This process's memory is looked at meanwhile. Needs bubblewrap and distributed.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ import argparse
 import csv
 import os
 import shutil
+import signal
 import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from elfw_course.grading.batch import grade_folder
@@ -52,35 +57,74 @@ def measure_seconds(key: str, count: int, jobs: int, root: Path) -> str:
     )
 
 
-def measure_memory(count: int, root: Path) -> str:
-    """Grade many copies, and return a sentence on this process's memory after a tenth of them and at most."""
-    folder, samples, done = write_submissions("04", count, root / "many"), [], threading.Event()
+def write_class(count: int, folder: Path) -> Path:
+    """Write copies of notebook 04, every second one without solutions."""
+    write_submissions("04", count, folder)
+    for path in sorted(folder.iterdir())[::2]:
+        shutil.copy(read_key(find_key("04")).released, path)
+    return folder
 
-    def sample() -> None:
-        log = root / "out_many" / "log.jsonl"
+
+def read_grades(out: Path) -> list[dict[str, str]]:
+    """Return the rows of grades.csv without what is measured."""
+    with (out / "grades.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    return [{name: cell for name, cell in row.items() if name not in ("seconds", "peak_mb")} for row in rows]
+
+
+@contextmanager
+def watch(out: Path, half: int, at_half: Callable[[], None]) -> Iterator[list[int]]:
+    """Collect this process's memory while a class is graded, and do something once when half of it is."""
+    memory, done = [], threading.Event()
+
+    def look() -> None:
+        log, waits = out / "log.jsonl", True
         while not done.wait(0.5):
-            graded = log.read_bytes().count(b'"verdicts"') if log.exists() else 0
-            samples.append((graded, resident_memory(os.getpid())))
+            memory.append(resident_memory(os.getpid()))
+            if waits and log.exists() and log.read_bytes().count(b'"verdicts"') >= half:
+                waits = False
+                at_half()
 
-    sampler = threading.Thread(target=sample)
-    sampler.start()
-    grade_folder("04", folder, root / "out_many", jobs=2)
-    done.set()
-    sampler.join()
-    early = max(memory for graded, memory in samples if graded <= max(count // 10, 1))
-    most = max(memory for _, memory in samples)
-    return f"{count} submissions: {early / 2**20:.0f} MB after the first tenth, {most / 2**20:.0f} MB at most"
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        yield memory
+    finally:
+        done.set()
+        looker.join()
+
+
+def measure_class(count: int, root: Path) -> list[str]:
+    """Grade a class here and on a cluster, and return sentences on how long that took."""
+    folder, start = write_class(count, root / "class"), time.perf_counter()
+    with watch(root / "here", count // 2, lambda: None) as memory:
+        grade_folder("04", folder, root / "here", jobs=2)
+    # Not above: this process's memory is that of grading without it.
+    from distributed import LocalCluster
+
+    middle = time.perf_counter()
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        kill = partial(os.kill, cluster.workers[0].pid, signal.SIGKILL)
+        with watch(root / "there", count // 2, kill):
+            grade_folder("04", folder, root / "there", cluster=cluster.scheduler_address)
+    end = time.perf_counter()
+    if read_grades(root / "here") != read_grades(root / "there"):
+        raise SystemExit("the cluster gave other grades")
+    return [
+        f"{count} submissions, 2 jobs: {middle - start:.0f} s; the grader held {max(memory) / 2**20:.0f} MB",
+        f"the same on 2 workers of a cluster, one killed half-way: {end - middle:.0f} s, its start included",
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--key", default="03", help="of the timed batch (default 03)")
     parser.add_argument("--count", type=int, default=30, help="submissions of the timed batch (default 30)")
-    parser.add_argument("--many", type=int, default=300, help="submissions of the large batch (default 300)")
+    parser.add_argument("--many", type=int, default=500, help="submissions of the class (default 500)")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="elfw-grading-") as folder:
         lines = [measure_seconds(chosen.key, chosen.count, jobs, Path(folder)) for jobs in (1, 2)]
-        lines.append(measure_memory(chosen.many, Path(folder)))
+        lines += measure_class(chosen.many, Path(folder))
     print("\n".join(lines))
 
 

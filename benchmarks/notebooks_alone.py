@@ -23,7 +23,7 @@ from measure import Figure, report
 from tqdm import tqdm
 
 from elfw_course.execute import Execution
-from elfw_course.run import find_notebooks
+from elfw_course.student import find_notebooks
 from elfw_course.times import BENCHMARK
 
 

@@ -34,6 +34,7 @@ TASKS = (
     "segment: NAME_mask.png, NAME_overlay.jpg and NAME.json with the share of each class. "
     "attribute: NAME.json with the probabilities of hair, spectacles and cap."
 )
+TO_TRAIN = "efficient_unet begins with ImageNet's weights, unet is small and begins with none."
 PASSWORD = "Ask visitors for the name and password in $ELFW_APP_AUTH, user:password."
 # Of the photos without a face that is found, at most this many are named.
 MOST_NAMED = 20
@@ -107,6 +108,7 @@ Version = Annotated[
 ]
 Network = Literal["resnet18", "resnet18_attributes", "efficient_unet", "efficient_attributes", "mini_network"]
 CLASSES = "A file with a line `their name = our class` for each class name that is not ours."
+FORMATS = "The tool (labelme, cvat, coco) or the release (celebamask-hq, elfw, lfw-parts)."
 LEAVE_OUT = "Leave out the photos with which something is wrong, and name them."
 Faces = Annotated[
     Path, typer.Argument(help="In ELFW's layout, such as data/rendered_faces.", callback=unpack_embedded)
@@ -167,19 +169,28 @@ def check(
 @app.command()
 def prepare(
     form: Annotated[
-        Literal["labelme", "cvat", "coco"],
-        typer.Argument(metavar="FORMAT", help="What the annotations are from."),
+        Literal["labelme", "cvat", "coco", "celebamask-hq", "elfw", "lfw-parts"],
+        typer.Argument(metavar="FORMAT", help=FORMATS),
     ],
-    source: Annotated[Path, typer.Argument(help="The folder or .zip that the tool exported.")],
+    source: Annotated[Path, typer.Argument(help="Its folder or, of a tool, the .zip that it exported.")],
     out: Annotated[Path, typer.Argument(help="A new folder.")],
     classes: Annotated[Path | None, typer.Option(help=CLASSES)] = None,
     leave_out: Annotated[bool, typer.Option("--leave-out", help=LEAVE_OUT)] = False,
 ) -> None:
-    """Turn photos annotated with labelme, CVAT or as COCO into a folder in ELFW's layout (docs/data.md)."""
-    from elfw_helpers.data.annotations.preparation import prepare_folder
-    from elfw_helpers.data.annotations.report import describe_prepared
+    """Turn annotated photos, or a published set of faces, into a folder in ELFW's layout (docs/data.md)."""
+    from elfw_helpers.data.annotations.preparation import READERS, prepare_folder
+    from elfw_helpers.data.prepared import describe_prepared
+    from elfw_helpers.data.releases.preparation import prepare_release
+    from elfw_helpers.data.releases.terms import describe_terms
 
-    print(describe_prepared(prepare_folder(form, source, out, classes, leave_out), out))
+    if form in READERS:
+        prepared = prepare_folder(form, source, out, classes, leave_out)
+    elif classes:
+        raise ElfwError(f"--classes is for annotations: the classes of {form} are known (docs/data.md)")
+    else:
+        print(describe_terms(form), flush=True)
+        prepared = prepare_release(form, source, out, leave_out)
+    print(describe_prepared(prepared, out))
     print(f"Next: elfw check {out}")
 
 
@@ -254,6 +265,29 @@ def pretrain(
         "mini_network": make_mini_network,
     }
     make[network](faces, out, work, replace)
+
+
+@app.command()
+def train(
+    faces: Faces,
+    out: Annotated[Path, typer.Option(help="A new folder, or with --resume that of a run.")],
+    task: Annotated[Literal["segment"], typer.Option(help="segment: the class of each pixel.")] = "segment",
+    model: Annotated[Literal["efficient_unet", "unet"], typer.Option(help=TO_TRAIN)] = "efficient_unet",
+    epochs: Annotated[int, typer.Option(help="Passes over the training faces.")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Faces per step, of all processes together.")] = 32,
+    size: Annotated[int, typer.Option(help="Side of the faces in pixels, a multiple of 32.")] = 64,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
+) -> None:
+    """Train a network on a folder of faces with masks.
+
+    In one process, or in many on several GPUs or machines: torchrun starts them (docs/cluster.md).
+    """
+    from elfw_helpers.training.folder import train_folder
+
+    trained = train_folder(faces, out, model, epochs, batch_size, size, resume)
+    if trained:
+        print(trained.describe())
+        print(f"Next: elfw predict PHOTO --out MASKS --model {shlex.quote(str(trained.file))}")
 
 
 @app.command()
@@ -342,6 +376,10 @@ def run(
     notebooks: Annotated[list[str], typer.Argument(help="Such as 02_transfer_learning (default: all).")] = (),
 ) -> int:
     """Execute the notebooks into build/ (make run)."""
+    from elfw_course.student import find_notebooks
+
+    # A wrong name is told before torch is loaded, which takes seconds.
+    find_notebooks(notebooks)
     from elfw_course.run import run_course
 
     require_build()
@@ -413,8 +451,8 @@ def slides(
     notebooks: Annotated[list[str], typer.Argument(help="Such as 03 (default: all).")] = (),
 ) -> None:
     """Write slides of notebooks into build/slides (make slides)."""
-    from elfw_course.run import find_notebooks
     from elfw_course.slides import write_slides
+    from elfw_course.student import find_notebooks
 
     for path in find_notebooks(notebooks):
         print(write_slides(path, require_build() / "slides"), flush=True)
@@ -423,8 +461,8 @@ def slides(
 @app.command("tag-slides")
 def tag_slides() -> None:
     """Give each cell that has no place in the slides yet one, by its kind; the rest stay as they are."""
-    from elfw_course.run import find_notebooks
     from elfw_course.slides import tag_cells
+    from elfw_course.student import find_notebooks
 
     for path in find_notebooks([]):
         print(f"{path.name}: {tag_cells(path)} cells tagged")
@@ -435,7 +473,12 @@ def grade(
     key: Annotated[str, typer.Argument(help="A notebook's number, such as 03, or an answer key.")],
     submissions: Annotated[Path, typer.Argument(help="Folder of .ipynb files.")],
     out: NewOrBegun,
-    jobs: Annotated[int, typer.Option(help="Submissions at a time.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(help="Submissions at a time on this machine.  [default: 1]")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Dask scheduler whose workers run them (tcp://HOST:8786).")
+    ] = None,
     unsandboxed: Annotated[bool, typer.Option("--unsandboxed", help=UNPROTECTED)] = False,
 ) -> int:
     """Grade a folder of submitted notebooks (grading/README.md)."""
@@ -443,7 +486,7 @@ def grade(
         raise ElfwError("grading needs Linux, whose sandbox it uses. On Windows: WSL, or a virtual machine")
     from elfw_course.grading.batch import grade_folder
 
-    return grade_folder(key, submissions, out, jobs, unsandboxed)
+    return grade_folder(key, submissions, out, jobs, unsandboxed, cluster)
 
 
 @app.command()

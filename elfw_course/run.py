@@ -29,8 +29,8 @@ from elfw_course.results import (
 )
 from elfw_course.student import (
     WIDGET_MIME,
+    find_notebooks,
     format_notebook,
-    list_notebooks,
     read_repository,
     write_address,
     write_if_changed,
@@ -109,20 +109,6 @@ def refresh_course() -> int:
     write_results(project_folder())
     write_student_copies(project_folder() / "notebooks")
     return 0
-
-
-def find_notebooks(names: Sequence[str]) -> list[Path]:
-    """Return the course's notebooks in order, or only those named by their file name or number."""
-    folder = project_folder() / "notebooks"
-    notebooks = list_notebooks(folder)
-    wanted = {Path(name).name.removesuffix(".ipynb"): name for name in names}
-    known = ", ".join(path.stem for path in notebooks) or "none"
-    for stem, name in wanted.items():
-        if not any(stem in (path.stem, path.stem[:2]) for path in notebooks):
-            raise ElfwError(f"There is no notebook {name!r} in {folder}. There are: {known}.")
-    if not notebooks:
-        raise ElfwError(f"There is no notebook in {folder}: is this the project's own checkout?")
-    return [path for path in notebooks if not names or {path.stem, path.stem[:2]} & wanted.keys()]
 
 
 def run_notebooks(notebooks: Sequence[Path], out: Path) -> list[NotebookRun]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import re
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from elfw_helpers import __version__
 from elfw_helpers.utils.errors import ElfwError
 from elfw_helpers.utils.files import write_atomically
+from elfw_helpers.utils.paths import project_folder
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -54,6 +56,24 @@ SETUP_ADDRESS = re.compile(r'repository = \\"https://github\.com/([^"\\]+)\\"')
 def list_notebooks(folder: Path) -> list[Path]:
     """Return the files NN_name.ipynb of a folder, in order."""
     return sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+
+
+def find_notebooks(names: Sequence[str]) -> list[Path]:
+    """Return the course's notebooks in order, or only those named by their file name or number.
+
+    Raises:
+        ElfwError: there is no such notebook; names those that there are.
+    """
+    folder = project_folder() / "notebooks"
+    notebooks = list_notebooks(folder)
+    wanted = {Path(name).name.removesuffix(".ipynb").zfill(2): name for name in names}
+    known = ", ".join(path.stem for path in notebooks) or "none"
+    for stem, name in wanted.items():
+        if not any(stem in (path.stem, path.stem[:2]) for path in notebooks):
+            raise ElfwError(f"There is no notebook {name!r} in {folder}. There are: {known}.")
+    if not notebooks:
+        raise ElfwError(f"There is no notebook in {folder}: is this the project's own checkout?")
+    return [path for path in notebooks if not names or {path.stem, path.stem[:2]} & wanted.keys()]
 
 
 def format_notebook(notebook: NotebookNode) -> str:

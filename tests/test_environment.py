@@ -133,7 +133,11 @@ def test_every_package_that_is_imported_is_declared():
             {"elfw_helpers", "elfw_course", "google", "pytest", "nbval", "xdist"}
             | {"playwright", "axe_playwright_python"},
         ),
-        (tests, ("deploy", "lab", "cluster", "dev", "benchmarks"), {"elfw_helpers", "elfw_course", "tests", *siblings}),
+        (
+            tests,
+            ("deploy", "lab", "cluster", "dev", "benchmarks"),
+            {"elfw_helpers", "elfw_course", "tests", *siblings},
+        ),
     ):
         declared = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in pyproject_packages(*extras)}
         assert {name.partition(".")[0] for name in imported} - others - declared == set()

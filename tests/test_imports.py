@@ -25,7 +25,7 @@ LEARN = ("sklearn", "scipy", "pandas")
 # Those that may load the same share a fresh interpreter.
 MAY_LOAD = {
     (): ["elfw_helpers.utils.files", "elfw_helpers.data.read_image", "elfw_helpers.notebook",
-         "elfw_helpers.data.annotations",
+         "elfw_helpers.data.annotations", "elfw_helpers.data.releases",
          "elfw_helpers.notebook.show_metrics", "elfw_helpers.rendering", "elfw_course.cli"],
     ("torch",): ["elfw_helpers.utils", "elfw_helpers.data.FaceFolder", "elfw_helpers.augmentation"],
     ("torch", "scipy"): ["elfw_helpers.data"],

@@ -6,22 +6,23 @@ import errno
 import hashlib
 import json
 import os
-import queue
+import secrets
 import sys
 import threading
 import time
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from elfw_course.grading.delegation import flag_delegations
 from elfw_course.grading.exercises import Released, strip_blanks
+from elfw_course.grading.judge import judge_answers
 from elfw_course.grading.key import Key, find_key, read_key
 from elfw_course.grading.report import (
     Grade,
@@ -33,11 +34,10 @@ from elfw_course.grading.report import (
     table_header,
     table_row,
 )
-from elfw_course.grading.run import GraderFault, SubmissionRun
-from elfw_course.grading.sandbox import Sandbox, choose_sandbox, claim_jobs, refuse_exposed
-from elfw_course.grading.session import Stopped
+from elfw_course.grading.run import GraderFault
 from elfw_course.grading.submission import Submission, Unreadable, parse_notebook, read_bytes
-from elfw_helpers.utils.errors import DataError, ElfwError
+from elfw_course.grading.worker import Ran, Work, prepare_sandbox, run_submission
+from elfw_helpers.utils.errors import DataError, ElfwError, require_cluster
 from elfw_helpers.utils.files import explain_error, require_writable, write_atomically
 
 FAULT = "grader fault"
@@ -46,12 +46,24 @@ LONGEST_NAME = 200  # bytes of the name of a page's file
 LONGEST_PATH = 1000  # bytes of its folders and name together
 
 
+@dataclass
+class Reading:
+    """What reading a submission brought."""
+
+    digest: str = ""  # of what its grade depends on
+    submission: Submission | None = None
+    problem: Exception | None = None  # why there is none
+
+
 class Batch:
     """The grading of a folder, by a key: grades.csv, log.jsonl and feedback/ go into `out`."""
 
-    def __init__(self, key: Key, listing: Listing, out: Path, sandbox: Sandbox, jobs: int):
-        self.key, self.listing, self.out, self.sandbox, self.jobs = key, listing, out, sandbox, jobs
-        self.released = Released(key.released)
+    def __init__(
+        self, key: Key, listing: Listing, out: Path, work: Work, jobs: int, cluster: str | None = None
+    ):
+        self.key, self.listing, self.out, self.work = key, listing, out, work
+        self.jobs, self.cluster = jobs, cluster
+        self.sandboxes: set[str] = set()  # the names of those that were used
         self.taken_over = 0  # grades of an earlier run
         self.unwritten: dict[Path, OSError] = {}
         self._grader = digest_grader()
@@ -59,31 +71,21 @@ class Batch:
         self._log_path = out / "log.jsonl"
         relative = [path.relative_to(listing.folder) for path in listing.submissions]
         self._pages = {path: out / "feedback" / page for path, page in name_pages(relative).items()}
-        self._known: dict[str, dict] = {}
-        self._stop = threading.Event()
-        self._numbers: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._next = threading.Lock()  # held by the one that waits for numbers: two would keep some each
-        self._lock = threading.Lock()  # of the log, and of what is noted here
-        self._running: list[str] = []
+        self._lock = threading.RLock()  # of the log, the bar and what is noted here: a thread hands out
+        self._handed: dict[Path, str] = {}  # digests of submissions that workers have, the first at the front
+        self._announced: set[Path] = set()
 
     def run(self) -> list[list[str]]:
         """Grade what is not graded yet, write grades.csv, and return its rows."""
-        self._known = self._read_log()
-        rows, paths = {}, self.listing.submissions
-        with claim_jobs(self.jobs) as numbers, tqdm(total=len(paths), unit="submission", delay=2) as bar:
-            for number in numbers:
-                self._numbers.put(number)
-            pool = ThreadPoolExecutor(self.jobs)
-            futures = {pool.submit(self._grade_file, path, bar): path for path in paths}
-            try:
-                for future in as_completed(futures):
-                    rows[futures[future]] = future.result()
-                    bar.update()
-            except BaseException:
-                self._stop.set()
-                raise
-            finally:
-                pool.shutdown(cancel_futures=True)
+        paths = self.listing.submissions
+        rows = self._take_over(self._read_log())
+        self.taken_over, left = len(rows), [path for path in paths if path not in rows]
+        bar = tqdm(total=len(paths), initial=len(rows), unit="submission", delay=2)
+        with bar, closing(self._run_all(left, bar)) as results:
+            for path, result in results:
+                rows[path] = self._grade_file(path, result)
+                self._announce(bar)
+                bar.update()
         table, place = [rows[path] for path in paths], self.out / "grades.csv"
         text = format_table(table_header(self.key), table)
         with self._noting_unwritten(place):
@@ -92,20 +94,68 @@ class Batch:
             print(text, end="")  # or the grades were lost
         return table
 
-    def _grade_file(self, path: Path, bar: tqdm) -> list[str]:
-        """Return the row of one submission; if the grader itself fails, a row without a score."""
-        relative = path.relative_to(self.listing.folder)
-        student, page, digest = display_name(relative), self._pages[relative], ""
+    def _run_all(self, paths: Sequence[Path], bar: tqdm) -> Iterator[tuple[Path, Ran | str]]:
+        """Have submissions run where the sandboxes are; yield each with what that brought."""
+        if not paths:
+            return
+        # Not above: it loads NumPy, which a command that refuses does without.
+        from elfw_helpers.utils.parallel import run_parallel
+
+        run, jobs = partial(run_submission, self.work), (self._hand_out(path, bar) for path in paths)
+        prepare = partial(prepare_sandbox, self.work.unsandboxed, self.work.hidden)
+        with closing(run_parallel(run, jobs, self.jobs, self.cluster, prepare=prepare)) as results:
+            for place, result in results:
+                yield paths[place], result
+
+    def _take_over(self, known: dict[str, dict]) -> dict[Path, list[str]]:
+        """Return the rows of the submissions that were graded before, as they are now and by this key."""
+        rows = {}
+        for path in self.listing.submissions:
+            entry = known.get(self._name(path))
+            if entry and self._page(path).is_file() and self._read(path).digest == entry["digest"]:
+                rows[path] = entry["row"]
+        return rows
+
+    def _name(self, path: Path) -> str:
+        """Return the name that a submission has in the table."""
+        return display_name(path.relative_to(self.listing.folder))
+
+    def _page(self, path: Path) -> Path:
+        """Return the file of a submission's page."""
+        return self._pages[path.relative_to(self.listing.folder)]
+
+    def _hand_out(self, path: Path, bar: tqdm) -> Submission | None:
+        """Read a submission that a worker is to run, and return what the worker needs of it, if anything."""
+        reading = self._read(path)
+        with self._lock:
+            self._handed[path] = reading.digest
+            if not reading.submission:  # there is nothing to run
+                self._announced.add(path)
+        self._announce(bar)
+        return reading.submission and reading.submission.without_outputs()
+
+    def _announce(self, bar: tqdm) -> None:
+        """Name those that run, the first that were handed out: in the log, and beside the bar."""
+        with self._lock:
+            running = list(self._handed)[: self.jobs]
+            for path in running:
+                if path not in self._announced:
+                    self._announced.add(path)
+                    self._log(path, started=time.strftime("%Y-%m-%d %H:%M:%S"))
+            shown = [escape_cell(self._name(path))[-LONGEST_SHOWN:] for path in running]
+            # Before, a bar is not shown yet: most often, all are graded by then.
+            bar.set_postfix_str(", ".join(shown), refresh=bar.format_dict["elapsed"] > bar.delay)
+
+    def _grade_file(self, path: Path, result: Ran | str) -> list[str]:
+        """Return the row of a submission, by what a worker found; without a score if the grader failed."""
+        with self._lock:
+            digest = self._handed.pop(path)
+        student, page = self._name(path), self._page(path)
         try:
-            submitted, digest = self._read(path)
-            if page.is_file() and self._known.get(student, {}).get("digest") == digest:
-                with self._lock:
-                    self.taken_over += 1
-                return self._known[student]["row"]
-            with self._announced(student, bar):
-                grade, text = self._grade(student, submitted)
-        except Stopped:
-            raise
+            reading = self._read(path)  # once more: what students' outputs take is not kept for all at once
+            if reading.digest != digest:
+                raise GraderFault("it was changed while it was graded")
+            grade, text = self._grade(student, reading, result)
         except Exception as error:  # one submission must not end the batch, whatever is wrong in here
             kind = "" if isinstance(error, GraderFault) else f"{type(error).__name__}: "
             grade = Grade(student, f"{FAULT}: {kind}{error}", None)
@@ -115,23 +165,8 @@ class Batch:
             write_atomically(page, text.encode())
         row = table_row(grade, self.key)
         verdicts = {name: [asdict(one) for one in given] for name, given in (grade.verdicts or {}).items()}
-        self._log(student, digest=digest, row=row, verdicts=verdicts)
+        self._log(path, digest=digest, row=row, verdicts=verdicts)
         return row
-
-    @contextmanager
-    def _announced(self, student: str, bar: tqdm) -> Iterator[None]:
-        """Name a submission while it runs: in the log, and beside the bar."""
-        shown = escape_cell(student)[-LONGEST_SHOWN:]
-        self._log(student, started=time.strftime("%Y-%m-%d %H:%M:%S"))
-        with self._lock:
-            self._running.append(shown)
-            # Before, a bar is not shown yet: most often, all are graded by then.
-            bar.set_postfix_str(", ".join(self._running), refresh=bar.format_dict["elapsed"] > bar.delay)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._running.remove(shown)
 
     @contextmanager
     def _noting_unwritten(self, place: Path) -> Iterator[None]:
@@ -142,81 +177,64 @@ class Batch:
             with self._lock:
                 self.unwritten[place] = error
 
-    def _log(self, student: str, **more: object) -> None:
+    def _log(self, path: Path, **more: object) -> None:
         """Append a line about a submission to the log."""
-        line = json.dumps({"student": student, "task": self._task, **more}).encode() + b"\n"
+        line = json.dumps({"student": self._name(path), "task": self._task, **more}).encode() + b"\n"
         with self._noting_unwritten(self._log_path), self._lock:
             append_whole(self._log_path, line)
 
-    def _read(self, path: Path) -> tuple[Submission | str, str]:
-        """Return a submission, or why it is not a notebook, and a digest of what its grade depends on."""
+    def _read(self, path: Path) -> Reading:
+        """Return a submission, or why there is nothing to run."""
+        reading = Reading()
         digest = hashlib.sha256(f"{self._grader} {self.key.digest} ".encode())
         try:
             if path in self.listing.unreadable:
                 raise self.listing.unreadable[path]
             content = read_bytes(path)
             digest.update(content)
-            return parse_notebook(content), digest.hexdigest()
-        except Unreadable as error:
-            digest.update(str(error).encode())
-            return str(error), digest.hexdigest()
+            reading.submission = parse_notebook(content)
         except OSError as error:
-            raise GraderFault(f"it cannot be read ({error.strerror})") from error
+            reading.problem = GraderFault(f"it cannot be read ({error.strerror})")
+        except Exception as error:  # Unreadable; or a fault in here, which must not end the batch
+            reading.problem = error
+        if reading.problem:
+            digest.update(str(reading.problem).encode())
+        reading.digest = digest.hexdigest()
+        return reading
 
-    def _grade(self, student: str, submitted: Submission | str) -> tuple[Grade, str]:
+    def _grade(self, student: str, reading: Reading, result: Ran | str) -> tuple[Grade, str]:
         """Return the grade of a submission, or of a file that is not a notebook, and its page."""
-        if isinstance(submitted, str):
+        if isinstance(reading.problem, Unreadable):
             verdicts = give_verdicts(self.key, {}, {}, "not readable")
-            grade = Grade(student, f"unreadable: {submitted}", verdicts)
+            grade = Grade(student, f"unreadable: {reading.problem}", verdicts)
             return grade, format_page(grade, self.key, {}, [])
-        run, seconds = self._run(submitted)
-        plan, findings = run.plan, run.findings
+        if reading.problem:
+            raise reading.problem
+        if isinstance(result, str):
+            raise GraderFault(result)
+        self.sandboxes.add(result.sandbox)
+        cells = reading.submission.cells
+        grade = self._judge(student, result, reading.submission.python)
+        texts = [cell for cell in cells if cell.kind == "markdown"]
+        written = [cell for cell in texts if strip_blanks(cell.source) not in self.work.released.markdown]
+        found = {name: cells[place] for name, place in result.places.items()}
+        return grade, format_page(grade, self.key, found, written)
+
+    def _judge(self, student: str, ran: Ran, python: str) -> Grade:
+        """Return the grade of a submission that was run, and written with some Python."""
+        plan, findings = ran.plan, ran.findings
         status = "graded in part" if findings.ended else "graded"
         if not plan.cells:
             status = "no exercise found"
         reasons = dict.fromkeys(plan.cells, "not reached")
         reasons |= {name: why for step, why in findings.ended.items() for name in step.exercises}
-        verdicts = give_verdicts(self.key, findings.answers, reasons, "not found")
+        asked = [exercise for exercise in self.key.exercises if exercise.name in findings.answers]
+        problems = {one.name: judge_answers(one, findings.answers[one.name]) for one in asked}
+        verdicts = give_verdicts(self.key, problems, reasons, "not found")
         sources = [step.cell.source for step in plan.steps]
-        flags = [*plan.flags, *flag_delegations(self.key, sources, self.released.sources)]
-        flags += flag_findings(findings, submitted.python)
-        grade = Grade(student, status, verdicts, flags, seconds, findings.peak)
-        texts = [cell for cell in submitted.cells if cell.kind == "markdown"]
-        written = [cell for cell in texts if strip_blanks(cell.source) not in self.released.markdown]
-        return grade, format_page(grade, self.key, plan.cells, written)
-
-    def _run(self, submitted: Submission) -> tuple[SubmissionRun, float]:
-        """Run a submission; what others may have slowed down is run once more, alone.
-
-        The seconds are those that it took, without those of waiting for others.
-        """
-        with self._borrow_numbers(1) as number:
-            run = SubmissionRun(submitted, self.key, self.released, self.sandbox, number, self._stop)
-            start = time.monotonic()
-            run.run()
-            seconds = time.monotonic() - start
-        if run.needs_second_try:
-            with self._borrow_numbers(self.jobs) as number:
-                start = time.monotonic()
-                run.run_alone(number)
-                seconds += time.monotonic() - start
-        return run, seconds
-
-    @contextmanager
-    def _borrow_numbers(self, count: int) -> Iterator[int]:
-        """Wait for `count` of the jobs' numbers, and yield one; a job that holds all of them runs alone."""
-        numbers: list[int] = []
-        try:
-            with self._next:
-                while len(numbers) < count:
-                    if self._stop.is_set():
-                        raise Stopped
-                    with suppress(queue.Empty):
-                        numbers.append(self._numbers.get(timeout=0.2))
-            yield numbers[0]
-        finally:
-            for number in numbers:
-                self._numbers.put(number)
+        flags = [*plan.flags, *flag_delegations(self.key, sources, self.work.released.sources)]
+        flags += flag_findings(findings, problems, python)
+        return Grade(student, status, verdicts, flags, ran.seconds, findings.peak)
 
     def _read_log(self) -> dict[str, dict]:
         """Return the stored grades by student, without faults of the grader, which are tried again.
@@ -245,15 +263,23 @@ class Batch:
         return {student: entry for student, entry in known.items() if not entry["row"][1].startswith(FAULT)}
 
 
-def grade_folder(name: str, folder: Path, out: Path, jobs: int = 1, unsandboxed: bool = False) -> int:
+def grade_folder(
+    name: str,
+    folder: Path,
+    out: Path,
+    jobs: int | None = None,
+    unsandboxed: bool = False,
+    cluster: str | None = None,
+) -> int:
     """Grade the submissions of a folder by an answer key, and print a summary.
 
     Args:
         name: the number of a notebook, or an answer key.
         folder: of the submissions, in any subfolders.
         out: a new folder, or that of an earlier run to go on with.
-        jobs: how many submissions to run at a time.
+        jobs: how many submissions this machine runs at a time, 1 if left out; not on a cluster.
         unsandboxed: run them without protection.
+        cluster: the address of a Dask scheduler, each of whose workers runs one submission at a time.
 
     Returns:
         Exit code: 0, or 1 when the grader failed on some. An ElfwError says why nothing was run at all.
@@ -263,15 +289,28 @@ def grade_folder(name: str, folder: Path, out: Path, jobs: int = 1, unsandboxed:
     except OSError as error:
         raise explain_error(error) from error
     listing = list_submissions(folder)
-    if jobs < 1:
+    if jobs is not None and cluster:
+        cure = "Start as many workers as shall run at a time"
+        raise ElfwError(f"--jobs is for this machine: of a cluster, each worker runs one submission. {cure}.")
+    if jobs is not None and jobs < 1:
         raise ElfwError(f"--jobs {jobs}: at least one submission has to be run at a time.")
-    sandbox = choose_sandbox(unsandboxed)
-    for hidden in (key.path, folder, out):
-        refuse_exposed(sandbox, hidden)
+    hidden = tuple(path.resolve() for path in (key.path, folder, out))
+    client = None if cluster else os.getpid()
+    work = Work(key.questions, Released(key.released), secrets.token_hex(8), hidden, unsandboxed, client)
+    if cluster:
+        jobs = count_workers(cluster)
+    else:
+        prepare_sandbox(unsandboxed, hidden)
     make_folder(out)
-    batch = Batch(key, listing, out, sandbox, jobs)
-    rows = batch.run()
-    print(f"Sandbox: {sandbox.name}. {describe_rows(rows, batch.taken_over)}")
+    batch = Batch(key, listing, out, work, jobs or 1, cluster)
+    try:
+        rows = batch.run()
+    except BaseException:
+        if not cluster:  # processes of this machine were killed, and left their containers
+            prepare_sandbox(unsandboxed, hidden).remove_left_over()
+        raise
+    sandboxes = f"Sandbox: {', '.join(sorted(batch.sandboxes))}. " if batch.sandboxes else ""
+    print(f"{sandboxes}{describe_rows(rows, batch.taken_over)}")
     if listing.others:
         what = "1 file whose name does" if listing.others == 1 else f"{listing.others} files whose names do"
         print(f"Not looked at: {what} not end in .ipynb.")
@@ -286,6 +325,15 @@ def grade_folder(name: str, folder: Path, out: Path, jobs: int = 1, unsandboxed:
     if out / "grades.csv" not in batch.unwritten:
         print(f"See {out / 'grades.csv'} and {out / 'feedback'}.")
     return int(bool(faults or batch.unwritten))
+
+
+def count_workers(cluster: str) -> int:
+    """Return how many workers a cluster has; raise ElfwError if no scheduler answers at its address."""
+    require_cluster()
+    from elfw_helpers.utils.cluster import connect
+
+    with connect(cluster) as client:
+        return len(client.nthreads())
 
 
 def describe_rows(rows: Sequence[Sequence[str]], taken_over: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from elfw_course.grading.inside.magics import FUNCTIONS, WORD, parse_cell
-from elfw_course.grading.submission import Cell, parse_notebook, take
+from elfw_course.grading.submission import Cell, parse_notebook
 from elfw_course.student import CHECK, EXERCISE, EXERCISE_LINE
 
 # An import from the course's package. Not [^)]: over many brackets that stay open, that would take for ever.
@@ -252,9 +252,8 @@ class _Search:
 
     def _read_metadata(self, cell: Cell) -> str | None:
         """Return the exercise that a cell's metadata or id names."""
-        grade_id = take(cell.metadata, "nbgrader", dict).get("grade_id")
-        named = [cell.metadata.get("exercise"), grade_id, self.released.exercise_ids.get(cell.id)]
-        return next((name for name in named if isinstance(name, str)), None)
+        named = [*cell.marks.values(), self.released.exercise_ids.get(cell.id)]
+        return next(filter(None, named), None)
 
     def _look_at_texts(self, name: str) -> list[str]:
         """Return a flag where a text cell holds the code of an exercise."""

@@ -6,6 +6,7 @@ from them or hashed: an answer costs time that grows with its size and no faster
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from elfw_course.grading.inside.encode import DEEPEST
-from elfw_course.grading.key import Probe
+from elfw_course.grading.key import Exercise, Probe
 from elfw_course.grading.projects import JUDGES
+from elfw_course.grading.questions import Answer
 
 MOST_SIDES = 64  # of an array; NumPy's own limit
 LONGEST_SIDE = 1 << 62
@@ -39,6 +41,23 @@ class Pairs:
 
 class ImpossibleAnswer(Exception):
     """No right answer is like this one; the message says what it is."""
+
+
+def judge_answers(exercise: Exercise, answers: Sequence[Answer]) -> list[str]:
+    """Return for each probe of an exercise "" for a right answer, or what is wrong with it."""
+    return [
+        answer.problem or judge_text(probe, answer.value)
+        for probe, answer in zip(exercise.probes, answers, strict=True)
+    ]
+
+
+def judge_text(probe: Probe, text: str) -> str:
+    """Return what `judge` says of an answer's JSON."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):  # forged: just as deep as it could still be written
+        return "its value cannot be read"
+    return judge(probe, content)
 
 
 def judge(probe: Probe, content: Any) -> str:

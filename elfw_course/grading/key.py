@@ -12,6 +12,7 @@ from typing import Any
 
 from elfw_course.grading.exercises import Released
 from elfw_course.grading.projects import JUDGES
+from elfw_course.grading.questions import AskedExercise, Question, Questions
 from elfw_course.student import tomllib
 from elfw_helpers.utils.errors import DataError, ElfwError
 from elfw_helpers.utils.paths import project_folder
@@ -90,9 +91,18 @@ class Key:
         return sum(exercise.points for exercise in self.exercises)
 
     @property
-    def seconds(self) -> float:
-        """Seconds that all of a submission may use."""
-        return self.own_seconds + sum(exercise.seconds for exercise in self.exercises)
+    def questions(self) -> Questions:
+        """What a submission is asked, without what is expected."""
+        asked = (
+            AskedExercise(
+                exercise.name,
+                exercise.seconds,
+                tuple(Question(probe.given, probe.call) for probe in exercise.probes),
+                exercise.inputs,
+            )
+            for exercise in self.exercises
+        )
+        return Questions(self.setup, self.memory, self.own_seconds, tuple(asked))
 
 
 def find_key(name: str) -> Path:

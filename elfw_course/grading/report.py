@@ -80,8 +80,14 @@ def give_verdicts(
     return verdicts
 
 
-def flag_findings(findings: Findings, python: str = "") -> list[str]:
-    """Return what is unusual about the runs of a submission that was written with some Python."""
+def flag_findings(findings: Findings, problems: Mapping[str, Sequence[str]], python: str) -> list[str]:
+    """Return what is unusual about the runs of a submission.
+
+    Args:
+        findings: what they brought.
+        problems: by exercise, what is wrong with each of its answers, or "".
+        python: the version that it was written with, "" if unknown.
+    """
     flags = []
     for step, reason in findings.ended.items():
         what = ", ".join(step.exercises) or "an added or changed cell"
@@ -92,7 +98,11 @@ def flag_findings(findings: Findings, python: str = "") -> list[str]:
     if findings.exhausted:
         flags.append("took too long as a whole: not all of it was run")
     flags += [f"{name}: its cell raised {error}" for name, error in findings.raised.items()]
-    flags += [f"{name}: needs what a cell further down makes" for name in sorted(findings.later)]
+    for name, answers in sorted(findings.answers.items()):
+        if any(
+            answer.is_late and not problem for answer, problem in zip(answers, problems[name], strict=True)
+        ):
+            flags.append(f"{name}: needs what a cell further down makes")
     if findings.missing:
         names = ", ".join(sorted(findings.missing))
         flags.append(f"an added or changed cell raised an error (not defined here: {names})")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import builtins
-import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from elfw_course.grading.exercises import Names, Plan, Released, Step, list_own_cells, plan_submission
-from elfw_course.grading.judge import judge
-from elfw_course.grading.key import Exercise, Key
+from elfw_course.grading.questions import Answer, AskedExercise, Questions
 from elfw_course.grading.sandbox import Sandbox
 from elfw_course.grading.session import TOO_LONG, RunEnded, Session
 from elfw_course.grading.submission import Cell, Submission
@@ -42,7 +40,7 @@ class GraderFault(Exception):
 class Findings:
     """What the runs of a submission brought."""
 
-    answers: dict[str, list[str]] = field(default_factory=dict)  # by exercise: what is wrong, or ""
+    answers: dict[str, list[Answer]] = field(default_factory=dict)  # by exercise, one for each question
     raised: dict[str, str] = field(default_factory=dict)  # by exercise: the error of its cell
     ended: dict[Step, str] = field(default_factory=dict)  # by step: why it ended a run
     peak: int = 0  # bytes
@@ -50,7 +48,6 @@ class Findings:
     waited: bool = False  # something waited for its turn up to the limit, and is not to blame
     exhausted: bool = False  # a run was left out: those before took all the time of a submission
     uncompiled: bool = False  # a cell was not Python of this version
-    later: set[str] = field(default_factory=set)  # exercises with another answer when asked again at the end
     missing: set[str] = field(default_factory=set)  # names that an added cell lacks, which raised an error
 
 
@@ -88,23 +85,27 @@ class SubmissionRun:
     """The runs of one submission."""
 
     submission: Submission
-    key: Key
+    questions: Questions
     released: Released
     sandbox: Sandbox
-    job: int  # its number among those at the same time
-    stop: threading.Event  # set when the batch is being interrupted
+    is_stopped: Callable[[], bool]  # whether the batch is being interrupted
     plan: Plan = Plan((), {}, ())  # what is run, once it has been read
     findings: Findings = field(default_factory=Findings)  # what that has brought
+    _job: int = 0  # its number among those at the same time
     _lecture: str = ""  # code of the lecture that the submission needs
     _missing: dict[Step, list[str]] = field(default_factory=dict)
     _omitted: Omitted = field(default_factory=Omitted)
 
     def __post_init__(self) -> None:
-        self.exercises = {exercise.name: exercise for exercise in self.key.exercises}
-        self._left = TRIES * self.key.seconds
+        self.exercises = {exercise.name: exercise for exercise in self.questions.exercises}
+        self._left = TRIES * self.questions.seconds
 
-    def run(self) -> Findings:
-        """Run everything; when some code ends the run, start again without that code."""
+    def run(self, job: int) -> Findings:
+        """Run everything; when some code ends the run, start again without that code.
+
+        `job` is its number among those at the same time.
+        """
+        self._job = job
         cells = list_own_cells(self.submission.cells, self.released)
         names = {id(cell): Names() for cell in cells}
         is_read, is_whole, self._omitted = False, not cells, Omitted()
@@ -137,10 +138,10 @@ class SubmissionRun:
 
     def run_alone(self, job: int) -> None:
         """Try once more what others may have spoiled: all that waited, and each lost exercise on its own."""
-        self.job = job
+        self._job = job
         if self.findings.waited:
             self.findings = Findings(peak=self.findings.peak)
-            self.run()
+            self.run(job)
         for step in self._list_lost():
             if self._left <= 0:
                 break
@@ -159,13 +160,16 @@ class SubmissionRun:
         return [
             step
             for step, reason in ended.items()
-            if any(reason in answers.get(name, (reason,)) for name in step.exercises)
+            if any(
+                name not in answers or any(answer.problem == reason for answer in answers[name])
+                for name in step.exercises
+            )
         ]
 
     @contextmanager
     def _open(self) -> Iterator[Session]:
         """Start a session, and note what it held."""
-        with Session(self.sandbox, self.job, self.key.memory, self.stop) as session:
+        with Session(self.sandbox, self._job, self.questions.memory, self.is_stopped) as session:
             try:
                 self._ask_for_start(session, "names", [b"", b""])
                 yield session
@@ -203,18 +207,18 @@ class SubmissionRun:
             name for one in steps.values() for name in one.read | one.mentioned
         )
         known = {*dir(builtins), *NOTEBOOK_NAMES}.union(*(one.made for one in steps.values()))
-        for code in (self._lecture, self.key.setup):
+        for code in (self._lecture, self.questions.setup):
             # Names of attributes are among them; they do no harm here.
             known.update(compile(code, "<setup>", "exec").co_names)
         self._missing = {step: sorted(one.read - known)[:MOST_SHOWN] for step, one in steps.items()}
 
     def _attempt(self, session: Session, omitted: Omitted, findings: Findings) -> bool:
         """Run the key's own code and then all steps; say whether nothing ended the run."""
-        parts = [self.key.setup.encode(), self._lecture.encode(), b"colab" * self.submission.colab]
+        parts = [self.questions.setup.encode(), self._lecture.encode(), b"colab" * self.submission.colab]
         kind, content = self._ask_for_start(session, "setup", parts)
         if kind != "done":
             raise GraderFault(f"the key's setup failed: {content or kind}")
-        own_seconds, before = self.key.own_seconds, session.spent
+        own_seconds, before = self.questions.own_seconds, session.spent
         session.last = session.used + self._left
         try:
             attempt = Attempt(session, self.exercises, own_seconds, self._missing, omitted, findings)
@@ -228,14 +232,14 @@ class Attempt:
     """One run of a submission's cells, in a session after its setup."""
 
     session: Session
-    exercises: Mapping[str, Exercise]  # what to ask, by name
+    exercises: Mapping[str, AskedExercise]  # what to ask, by name
     own_seconds: float  # for all cells together that the student added
     missing: Mapping[Step, Sequence[str]]  # by step: the names that its cell reads and no code defines
     omitted: Omitted  # what is left out; what ends this run is added
     findings: Findings  # what this run brings is added
     step_of: dict[str, Step] = field(default_factory=dict)  # by exercise: its cell
     raised: dict[str, list[int]] = field(default_factory=dict)  # by exercise: questions that raised an error
-    last: tuple[Any, Any] = (None, None)  # what was asked last and gave a value, and the value
+    last: tuple[Any, Answer] = (None, Answer())  # what was asked last and gave a value, and the value
 
     def __post_init__(self) -> None:
         # Seconds: of each exercise's cell, for itself and its questions; of all other cells, in two pools, or
@@ -334,12 +338,12 @@ class Attempt:
         return f"{error} (not defined here: {', '.join(names)})" if error == "NameError" and names else error
 
     def _ask_about(self, name: str) -> None:
-        """Ask an exercise's questions, and note what is wrong with each answer."""
+        """Ask an exercise's questions, and note each answer."""
         if name in self.omitted.exercises:
             return
         exercise, self.raised[name] = self.exercises[name], []
         try:
-            answers = [self._ask_probe(exercise, place) for place in range(len(exercise.probes))]
+            answers = [self._ask_probe(exercise, place) for place in range(len(exercise.questions))]
         except RunEnded as error:
             self.omitted.exercises.add(name)
             self.findings.answers.pop(name, None)
@@ -351,33 +355,32 @@ class Attempt:
         self.findings.answers[name] = answers
 
     def _ask_again(self, name: str) -> None:
-        """Ask what raised an error once more, and note whether that helped."""
+        """Ask what raised an error once more."""
         for place in tuple(self.raised[name]):
-            problem = self._ask_probe(self.exercises[name], place)
-            self.findings.answers[name][place] = problem
-            if not problem:
-                self.findings.later.add(name)
+            answer = self._ask_probe(self.exercises[name], place)
+            self.findings.answers[name][place] = replace(answer, is_late=True)
 
-    def _ask_probe(self, exercise: Exercise, place: int) -> str:
-        """Return what is wrong with the answer to one question, or "".
+    def _ask_probe(self, exercise: AskedExercise, place: int) -> Answer:
+        """Return the answer to one question.
 
         One that asks more of the same answer as the one before, such as a higher accuracy, is not sent again.
         """
-        probe, home = exercise.probes[place], self.step_of[exercise.name]
-        parts = (exercise.name, probe.given, probe.call, exercise.inputs)
+        question, home = exercise.questions[place], self.step_of[exercise.name]
+        parts = (exercise.name, question.given, question.call, exercise.inputs)
         if self.last[0] == parts:
-            return judge(probe, self.last[1])
+            return self.last[1]
         kind, content = self._ask(home, "probe", *parts)
         if kind == "value":
-            self.last = parts, content
-            return judge(probe, content)
+            self.last = parts, Answer.from_content(content)
+            return self.last[1]
         self.raised[exercise.name].append(place)
         if kind != "undefined":
-            return f"raised {self._describe_error(content, home)}"
+            return Answer(problem=f"raised {self._describe_error(content, home)}")
         if home in self.findings.ended:
-            return self.findings.ended[home]
+            return Answer(problem=self.findings.ended[home])
         error = self.findings.raised.get(exercise.name)
-        return f"your cell raised {error}" if error else f"your cell does not define {exercise.name}"
+        problem = f"your cell raised {error}" if error else f"your cell does not define {exercise.name}"
+        return Answer(problem=problem)
 
 
 def error_name_to_tell(content: Any, any_of_python: bool) -> str:

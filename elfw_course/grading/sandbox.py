@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import elfw_helpers
 from elfw_course.grading.seccomp import open_filter
+from elfw_course.grading.turns import claim
 from elfw_course.grading.watchdog import end_tree
 from elfw_helpers.utils.errors import ElfwError
 from elfw_helpers.utils.paths import data_folder, embedded_archive, project_folder
@@ -30,11 +29,11 @@ FORMER_GRADING = Path("elfw_helpers", "grading")
 DISK = 64 << 20  # bytes of each folder that can be written to
 WRITABLE = ("/dev/shm", "/tmp")
 MOST_PROCESSES = 64
-# Users that no system assigns; each job has its own, because the kernel counts processes per user.
+# Users that no system assigns; each job (see `turns`) has its own: the kernel counts processes per user.
 FIRST_USER = 64000
-MOST_JOBS = 500  # of all graders on this machine
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/alternatives")
 ENGINES = ("docker", "podman")
+CONTAINER = "elfw-grading-"  # before the number of a job
 REFUSAL = """\
 No sandbox was found, and submissions are programs that strangers wrote: nothing was run.
 Install bubblewrap (Debian, Ubuntu: sudo apt install bubblewrap), or Docker or Podman.{detail}
@@ -99,6 +98,17 @@ class Sandbox:
             subprocess.run([self.name, "rm", "--force", container_name(job)], capture_output=True)
         end_tree(process)
 
+    def remove_left_over(self) -> None:
+        """Remove the containers of graders that are gone: one that was killed could not."""
+        if self.name not in ENGINES:
+            return
+        listing = [self.name, "ps", "--all", "--format={{.Names}}", f"--filter=name={CONTAINER}"]
+        for name in subprocess.run(listing, capture_output=True, encoding="utf-8").stdout.split():
+            number = name.removeprefix(CONTAINER)
+            if number.isdecimal() and (claimed := claim(number)):
+                with claimed:
+                    subprocess.run([self.name, "rm", "--force", name], capture_output=True)
+
 
 def choose_sandbox(unsandboxed: bool) -> Sandbox:
     """Return the best sandbox of this machine, or none if asked to; raise ElfwError if there is none."""
@@ -114,26 +124,6 @@ def choose_sandbox(unsandboxed: bool) -> Sandbox:
         if shutil.which(engine) and not subprocess.run([engine, "info"], capture_output=True).returncode:
             return Sandbox(engine, visible_paths())
     raise ElfwError(REFUSAL.format(detail=detail))
-
-
-@contextlib.contextmanager
-def claim_jobs(count: int) -> Iterator[list[int]]:
-    """Yield numbers of jobs that no other grader on this machine has: users and containers are named by them.
-
-    Each number is claimed by a socket of that name, which is gone with its process, however that ends.
-    """
-    numbers: list[int] = []
-    with contextlib.ExitStack() as claims:
-        for number in range(MOST_JOBS):
-            claim = claims.enter_context(socket.socket(socket.AF_UNIX))
-            with contextlib.suppress(OSError):
-                claim.bind(f"\0elfw-grading-{number}")
-                numbers.append(number)
-            if len(numbers) == count:
-                break
-        else:
-            raise ElfwError(f"--jobs {count}: no more than {len(numbers)} can run on this machine now.")
-        yield numbers
 
 
 def visible_paths() -> tuple[Path, ...]:
@@ -248,7 +238,7 @@ def _try_systemd() -> bool:
 
 def container_name(job: int) -> str:
     """Return the name of the container of a job."""
-    return f"elfw-grading-{os.getpid()}-{job}"
+    return f"{CONTAINER}{job}"
 
 
 def container_command(engine: str, name: str, visible: Sequence[Path], memory: int) -> list[str]:

@@ -7,12 +7,12 @@ import math
 import os
 import secrets
 import selectors
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from elfw_course.grading.sandbox import MOST_PROCESSES, Sandbox
+from elfw_course.grading.turns import Stopped
 from elfw_course.grading.watchdog import (
     Clock,
     proportional_memory,
@@ -40,19 +40,17 @@ class RunEnded(Exception):
     waited = False  # for its turn, up to the limit: then the runner is not to blame
 
 
-class Stopped(Exception):
-    """The batch is being interrupted."""
-
-
 class Session:
     """A runner in its sandbox, from its start to its end; a context manager.
 
-    It may hold `memory` bytes. `job` is its number among those at the same time; `stop` is set when the batch
-    is being interrupted.
+    It may hold `memory` bytes. `job` is its number among those at the same time. `is_stopped` says if the
+    batch is being interrupted.
     """
 
-    def __init__(self, sandbox: Sandbox, job: int, memory: int, stop: threading.Event | None = None):
-        self.memory, self._stop = memory, stop or threading.Event()
+    def __init__(
+        self, sandbox: Sandbox, job: int, memory: int, is_stopped: Callable[[], bool] = lambda: False
+    ):
+        self.memory, self._is_stopped = memory, is_stopped
         self.peak = 0  # bytes, the most that its processes held together
         self.printed = b""  # the beginning of what was printed
         self.probed = False  # whether a probe was sent in: from then on its code may know hidden inputs
@@ -100,6 +98,7 @@ class Session:
 
         Raises:
             RunEnded: the process ended, took too long, held too much or printed too much.
+            Stopped: the batch is being interrupted.
         """
         seconds = min(seconds, self.last - self.used)
         if seconds <= 0:  # an answer that comes at once would do without any
@@ -118,7 +117,7 @@ class Session:
             self._watch(bool(answer))
             if answer:
                 return answer
-            if self._stop.is_set():
+            if self._is_stopped():
                 raise Stopped
             if self.used > last or time.monotonic() > deadline:
                 ended = RunEnded(TOO_LONG)

@@ -6,8 +6,7 @@ import json
 import os
 import re
 import stat
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,6 @@ MOST_CODE = 4 << 20  # characters of all cells
 # Brackets and commas: the parser takes about a hundred bytes for each. A picture has none, a chart of numbers
 # for a browser a million.
 MOST_PARTS = 3_000_000
-# One file at a time is parsed: that takes several times its size in memory.
-PARSING = threading.Lock()
 CLEAR = "Clear its outputs (Edit, Clear Outputs of All Cells), save it and hand it in once more"
 
 
@@ -34,7 +31,7 @@ class Cell:
     kind: str  # "code", "markdown", or whatever else the file says
     source: str
     id: str = ""
-    metadata: dict[str, Any] = field(default_factory=dict)
+    marks: dict[str, str] = field(default_factory=dict)  # of its metadata, what may name its exercise
     outputs: list[Any] = field(default_factory=list)  # as saved in the file: anything
 
 
@@ -45,6 +42,10 @@ class Submission:
     cells: list[Cell]
     python: str = ""  # the version that it was written with, such as "3.12.1"
     colab: bool = False  # whether Colab saved it
+
+    def without_outputs(self) -> Submission:
+        """Return what is run: texts alone, for outputs are large, and nested as deeply as a file can be."""
+        return replace(self, cells=[replace(cell, outputs=[]) for cell in self.cells])
 
 
 def read_bytes(path: Path) -> bytes:
@@ -77,8 +78,7 @@ def parse_notebook(content: bytes) -> Submission:
     Raises:
         Unreadable: it is not a notebook.
     """
-    with PARSING:
-        document = _parse_json(content)
+    document = _parse_json(content)
     listed = _find_cells(document)
     if len(listed) > MOST_CELLS:
         raise Unreadable(f"more than {MOST_CELLS} cells")
@@ -143,10 +143,13 @@ def _read_cell(cell: Any) -> Cell | None:
         return None
     # Half of a surrogate pair is valid JSON, and cannot be written anywhere.
     source = source.encode("utf-8", "replace").decode("utf-8")
+    metadata = take(cell, "metadata", dict)
+    named = {"exercise": metadata.get("exercise")}
+    named["grade_id"] = take(metadata, "nbgrader", dict).get("grade_id")
     return Cell(
         take(cell, "cell_type", str),
         source.replace("\r\n", "\n").replace("\r", "\n"),
         take(cell, "id", str),
-        take(cell, "metadata", dict),
+        {key: name for key, name in named.items() if isinstance(name, str)},
         take(cell, "outputs", list),
     )

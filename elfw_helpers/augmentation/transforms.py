@@ -72,10 +72,22 @@ def warp_batch(inputs: Tensor, targets: Tensor, maps: Tensor) -> tuple[Tensor, T
 
 def jitter_colours(inputs: Tensor, generator: torch.Generator) -> Tensor:
     """Change brightness (by a gamma), colour balance, contrast and saturation of each image, all in 0..1."""
-    count = len(inputs)
+    return change_colours(inputs, draw_colours(len(inputs), generator))
+
+
+def draw_colours(count: int, generator: torch.Generator) -> Tensor:
+    """Draw how the colours of images change: gamma, balance of three channels, contrast, saturation.
+
+    Returns:
+        float32 [count, 6, 1, 1], from -1 to 1.
+    """
     channels = (1, 3, 1, 1)
-    drawn = torch.cat([draw_uniform(generator, count, number, 1, 1) for number in channels], 1)
-    gamma, balance, contrast, saturation = send(drawn, inputs.device).split(channels, 1)
+    return torch.cat([draw_uniform(generator, count, number, 1, 1) for number in channels], 1)
+
+
+def change_colours(inputs: Tensor, drawn: Tensor) -> Tensor:
+    """Change the colours of each image in 0..1, [B, 3, S, S], as `draw_colours` has drawn it."""
+    gamma, balance, contrast, saturation = send(drawn, inputs.device).split((1, 3, 1, 1), 1)
     changed = inputs.clamp(DARKEST, 1) ** (GAMMA * gamma).exp() * (BALANCE * balance).exp()
     changed = (changed - 0.5) * (CONTRAST * contrast).exp() + 0.5
     grey = changed.mean(1, keepdim=True)

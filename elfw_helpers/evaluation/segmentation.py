@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from elfw_helpers.data.batches import gather
 from elfw_helpers.data.labels import PIXEL_CLASSES
 from elfw_helpers.evaluation.classification import (
     RESAMPLES,
@@ -206,7 +207,9 @@ def compare_matrices(
     return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
 
 
-def median_frequency_weights(masks: Masks, classes: int = len(PIXEL_CLASSES)) -> Tensor:
+def median_frequency_weights(
+    masks: Masks, classes: int = len(PIXEL_CLASSES), chosen: Tensor | None = None
+) -> Tensor:
     """Return class weights for the loss, float32 [classes]: median frequency / frequency of each class.
 
     A frequency is the class's pixels divided by all pixels of the images that show it. A class that no image
@@ -214,6 +217,7 @@ def median_frequency_weights(masks: Masks, classes: int = len(PIXEL_CLASSES)) ->
 
     Args:
         masks: class ids, integers [N, H, W], of the training split.
+        chosen: int64 [M], indices of the masks to count, without copying all of them; None counts all.
 
     Raises:
         ValueError: no pixels, or an id that is no class.
@@ -223,12 +227,18 @@ def median_frequency_weights(masks: Masks, classes: int = len(PIXEL_CLASSES)) ->
 
     Source: Eigen & Fergus (2015), https://arxiv.org/abs/1411.4734, section 6.
     """
-    masks = np.asarray(masks)
-    if masks.ndim != 3 or masks.size == 0 or masks.min() < 0 or masks.max() >= classes:
-        raise ValueError(f"expected class ids 0..{classes - 1} [N, H, W], at least one, got {masks.shape}")
-    counts = np.stack([np.bincount(mask.ravel(), minlength=classes) for mask in masks])
+    masks, counts = torch.as_tensor(masks), []
+    shape = tuple(masks.shape)
+    no_ids = ValueError(f"expected class ids 0..{classes - 1} [N, H, W], at least one, got {shape}")
+    if masks.ndim != 3 or masks.numel() == 0:
+        raise no_ids
+    for part in gather(masks, chosen):
+        if part.min() < 0 or part.max() >= classes:
+            raise no_ids
+        counts += [np.bincount(mask.ravel(), minlength=classes) for mask in part.numpy()]
+    counts = np.stack(counts)
     seen = counts.any(0)
-    frequencies = counts.sum(0)[seen] / ((counts > 0).sum(0)[seen] * masks[0].size)
+    frequencies = counts.sum(0)[seen] / ((counts > 0).sum(0)[seen] * masks[0].numel())
     if not seen.all():
         missing = ", ".join(PIXEL_CLASSES[label] for label in np.flatnonzero(~seen))
         text = f"no image shows {missing}: nothing to learn it from. Its weight in the loss is 0"

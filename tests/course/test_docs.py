@@ -26,6 +26,7 @@ LONGEST_README = 150
 # By how a command of README begins: the test that runs it, FILE::TEST, or what it is compared with here. How
 # `elfw` is called, `test_every_call_of_elfw_is_one_that_it_takes` checks besides.
 APPS, BATCH = "tests/deployment/test_apps.py", "tests/course/grading/test_batch.py"
+TRAINING = "tests/training/test_distributed.py"
 RUN_BY = {
     "git clone": "here: test_the_clone_line_names_the_courses_address",
     "cd": "here: test_the_clone_line_names_the_courses_address",
@@ -41,6 +42,7 @@ RUN_BY = {
     "elfw doctor": "tests/course/test_doctor.py::test_a_course_that_lacks_nothing_will_run",
     "elfw grade": f"{BATCH}::test_each_submission_has_a_row_a_page_and_a_line_in_the_log",
     "elfw predict": "tests/deployment/test_files.py::test_segmenting_writes_mask_overlay_and_json",
+    "elfw train": f"{TRAINING}::test_alone_it_is_the_training_of_the_notebooks_bit_for_bit",
     "elfw run": "tests/course/test_run.py::test_run_leaves_copies_pages_and_a_table_and_touches_no_notebook",
 }
 
@@ -133,7 +135,7 @@ def test_jupyterlab_is_there():
     assert "jupyter-lab" in {script.name for script in distribution("jupyterlab").entry_points}
 
 
-def test_readme_has_a_row_with_both_times_and_a_badge_for_every_notebook():
+def test_readme_has_a_row_with_both_times_and_a_badge_to_solve_every_notebook():
     text = read("README.md")
     for path in list_notebooks(ROOT / "notebooks"):
         number = path.stem[:2]
@@ -142,7 +144,7 @@ def test_readme_has_a_row_with_both_times_and_a_badge_for_every_notebook():
         )
         assert re.search(row, text), path.name
         address = f"https://colab.research.google.com/github/{read_repository(ROOT)}"
-        assert f"[{number}]: {address}/blob/main/notebooks/{path.name}\n" in text
+        assert f"[{number}]: {address}/blob/main/notebooks/student/{path.name}\n" in text
 
 
 def test_the_top_level_has_what_others_link_to():

@@ -85,7 +85,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path / "build"))
     monkeypatch.delenv("ELFW_DATA", raising=False)
-    for module in ("elfw_course.run", "elfw_helpers.utils.paths"):
+    for module in ("elfw_course.run", "elfw_helpers.utils.paths", "elfw_course.student"):
         monkeypatch.setattr(f"{module}.project_folder", lambda: tmp_path)
     return tmp_path
 
@@ -271,7 +271,7 @@ def test_build_folder_must_not_be_the_notebooks_own(project):
 
 
 def test_notebooks_are_found_by_name_and_number(project):
-    names = [path.stem for path in course.find_notebooks(["02_drawing.ipynb", "01"])]
+    names = [path.stem for path in course.find_notebooks(["02_drawing.ipynb", "1"])]
     assert names == ["01_results", "02_drawing"]
     with pytest.raises(ElfwError, match="There is no notebook '09'.*01_results, 02_drawing"):
         course.find_notebooks(["09"])

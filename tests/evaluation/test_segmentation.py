@@ -204,6 +204,9 @@ def test_weights_are_median_frequency_over_frequency():
     assert weights.dtype == torch.float32
     assert weights.tolist() == pytest.approx(expected)
     assert median_frequency_weights(torch.from_numpy(masks), classes=3).tolist() == pytest.approx(expected)
+    more = np.concatenate([masks[:1], np.ones_like(masks[:1]), masks[1:]])
+    chosen = median_frequency_weights(more, classes=3, chosen=torch.tensor([0, 2]))
+    assert torch.equal(chosen, weights)
 
 
 def test_a_class_without_a_pixel_is_named_and_gets_weight_0():

@@ -1,7 +1,6 @@
 """`elfw prepare`: photos annotated with another tool become a folder in ELFW's layout.
 
-All is written into a folder beside the wanted one, which takes its place when everything is done: whoever
-finds the wanted folder finds it complete. What an interrupted run left is used again where it is still right.
+What an interrupted run left (`unfinished`) is used again where it is still right.
 """
 
 from __future__ import annotations
@@ -23,14 +22,22 @@ from elfw_helpers.data.annotations.cvat import read_cvat
 from elfw_helpers.data.annotations.labelme import read_labelme
 from elfw_helpers.data.annotations.painting import check_size, paint_mask
 from elfw_helpers.data.annotations.records import AnnotatedPhoto, find_files
-from elfw_helpers.data.annotations.report import Prepared, describe_problems
 from elfw_helpers.data.annotations.source import Photos, open_source
 from elfw_helpers.data.image_names import compose_unicode, split_line
 from elfw_helpers.data.images import encode_mask, read_mask
 from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask, parse_attribute
 from elfw_helpers.data.layout import PERSONS_FILE, Layout, scan_folder
+from elfw_helpers.data.prepared import Prepared, describe_problems
+from elfw_helpers.data.unfinished import (
+    LABELS_FILE,
+    begin,
+    check_place,
+    put_in_place,
+    remove_others,
+    write_list,
+)
 from elfw_helpers.utils.errors import DataError, ElfwError
-from elfw_helpers.utils.files import explain_error, require_writable, write_atomically
+from elfw_helpers.utils.files import explain_error, write_atomically
 
 READERS: dict[str, Callable[[Path], Iterator[AnnotatedPhoto | DataError]]] = {
     "labelme": read_labelme,
@@ -42,7 +49,7 @@ WHERE = {
     "cvat": "In CVAT, export as `CVAT for images 1.1` with the photos: annotations.xml is what is read",
     "coco": "Export as COCO instances: a .json with images, annotations and categories is what is read",
 }
-MARK, EMBEDDED, LABELS_FILE = "prepare.txt", "embedded", "labels.txt"
+EMBEDDED = "embedded"
 
 
 def prepare_folder(
@@ -79,28 +86,6 @@ def prepare_folder(
     except OSError as error:
         raise explain_error(error, out) from None
     return preparation.done
-
-
-def check_place(source: Path, out: Path) -> None:
-    """Raise DataError unless the result goes into a new or empty folder outside the source."""
-    if out.is_file():
-        raise DataError(out, "is a file", "Name a new or an empty folder")
-    if out.is_dir() and any(out.iterdir()):
-        raise DataError(out, "holds files already", "Name a new or an empty folder")
-    if source.is_dir() and out.is_relative_to(source):
-        raise DataError(out, f"lies inside {source}, where photos are looked for", "Name a folder outside it")
-
-
-def begin(out: Path) -> Path:
-    """Return the folder to write into first, made by this call or by an earlier one; else raise DataError."""
-    work = out.with_name(f"{out.name}.unfinished")
-    if work.exists() and not (work / MARK).is_file():
-        raise DataError(work, "is not what `elfw prepare` began", "Move it away, or name another folder")
-    require_writable(work)
-    write_atomically(work / MARK, f"`elfw prepare` makes {out.name} here.\n".encode())
-    for name in ("faces", "labels"):
-        (work / name).mkdir(exist_ok=True)
-    return work
 
 
 class Preparation:
@@ -263,26 +248,19 @@ class Preparation:
         if problems:
             raise ElfwError(describe_problems(self.source, out, problems))
         shutil.rmtree(self.work / EMBEDDED, ignore_errors=True)
-        if out.exists():
-            out.rmdir()
-        self.work.rename(out)
-        (out / MARK).unlink()
+        put_in_place(self.work, out)
 
     def write_lists(self) -> None:
         """Write the attributes and persons; delete what an earlier run wrote of annotations that changed."""
-        for path in [*(self.work / "faces").iterdir(), *(self.work / "labels").iterdir()]:
-            if path not in self.files:
-                path.unlink()
+        remove_others(self.work, self.files)
         attributes = {name: ATTRIBUTES[index] for name, index in self.done.attributes.items()}
-        self.write_list(LABELS_FILE, attributes if self.done.told else {})
-        self.write_list(PERSONS_FILE, self.persons)
+        self.write_column(LABELS_FILE, attributes if self.done.told else {})
+        self.write_column(PERSONS_FILE, self.persons)
 
-    def write_list(self, file_name: str, values: Mapping[str, str]) -> None:
-        """Write a list `NAME value` of the faces, or none where nothing is known; an earlier run's goes."""
-        lines = [f"{name} {values[name]}\n" for name in self.done.attributes if name in values]
-        (self.work / file_name).unlink(missing_ok=True)
-        if lines:
-            write_atomically(self.work / file_name, "".join(lines).encode())
+    def write_column(self, file_name: str, values: Mapping[str, str]) -> None:
+        """Write a list `NAME value` of the faces, or none where nothing is known."""
+        lines = [f"{name} {values[name]}" for name in self.done.attributes if name in values]
+        write_list(self.work / file_name, lines)
 
 
 def holds_mask(file: Path, mask: np.ndarray) -> bool:

@@ -64,7 +64,7 @@ def read_rows(folder: Path) -> dict[str, dict[str, str]]:
 def count_runs(monkeypatch) -> list[int]:
     """Return a list that grows by one with each submission that is run."""
     runs, original = [], SubmissionRun.run
-    monkeypatch.setattr(SubmissionRun, "run", lambda self: (runs.append(1), original(self))[1])
+    monkeypatch.setattr(SubmissionRun, "run", lambda self, job: (runs.append(1), original(self, job))[1])
     return runs
 
 
@@ -142,10 +142,10 @@ def test_two_probes_of_one_answer_ask_for_it_once(folder):
 def test_a_fault_of_the_grader_leaves_the_score_blank_and_is_tried_again(folder, monkeypatch, capsys):
     original = SubmissionRun.run
 
-    def fail_for_bob(run):
+    def fail_for_bob(run, job):
         if "return 48" in str(run.submission.cells):
             raise RuntimeError("out of order")
-        return original(run)
+        return original(run, job)
 
     monkeypatch.setattr(SubmissionRun, "run", fail_for_bob)
     assert grade(folder) == 1

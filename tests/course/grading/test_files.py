@@ -72,7 +72,7 @@ def test_links_folders_and_pipes_are_not_opened(tmp_path):
 def test_what_makes_no_sense_in_a_notebook_is_left_out():
     odd = [None, 3, {"source": 4}, {"source": ["a", 1, "b"], "id": [], "metadata": 7, "outputs": {}}]
     (cell,) = parse_notebook(json.dumps({"cells": odd}).encode()).cells
-    assert (cell.source, cell.id, cell.metadata, cell.outputs) == ("ab", "", {}, [])
+    assert (cell.source, cell.id, cell.marks, cell.outputs) == ("ab", "", {}, [])
 
 
 def test_notebooks_of_format_3_and_with_a_byte_order_mark_are_read():

@@ -1,22 +1,30 @@
-"""What enters the sandbox is `inside/` and `elfw_helpers`: no submission finds the judge or a key."""
+"""What enters the sandbox is `inside/` and `elfw_helpers`: no submission finds the judge or a key.
+
+Nor does what runs the sandbox, which may be another machine, get an expected value.
+"""
 
 from __future__ import annotations
 
 import ast
 import json
 import os
+import pickle
+import pickletools
 import shutil
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from elfw_course.grading.batch import digest_grader
+from elfw_course.grading.batch import digest_grader, grade_folder
 from elfw_course.grading.inside import runner
 from elfw_course.grading.sandbox import INSIDE, container_command, find_exposed_copies, visible_paths
+from elfw_helpers.utils import parallel
 from elfw_helpers.utils.paths import project_folder
+from tests.course.grading.hostile.submissions import honest_cells, notebook, write_key
 from tests.course.grading.sandboxes import needs_sandbox
 
 HIDDEN = ("grading.judge", "grading.key", "grading.batch", "grading.run", "student", "cli", "weights")
@@ -177,3 +185,31 @@ def test_stored_grades_are_old_once_what_runs_inside_has_changed(monkeypatch):
         changed = lambda path, name=name: read(path) + b"#" * (path.name == name)  # noqa: E731
         monkeypatch.setattr(Path, "read_bytes", changed)
         assert digest_grader() != before, name
+
+
+def test_what_runs_submissions_is_told_no_expected_value(tmp_path, monkeypatch):
+    key, sent, run_parallel = write_key(tmp_path), [], parallel.run_parallel
+    text = key.read_text(encoding="utf-8").replace("expect = 48", "expect = [481516, 2.342]\natol = 0.0815")
+    text = text.replace(
+        "expect = 15", 'truth = "truth.npz"\nmeasure = "accuracy"\nat_least = 0.75\nmargin = 0.03'
+    )
+    key.write_text(text.replace("expect = 24", 'expect = "the right text"'), encoding="utf-8")
+    np.savez(tmp_path / "truth.npz", truth=np.array([623, 624]))
+    (tmp_path / "submissions").mkdir()
+    (tmp_path / "submissions" / "ann.ipynb").write_text(
+        json.dumps(notebook(honest_cells())), encoding="utf-8"
+    )
+
+    def listen(function, jobs, *more, **options):
+        jobs = list(jobs)
+        sent.extend([pickle.dumps(one) for one in (function, *jobs)])
+        return run_parallel(function, jobs, *more, **options)
+
+    monkeypatch.setattr(parallel, "run_parallel", listen)
+    assert grade_folder(str(key), tmp_path / "submissions", tmp_path / "out", unsandboxed=True) == 0
+    told = [value for content in sent for _, value, _ in pickletools.genops(content)]
+    assert len(sent) == 2 and "conv_output_size(48, 3, 1, 1)" in told, "what is asked"
+    kept = {481516, 2.342, 0.0815, 0.75, 0.03, 623, 624, "the right text", "keeps the size"}
+    assert not kept.intersection(value for value in told if isinstance(value, (float, int)))
+    words = [*map(str, kept), "grading.key", "judge"]
+    assert not [text for text in told if isinstance(text, str) and any(word in text for word in words)]

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from elfw_course.grading.batch import grade_folder
 from elfw_course.grading.report import escape_cell
 from elfw_course.grading.watchdog import descendants
+from elfw_helpers.utils.parallel import run_parallel
 from tests.course.grading.hostile.submissions import (
     CASES,
     HONEST,
@@ -45,6 +47,9 @@ class Graded:
 
 def state_of_machine() -> tuple[set[str], str, set[str]]:
     """Return the processes, what is mounted, and the files that submissions write to the temporary folder."""
+    # The grader's own processes, which wait for more work, are ended; what watches them is there each time.
+    assert sorted(run_parallel(abs, [-1, 2], 2)) == [(0, 1), (1, 2)]
+    get_reusable_executor().shutdown()
     # Others may be grading at the same time: our own processes count, and daemons of these submissions.
     commands = {str(process) for process in descendants(os.getpid())}
     for process in Path("/proc").glob("[0-9]*/cmdline"):

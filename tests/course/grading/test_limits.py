@@ -9,31 +9,30 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
 
 import pytest
 
-from elfw_course.grading import sandbox
+from elfw_course.grading import sandbox, turns
 from elfw_course.grading.batch import grade_folder
 from elfw_course.grading.exercises import Step
-from elfw_course.grading.judge import judge
+from elfw_course.grading.judge import judge, judge_text
 from elfw_course.grading.key import Probe, read_key
+from elfw_course.grading.questions import Answer
 from elfw_course.grading.run import (
     COMMON_ERRORS,
     TRIES,
     Attempt,
     Findings,
     Omitted,
-    SubmissionRun,
     error_name_to_tell,
 )
-from elfw_course.grading.sandbox import MOST_JOBS, Sandbox, choose_sandbox, claim_jobs
+from elfw_course.grading.sandbox import Sandbox, choose_sandbox
 from elfw_course.grading.session import TOO_LONG, UNREADABLE, RunEnded, Session, _read_answer
 from elfw_course.grading.submission import Cell
+from elfw_course.grading.turns import Stopped, take_turn
 from elfw_course.grading.watchdog import Clock, descendants, resident_and_peak
-from elfw_helpers.utils.errors import ElfwError
 from tests.course.grading.hostile.starving import CASES, write_starving
 from tests.course.grading.hostile.submissions import HONEST, honest_cells, marked, notebook, write_key
 from tests.course.grading.sandboxes import needs_sandbox
@@ -117,7 +116,7 @@ def answer(content: str) -> bytes:
 def test_forged_answers_cost_no_more_than_their_size(content, fields):
     line, start = answer(content), time.thread_time()
     kind, found = _read_answer(line, SECRET)
-    assert judge(replace(PROBE, **{"expect": 3} | fields), found)
+    assert judge_text(replace(PROBE, **{"expect": 3} | fields), Answer.from_content(found).value)
     assert kind == "value" and time.thread_time() - start < 2, "each took minutes, or gigabytes"
 
 
@@ -242,7 +241,7 @@ def test_a_submission_takes_at_most_what_its_key_allows(folder, monkeypatch):
     (folder / "ann.ipynb").write_text(json.dumps(notebook([*own, *loops])), encoding="utf-8")
     row = grade(folder)["ann"]
     assert row["total"] == "0" and TOO_LONG in row["flags"]
-    allowed = read_key(folder.parent / "key.toml").seconds
+    allowed = read_key(folder.parent / "key.toml").questions.seconds
     assert allowed == pytest.approx(0.4 + 3 * 0.2)
     used = [end - start for start, end in spent.values()]
     assert sum(used) <= TRIES * allowed + 0.08 * len(used), used
@@ -332,35 +331,27 @@ def test_an_exercise_is_tried_alone_with_the_functions_of_the_others(folder, mon
     assert (row["status"], row["total"], next(unlucky, None)) == ("graded", "7", None)
 
 
-def test_what_took_too_long_is_tried_once_more_alone(folder, monkeypatch):
-    """Runs that pretend: the first time, every second one takes too long."""
-    for name in range(8):
-        (folder / f"{name}.ipynb").write_text(json.dumps(notebook(honest_cells())), encoding="utf-8")
-    running, alone, lock, run = set(), [], threading.Lock(), SubmissionRun.run
-    doubtful = iter([False, True] * 4)
-
-    def run_slowly(self):
-        with lock:
-            running.add(self)
-            self.is_slow = next(doubtful)
-        time.sleep(0.05)
-        with lock:
-            running.discard(self)
-        return self.findings
-
-    def run_alone(self, job):
-        assert not running
-        alone.append(self)
-        self.job = job
-        time.sleep(0.05)
-        assert not running
-        run(self)
-
-    monkeypatch.setattr(SubmissionRun, "run", run_slowly)
-    monkeypatch.setattr(SubmissionRun, "needs_second_try", property(lambda self: self.is_slow))
-    monkeypatch.setattr(SubmissionRun, "run_alone", run_alone)
-    totals = [row["total"] for row in grade(folder, jobs=3).values()]
-    assert len(alone) == 4 and totals.count("7") == 4
+def test_what_took_too_long_is_tried_once_more_alone(folder):
+    """Submissions that hang where another runs beside them, by the files that each leaves while it runs."""
+    key, stamps, runs = (folder.parent / name for name in ("key.toml", "stamps", "runs"))
+    key.write_text(key.read_text(encoding="utf-8").replace("own_seconds = 0.4", "own_seconds = 4"), "utf-8")
+    stamps.mkdir()
+    hangs = f"    while beside: pass\n{HONEST['conv_output_size'].splitlines()[1]}"
+    size = f"{HONEST['conv_output_size'].splitlines()[0]}\n{hangs}"
+    for name in range(6):
+        looks = f"""import time
+from pathlib import Path
+mine, beside = Path({str(stamps / str(name))!r}), []
+_ = mine.touch(), open({str(runs)!r}, "a").write("x")
+for _ in range(10):
+    time.sleep(0.05)
+    beside += [one for one in mine.parent.iterdir() if one != mine]
+mine.unlink()"""
+        cells = [{**marked("", ""), "source": looks}, *honest_cells(conv_output_size=size)]
+        (folder / f"{name}.ipynb").write_text(json.dumps(notebook(cells)), encoding="utf-8")
+    rows = grade(folder, jobs=3)
+    assert runs.stat().st_size > len(rows), "some hung"
+    assert [row["total"] for row in rows.values()] == ["7"] * 6, rows
 
 
 @pytest.mark.parametrize(
@@ -403,12 +394,23 @@ def test_a_cell_that_was_starved_is_run_again(folder, monkeypatch):
     assert next(unlucky, None) is None
 
 
-def test_two_graders_on_one_machine_use_different_users():
-    with claim_jobs(3) as ours, claim_jobs(2) as theirs:
-        assert len(ours) == 3 and len(theirs) == 2 and not set(ours) & set(theirs)
-    with claim_jobs(3) as again:
-        assert set(again) & set(ours), "a number is free again once its grader is gone"
-    with pytest.raises(ElfwError, match="--jobs 501"), claim_jobs(MOST_JOBS + 1):
+def test_two_graders_on_one_machine_use_different_users(monkeypatch):
+    with take_turn("one", False, lambda: False) as ours, take_turn("two", False, lambda: False) as theirs:
+        assert ours != theirs
+        monkeypatch.setattr(turns, "MOST_NUMBERS", max(ours, theirs) + 1)
+        with pytest.raises(Stopped), take_turn("three", False, lambda: True):
+            pass
+    with take_turn("three", False, lambda: True) as again:
+        assert again in (ours, theirs), "a number is free again once its submission has ended"
+
+
+def test_who_is_alone_waits_for_all_others_of_its_batch_and_holds_up_the_next():
+    with take_turn("one", False, lambda: False):
+        with pytest.raises(Stopped), take_turn("one", True, lambda: True):
+            pass
+        with take_turn("another", True, lambda: True):
+            pass
+    with take_turn("one", True, lambda: True), pytest.raises(Stopped), take_turn("one", False, lambda: True):
         pass
 
 

@@ -19,6 +19,7 @@ from elfw_course.cli import main
 from elfw_course.grading import batch
 from elfw_course.grading.batch import append_whole, display_name, feedback_path, name_pages
 from elfw_course.grading.report import escape_cell, format_table
+from elfw_course.grading.run import SubmissionRun
 from tests.course.grading.hostile.submissions import honest_cells, notebook, write_key
 
 
@@ -268,14 +269,14 @@ def test_a_submission_that_cannot_be_read_has_its_row(folder, monkeypatch):
 
 
 def test_a_submission_is_named_when_it_starts(folder, monkeypatch):
-    seen, original = [], batch.SubmissionRun.run
+    seen, original = [], SubmissionRun.run
 
-    def look(self):
+    def look(self, job):
         log = (folder.parent / "out" / "log.jsonl").read_text(encoding="utf-8").splitlines()
         seen.append(json.loads(log[-1]))
-        return original(self)
+        return original(self, job)
 
-    monkeypatch.setattr(batch.SubmissionRun, "run", look)
+    monkeypatch.setattr(SubmissionRun, "run", look)
     assert grade(folder) == 0
     assert [entry["student"] for entry in seen] == ["ann/03", "bob/03"]
     assert all(entry["started"] and "row" not in entry for entry in seen)

@@ -14,8 +14,16 @@ import pytest
 
 from elfw_course.cli import main
 from elfw_course.grading import sandbox, seccomp
-from elfw_course.grading.sandbox import Sandbox, choose_sandbox, environment, refuse_exposed, visible_paths
+from elfw_course.grading.sandbox import (
+    RUNNER,
+    Sandbox,
+    choose_sandbox,
+    environment,
+    refuse_exposed,
+    visible_paths,
+)
 from elfw_course.grading.session import RunEnded, Session
+from elfw_course.grading.turns import take_turn
 from elfw_course.grading.watchdog import descendants, proportional_memory, resident_memory
 from elfw_helpers.utils.errors import ElfwError
 from elfw_helpers.utils.paths import project_folder
@@ -98,7 +106,7 @@ def test_a_container_is_told_all_its_limits(programs, submissions, tmp_path):
     assert grade(submissions) == 0
     assert '"7","7","3","2","2"' in (tmp_path / "out" / "grades.csv").read_text(encoding="utf-8")
     calls = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
-    assert [call.split()[0] for call in calls] == ["info", "image", "import", "run", "rm"]
+    assert [call.split()[0] for call in calls] == ["info", "ps", "image", "import", "run", "rm"]
     for option in (
         "--network=none",
         "--read-only",
@@ -106,8 +114,21 @@ def test_a_container_is_told_all_its_limits(programs, submissions, tmp_path):
         "--pids-limit=64",
         "--user=64000:64000",
     ):
-        assert option in calls[3]
-    assert f"--memory={250 << 20} " in calls[3] and str(tmp_path) not in calls[3].replace(sys.prefix, "")
+        assert option in calls[4]
+    assert f"--memory={250 << 20} " in calls[4] and str(tmp_path) not in calls[4].replace(sys.prefix, "")
+
+
+def test_containers_of_graders_that_are_gone_are_removed(programs, tmp_path):
+    with take_turn("a batch", False, lambda: False) as ours:
+        names = " ".join(f"elfw-grading-{number}" for number in (ours, ours + 400, "of-another"))
+        script = ENGINE.format(log=tmp_path / "calls").replace(
+            "    image)", f"    ps) echo {names} ;;\n    image)"
+        )
+        install(programs, "docker", script)
+        Sandbox("docker", ()).remove_left_over()
+    assert (tmp_path / "calls").read_text("utf-8").splitlines()[1:] == [
+        f"rm --force elfw-grading-{ours + 400}"
+    ]
 
 
 def test_only_python_package_and_data_can_be_seen():
@@ -183,22 +204,35 @@ def test_memory_is_what_a_process_holds():
 
 
 @needs_sandbox
-def test_nothing_survives_a_grader_that_is_killed(submissions):
-    cells = honest_cells(conv_output_size="import os\nos.fork()\nwhile True: pass")
+@pytest.mark.parametrize(
+    ("jobs", "sent"), [("1", signal.SIGKILL), ("2", signal.SIGKILL), ("2", signal.SIGINT)], ids=str
+)
+def test_nothing_survives_a_grader_that_is_killed_or_interrupted(submissions, jobs, sent):
+    cells = honest_cells(conv_output_size="import os\nwhile [os.fork()]:\n    while True: pass")
     (submissions / "ann.ipynb").write_text(json.dumps(notebook(cells)), encoding="utf-8")
     key = submissions.parent / "key.toml"
     key.write_text(key.read_text(encoding="utf-8").replace("seconds = 3", "seconds = 300"), encoding="utf-8")
-    command = [sys.executable, "-m", "elfw_course.cli", "grade", str(key), str(submissions), "--out"]
-    grader = subprocess.Popen([*command, str(submissions.parent / "out")], stderr=subprocess.DEVNULL)
+    code = "import signal, elfw_course.cli as cli; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{code}; cli.main()", "grade", str(key), str(submissions)]
+    command += ["--jobs", jobs, "--out", str(submissions.parent / "out")]
+    grader = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
-    while len(below := descendants(grader.pid)) < 4 and time.monotonic() < deadline:
+    while len(below := list(filter(is_sandbox, descendants(grader.pid)))) < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert len(below) >= 4, "bubblewrap, the first of its namespace, the runner and its fork"
-    grader.send_signal(signal.SIGKILL)
+    grader.send_signal(sent)
     grader.wait()
     while any(is_alive(process) for process in below) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not [process for process in below if is_alive(process)]
+
+
+def is_sandbox(process: int) -> bool:
+    """Say whether a process is bubblewrap, or the runner inside."""
+    try:
+        return RUNNER.encode() in Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 def is_alive(process: int) -> bool:
