@@ -92,8 +92,7 @@ def save_checkpoint(folder: Path, state: TrainingState, history: dict[str, list[
     progress = {"tensors": tensors.name, "sha256": hashlib.sha256(content).hexdigest(), "history": history}
     write_atomically(folder / PROGRESS, json.dumps(progress, indent=1).encode())
     for other in folder.glob("epoch_*.safetensors"):
-        # A process that is behind, on a worker given up by its cluster, deletes none of another's newer ones.
-        if other.name < tensors.name:
+        if other != tensors:
             other.unlink()
 
 

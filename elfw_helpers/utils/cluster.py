@@ -105,6 +105,8 @@ def compute(client: Client, shared: Shared, jobs: Mapping[int, Any]) -> Iterator
         data = client.scatter(shared, hash=False)
     except asyncio.TimeoutError:
         raise CancelledError("no worker is left") from None
+    except TypeError as error:
+        raise ElfwError(f"what the jobs share cannot be sent: {error.__cause__ or error}") from error
     with joblib.parallel_config(ClusterBackend(client=client)):
         # A job is a task, and the scheduler knows all tasks: workers that join later get their share.
         pool = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
@@ -119,7 +121,7 @@ def connect(address: str) -> Iterator[Client]:
     Raises:
         ElfwError: no scheduler answers, or it is lost, or so are its workers.
     """
-    with quieten("distributed.client"):
+    with quieten("distributed"), quieten("distributed.client"):
         try:
             client = Client(address, timeout=PATIENCE, set_as_default=False)
         except (OSError, ValueError, asyncio.TimeoutError) as error:
@@ -138,7 +140,7 @@ def quieten(name: str) -> Iterator[None]:
     """Keep a logger from writing for a while; what it has to say, an error says in a sentence."""
     logger = logging.getLogger(name)
     level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:

@@ -6,10 +6,12 @@ import io
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from elfw_helpers.utils.errors import ElfwError
 from elfw_helpers.utils.workers import Needs
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Shared:
     """What all jobs share: it reaches each worker once."""
 
@@ -27,8 +29,8 @@ class Shared:
     def __reduce_ex__(self, protocol: int) -> tuple:
         """Return how pickle makes it again, with the pixels where they lie: Dask sends them from there."""
         stream, pixels = io.BytesIO(), []
-        PixelPickler(stream, 5, pixels.append).dump((self.function, self.needs))
-        return unpickle_shared, (stream.getvalue(), pixels)
+        PixelPickler(stream, 5, pixels.append).dump(self.function)
+        return unpickle_shared, (self.needs, stream.getvalue(), pixels)
 
 
 class PixelPickler(cloudpickle.Pickler):
@@ -54,6 +56,15 @@ def make_tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-def unpickle_shared(pickled: bytes, pixels: Sequence[Any]) -> Shared:
-    """Return what `Shared` pickled."""
-    return Shared(*pickle.loads(pickled, buffers=pixels))
+def unpickle_shared(needs: Needs, pickled: bytes, pixels: Sequence[Any]) -> Shared:
+    """Return what `Shared` pickled; where this worker cannot load it, each job says why."""
+    try:
+        return Shared(pickle.loads(pickled, buffers=pixels), needs)
+    except (ImportError, AttributeError) as error:
+        cure = "Define it in the notebook or script that starts the jobs, or install it on each machine"
+        return Shared(partial(refuse, f"a worker cannot load what the jobs need ({error}). {cure}"), needs)
+
+
+def refuse(reason: str, job: Any) -> None:
+    """Raise ElfwError for a job."""
+    raise ElfwError(reason)

@@ -6,6 +6,7 @@ scheduler. The first has a worker started anew before any has loaded torch, whic
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
@@ -160,6 +161,18 @@ def test_a_worker_of_another_course_is_refused_and_named(cluster, another_course
     digits = "[0-9a-f]{12}"
     expected = [rf"{name} is {digits}, not {digits}" for name in ("elfw_helpers/__init__.py", WEIGHTS)]
     assert re.fullmatch(rf"  tcp://127.0.0.1:\d+: {'; '.join(expected)}", fault)
+
+
+def test_what_cannot_be_sent_or_loaded_is_said(cluster, tmp_path, monkeypatch, caplog):
+    lock = threading.Lock()
+    with pytest.raises(ElfwError, match="cannot be sent: cannot pickle '_thread.lock' object"):
+        list(run_parallel(lambda job: lock, [1], cluster=cluster.address))
+    (tmp_path / "only_here.py").write_text("def double(job):\n    return 2 * job\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    double = importlib.import_module("only_here").double
+    with pytest.raises(ElfwError, match="cannot load what the jobs need .*only_here.* or install it on each"):
+        list(run_parallel(double, [1], cluster=cluster.address))
+    assert not caplog.records
 
 
 def expect_torch_1(monkeypatch):
