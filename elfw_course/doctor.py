@@ -109,13 +109,14 @@ def find_version(package: str) -> str | None:
 
 
 def look_at_packages() -> Iterator[Finding]:
-    """Compare what is installed with pyproject.toml: its dependencies, and its extras `deploy` and `lab`."""
+    """Compare what is installed with pyproject.toml: its dependencies, and the extras that notebooks need."""
     from elfw_course.student import tomllib
 
     text = (project_folder() / "pyproject.toml").read_text(encoding="utf-8")
     project = tomllib.loads(text)["project"]
     extras = project["optional-dependencies"]
-    needed, wanted = find_lacks(project["dependencies"] + extras["deploy"]), find_lacks(extras["lab"])
+    needed = find_lacks(project["dependencies"] + extras["deploy"] + extras["cluster"])
+    wanted = find_lacks(extras["lab"])
     if needed:
         hint = [TORCH_WHEELS] if "torch" in needed else []
         yield Finding(STOP, describe_lacks(needed), "\n".join([install_command(), *hint]))
