@@ -23,6 +23,7 @@ PYPROJECT = """
 dependencies = ["numpy>=1.26", "tomli>=2.0; python_version < '3.1'"]
 [project.optional-dependencies]
 deploy = ["httpx>=0.25"]
+cluster = ["dask>=2024.8"]
 lab = ["elfw-helpers[deploy]", "jupyterlab>=4.1"]
 [project.urls]
 repository = "https://github.com/some-school/faces"

@@ -227,11 +227,11 @@ def test_interrupt_stops_all_kernels_and_says_how_to_go_on(project, source):
             path, f"import os, time\nprint('before', flush=True)\n{started}{source}", "print('after')"
         )
     script = (
-        "import pathlib, signal, sys\nimport joblib\nfrom elfw_course import run as course\n"
+        "import pathlib, signal, sys\nimport joblib\nfrom elfw_course import run as course, student\n"
         # A shell has what it starts in the background ignore Ctrl-C.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "joblib.cpu_count = lambda: 2\n"
-        f"course.project_folder = lambda: pathlib.Path({str(project)!r})\n"
+        f"course.project_folder = student.project_folder = lambda: pathlib.Path({str(project)!r})\n"
         "sys.exit(course.run_course([]))"
     )
     environment = {**os.environ, "ELFW_DATA": str(project)}
