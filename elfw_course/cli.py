@@ -179,7 +179,7 @@ def prepare(
 ) -> None:
     """Turn annotated photos, or a published set of faces, into a folder in ELFW's layout (docs/data.md)."""
     from elfw_helpers.data.annotations.preparation import READERS, prepare_folder
-    from elfw_helpers.data.prepared import describe_prepared
+    from elfw_helpers.data.preparation.report import describe_prepared
     from elfw_helpers.data.releases.preparation import prepare_release
     from elfw_helpers.data.releases.terms import describe_terms
 

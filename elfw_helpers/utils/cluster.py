@@ -76,9 +76,10 @@ def run_on_cluster(
     prepare: Callable[[], object] | None,
 ) -> Iterator[tuple[int, Any]]:
     """Yield (index of the job, `function(job)`) of every job; see `run_parallel`."""
-    with connect(address) as client, mark_folders(folders) as marks:
+    with connect(address) as client, mark_folders(folders) as marks, ExitStack() as stack:
         shared = Shared(function, Needs(describe_course(), marks, describe_data(), prepare))
         check_workers(client, shared.needs)
+        stack.enter_context(keep_copies(client))
         pending, before = dict(enumerate(jobs)), None
         while pending:
             try:
@@ -99,10 +100,10 @@ def compute(client: Client, shared: Shared, jobs: Mapping[int, Any]) -> Iterator
     Raises:
         CancelledError: the scheduler is lost, or all workers that held what the jobs share.
     """
-    # To one worker; each other one fetches it with its first job. Copies sent beforehand would be deleted by
-    # Dask, which tidies up every two seconds. To name it by its content, Dask would read all data.
+    # To all workers, or Dask would rather have jobs wait for the one that holds it. Workers that join later
+    # fetch it with their first job. To name it by its content, Dask would read all data.
     try:
-        data = client.scatter(shared, hash=False)
+        data = client.scatter(shared, broadcast=True, hash=False)
     except asyncio.TimeoutError:
         raise CancelledError("no worker is left") from None
     except TypeError as error:
@@ -112,6 +113,20 @@ def compute(client: Client, shared: Shared, jobs: Mapping[int, Any]) -> Iterator
         pool = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
     run = joblib.delayed(run_checked)
     yield from pool(run(data, index, job) for index, job in jobs.items())
+
+
+@contextmanager
+def keep_copies(client: Client) -> Iterator[None]:
+    """Keep Dask's memory manager, which deletes copies every two seconds, from doing so for a while."""
+    was_running = client.amm.running()
+    client.amm.stop()
+    try:
+        yield
+    finally:
+        if was_running and client.status == "running":
+            # A scheduler that is being lost has none.
+            with suppress(Exception):
+                client.amm.start()
 
 
 @contextmanager

@@ -27,8 +27,8 @@ from elfw_helpers.data.image_names import compose_unicode, split_line
 from elfw_helpers.data.images import encode_mask, read_mask
 from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask, parse_attribute
 from elfw_helpers.data.layout import PERSONS_FILE, Layout, scan_folder
-from elfw_helpers.data.prepared import Prepared, describe_problems
-from elfw_helpers.data.unfinished import (
+from elfw_helpers.data.preparation.report import Prepared, describe_problems
+from elfw_helpers.data.preparation.unfinished import (
     LABELS_FILE,
     begin,
     check_place,

@@ -21,15 +21,8 @@ from elfw_helpers.data.image_names import compose_unicode, infer_persons
 from elfw_helpers.data.images import encode_mask, read_image
 from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask
 from elfw_helpers.data.layout import PERSONS_FILE, SPLIT_NAMES, scan_folder
-from elfw_helpers.data.prepared import Prepared, describe_problems
-from elfw_helpers.data.releases.celebamask_hq import list_celebamask_hq, paint_celebamask_hq
-from elfw_helpers.data.releases.elfw import list_elfw, paint_elfw
-from elfw_helpers.data.releases.journal import FILE, Journal, Result, stamp_sources
-from elfw_helpers.data.releases.lfw_parts import list_lfw_parts, paint_lfw_parts
-from elfw_helpers.data.releases.listing import Face, Listing, name_first
-from elfw_helpers.data.releases.root import find_root
-from elfw_helpers.data.releases.terms import TERMS
-from elfw_helpers.data.unfinished import (
+from elfw_helpers.data.preparation.report import Prepared, describe_problems
+from elfw_helpers.data.preparation.unfinished import (
     FOLDERS,
     MARK,
     begin,
@@ -38,6 +31,13 @@ from elfw_helpers.data.unfinished import (
     remove_others,
     write_list,
 )
+from elfw_helpers.data.releases.celebamask_hq import list_celebamask_hq, paint_celebamask_hq
+from elfw_helpers.data.releases.elfw import list_elfw, paint_elfw
+from elfw_helpers.data.releases.journal import FILE, Journal, Result, stamp_sources
+from elfw_helpers.data.releases.lfw_parts import list_lfw_parts, paint_lfw_parts
+from elfw_helpers.data.releases.listing import Face, Listing, name_first
+from elfw_helpers.data.releases.root import find_root
+from elfw_helpers.data.releases.terms import TERMS
 from elfw_helpers.utils.errors import DataError, ElfwError
 from elfw_helpers.utils.files import explain_error, write_atomically
 from elfw_helpers.utils.parallel import run_parallel
