@@ -25,7 +25,7 @@ from elfw_helpers.data.image_names import Names, read_lines
 from elfw_helpers.data.images import open_image
 from elfw_helpers.data.labels import BACKGROUND, CAP, EYEWEAR, HAIR, HAIR_ONLY, SKIN, SPECTACLES, WEARABLE
 from elfw_helpers.data.layout import PERSONS_FILE, SPLIT_NAMES
-from elfw_helpers.data.releases.listing import AGAIN, NUMBER, Face, Listing, check_mask_size
+from elfw_helpers.data.releases.listing import AGAIN, NUMBER, Face, ReleaseListing, check_mask_size
 from elfw_helpers.data.releases.root import find_entry, list_entries
 from elfw_helpers.utils.errors import DataError
 
@@ -55,9 +55,9 @@ PHOTO, MASK = re.compile(r"(0|[1-9][0-9]{0,4})\.jpg", re.I), re.compile(r"([0-9]
 FIRST_VALIDATION, FIRST_TEST = 162_771, 182_638
 
 
-def list_celebamask_hq(root: Path) -> Listing:
+def list_celebamask_hq(root: Path) -> ReleaseListing:
     """Return what the release holds, without decoding an image."""
-    listing = Listing(root)
+    listing = ReleaseListing(root)
     photos, masks = find_photos(listing), find_masks(listing)
     numbers = read_mapping(listing, photos)
     whole = sorted(photos.keys() & masks.keys() & (set(numbers.values()) or photos.keys()))
@@ -76,7 +76,7 @@ def to_texts(numbers: set[int]) -> list[str]:
     return list(map(str, sorted(numbers)))
 
 
-def find_photos(listing: Listing) -> dict[int, str]:
+def find_photos(listing: ReleaseListing) -> dict[int, str]:
     """Return the photos by number; report files that are none."""
     photos, others = {}, []
     folder = find_entry(listing.root, PHOTOS)
@@ -89,7 +89,7 @@ def find_photos(listing: Listing) -> dict[int, str]:
     return photos
 
 
-def find_masks(listing: Listing) -> dict[int, tuple[str, ...]]:
+def find_masks(listing: ReleaseListing) -> dict[int, tuple[str, ...]]:
     """Return the masks of parts by number, in the order of painting; report files that are none."""
     masks: dict[int, list[tuple[int, str]]] = {}
     others, unknown = [], []
@@ -111,7 +111,7 @@ def find_masks(listing: Listing) -> dict[int, tuple[str, ...]]:
     return {number: tuple(file for _, file in sorted(parts)) for number, parts in masks.items()}
 
 
-def read_rows(listing: Listing, file: Path, count: int) -> Iterator[tuple[int, list[str]]]:
+def read_rows(listing: ReleaseListing, file: Path, count: int) -> Iterator[tuple[int, list[str]]]:
     """Yield number and columns of each line of a file, and report lines with fewer columns than `count`."""
     for line, text in read_lines(file, Names(())):
         columns = text.split()
@@ -123,7 +123,7 @@ def read_rows(listing: Listing, file: Path, count: int) -> Iterator[tuple[int, l
             yield line, columns
 
 
-def read_mapping(listing: Listing, photos: dict[int, str]) -> dict[str, int]:
+def read_mapping(listing: ReleaseListing, photos: dict[int, str]) -> dict[str, int]:
     """Freeze CelebA's own split, and return the number of each photo by CelebA's name of it."""
     file = find_entry(listing.root, MAPPING)
     if file is None:
@@ -144,7 +144,7 @@ def read_mapping(listing: Listing, photos: dict[int, str]) -> dict[str, int]:
     return numbers
 
 
-def read_told(listing: Listing, photos: dict[int, str]) -> None:
+def read_told(listing: ReleaseListing, photos: dict[int, str]) -> None:
     """Read what CelebA says of glasses and hats, and compare the number of photos that the file gives."""
     file = find_entry(listing.root, ATTRIBUTES)
     if file is None:
@@ -171,7 +171,7 @@ def read_told(listing: Listing, photos: dict[int, str]) -> None:
     listing.report_all(file, "photos that it does not name", to_texts(unlisted), AGAIN)
 
 
-def read_persons(listing: Listing, numbers: dict[str, int]) -> None:
+def read_persons(listing: ReleaseListing, numbers: dict[str, int]) -> None:
     """Read who is on each photo, where CelebA's list of it is there."""
     file = find_entry(listing.root, IDENTITIES)
     if file is None:

@@ -22,16 +22,16 @@ import numpy as np
 from elfw_helpers.data.image_names import Names, find_source, infer_persons
 from elfw_helpers.data.images import read_mask
 from elfw_helpers.data.layout import OFFICIAL_FOLDER, PERSONS_FILE, Layout
-from elfw_helpers.data.releases.listing import AGAIN, Face, Listing, check_mask_size
+from elfw_helpers.data.releases.listing import AGAIN, Face, ReleaseListing, check_mask_size
 from elfw_helpers.data.releases.root import find_entry, list_entries
 
 AUGMENTED, HELD_OUT = re.compile(r"elfw_.+", re.I), re.compile(r"elfw_set_\d\d\.txt", re.I)
 SEPARATOR = re.compile(r"[_-]")
 
 
-def list_elfw(root: Path) -> Listing:
+def list_elfw(root: Path) -> ReleaseListing:
     """Return what the release holds, without decoding an image."""
-    listing = Listing(root)
+    listing = ReleaseListing(root)
     basic = find_entry(root, OFFICIAL_FOLDER)
     faces = find_pairs(listing, basic, "")
     listing.faces += faces
@@ -43,7 +43,7 @@ def list_elfw(root: Path) -> Listing:
     return listing
 
 
-def find_pairs(listing: Listing, folder: Path, inside: str) -> list[Face]:
+def find_pairs(listing: ReleaseListing, folder: Path, inside: str) -> list[Face]:
     """Return the faces of one folder that have a photo and a mask, and report the others."""
     layout = Layout(folder)
     kinds = {}
@@ -70,7 +70,7 @@ def find_pairs(listing: Listing, folder: Path, inside: str) -> list[Face]:
     return [Face(name, to_text(photos[name]), (to_text(mask),), inside) for name, mask in pairs.items()]
 
 
-def read_held_out(listing: Listing, basic: Path, names: list[str]) -> None:
+def read_held_out(listing: ReleaseListing, basic: Path, names: list[str]) -> None:
     """Read the lists of names that are held out; report what they name that is not there."""
     layout = Layout(basic, {name: basic / name for name in names})
     files = [path for path in list_entries(basic) if HELD_OUT.fullmatch(path.name)]
@@ -84,7 +84,7 @@ def read_held_out(listing: Listing, basic: Path, names: list[str]) -> None:
     listing.problems += layout.problems
 
 
-def add_copies(listing: Listing, folder: Path, names: list[str]) -> None:
+def add_copies(listing: ReleaseListing, folder: Path, names: list[str]) -> None:
     """Add the copies of faces, each with who is on the face that it was made of: no split parts them."""
     copies = find_pairs(listing, folder, folder.name)
     persons = dict(zip(names, infer_persons(names), strict=True))

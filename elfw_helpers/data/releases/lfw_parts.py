@@ -21,7 +21,7 @@ from elfw_helpers.data.image_names import Names, compose_unicode, read_lines
 from elfw_helpers.data.images import open_image
 from elfw_helpers.data.labels import BACKGROUND, EYEWEAR, HAIR, SKIN, decode_colours
 from elfw_helpers.data.layout import SPLIT_NAMES
-from elfw_helpers.data.releases.listing import AGAIN, NUMBER, Face, Listing, check_mask_size
+from elfw_helpers.data.releases.listing import AGAIN, NUMBER, Face, ReleaseListing, check_mask_size
 from elfw_helpers.data.releases.root import find_entry, list_entries
 from elfw_helpers.utils.errors import DataError
 
@@ -34,9 +34,9 @@ ARCHIVES = {
 }
 
 
-def list_lfw_parts(root: Path) -> Listing:
+def list_lfw_parts(root: Path) -> ReleaseListing:
     """Return what the release holds, without decoding an image."""
-    listing = Listing(root)
+    listing = ReleaseListing(root)
     check_archives(listing)
     masks = find_masks(listing)
     for split in SPLIT_NAMES:
@@ -48,7 +48,7 @@ def list_lfw_parts(root: Path) -> Listing:
     return listing
 
 
-def check_archives(listing: Listing) -> None:
+def check_archives(listing: ReleaseListing) -> None:
     """Compare the archives that still lie in the folder with the published checksums."""
     for name, published in ARCHIVES.items():
         file = find_entry(listing.root, name)
@@ -63,7 +63,7 @@ def check_archives(listing: Listing) -> None:
             listing.report(file, f"its MD5 is {found}, and that of the published archive {published}", fix)
 
 
-def find_masks(listing: Listing) -> dict[str, str]:
+def find_masks(listing: ReleaseListing) -> dict[str, str]:
     """Return the masks by name; report files that are none."""
     folder = find_entry(listing.root, MASKS)
     files = list(list_entries(folder))
@@ -72,7 +72,7 @@ def find_masks(listing: Listing) -> dict[str, str]:
     return {path.stem: f"{folder.name}/{path.name}" for path in files if path.suffix.lower() == ".ppm"}
 
 
-def find_photos(listing: Listing, masks: Mapping[str, str]) -> None:
+def find_photos(listing: ReleaseListing, masks: Mapping[str, str]) -> None:
     """Pair the masks with their photos; LFW has many more photos than masks."""
     folder = find_entry(listing.root, PHOTOS)
     people = {compose_unicode(path.name): path for path in list_entries(folder)}
@@ -88,7 +88,7 @@ def find_photos(listing: Listing, masks: Mapping[str, str]) -> None:
     listing.report_all(folder, "photos to masks are missing", missing, AGAIN)
 
 
-def read_split(listing: Listing, split: str, names: Names) -> None:
+def read_split(listing: ReleaseListing, split: str, names: Names) -> None:
     """Read one of the three lists of faces, and report lines that name none."""
     file = find_entry(listing.root, f"parts_{split}.txt")
     if file is None:

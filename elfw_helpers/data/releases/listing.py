@@ -41,7 +41,7 @@ class Face:
 
 
 @dataclass
-class Listing:
+class ReleaseListing:
     """A release, as far as it is known without decoding an image.
 
     Attributes:

@@ -35,7 +35,7 @@ from elfw_helpers.data.releases.celebamask_hq import list_celebamask_hq, paint_c
 from elfw_helpers.data.releases.elfw import list_elfw, paint_elfw
 from elfw_helpers.data.releases.journal import FILE, Journal, Result, stamp_sources
 from elfw_helpers.data.releases.lfw_parts import list_lfw_parts, paint_lfw_parts
-from elfw_helpers.data.releases.listing import Face, Listing, name_first
+from elfw_helpers.data.releases.listing import Face, ReleaseListing, name_first
 from elfw_helpers.data.releases.root import find_root
 from elfw_helpers.data.releases.terms import TERMS
 from elfw_helpers.utils.errors import DataError, ElfwError
@@ -49,7 +49,7 @@ FEW = 64
 class Reader(NamedTuple):
     """How a release is read: what it holds, and the mask of one of its faces."""
 
-    list_release: Callable[[Path], Listing]
+    list_release: Callable[[Path], ReleaseListing]
     paint: Callable[[Path, Face, tuple[int, int]], np.ndarray]
 
 
@@ -101,7 +101,7 @@ class Preparation:
         work: the folder to write into.
     """
 
-    def __init__(self, kind: str, listing: Listing, work: Path):
+    def __init__(self, kind: str, listing: ReleaseListing, work: Path):
         self.kind, self.listing, self.work = kind, listing, work
         self.done = Prepared(remarks=list(map(str, listing.remarks)))
         self.problems: list[str] = []
