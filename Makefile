@@ -20,7 +20,7 @@ test: $(INSTALLED) ## compare the notebooks with a fresh run of them, and run th
 	@unset ELFW_DATA; ELFW_BUILD="$$PWD/build/test" OMP_NUM_THREADS=1 \
 	$(BIN)/python -m pytest --nbval --nbval-current-env -n 3 --dist loadscope -rs $(NOTEBOOKS) tests
 
-# Environments of its own below build/matrix/, each removed when it is done.
+# Environments of its own in .matrix/, each removed when it is done.
 matrix: ## run the unit tests on Python 3.10 to 3.14, and with the oldest packages allowed (needs uv; an hour or more)
 	@"$(PYTHON)" .ci/matrix.py
 

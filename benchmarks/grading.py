@@ -4,7 +4,7 @@
 
 Submissions are copies of the notebook with its solutions, each run in a fresh sandbox that imports torch
 anew. Seconds are wall clock, from the start of a sandbox to its end; while two run, each counts in full.
-The class is `--many` copies of notebook 04, whose exercises need no torch, half of them without solutions. It
+The class is `--many` copies of notebook 11, whose exercises train nothing, half of them without solutions. It
 is graded with 2 jobs, then by a Dask cluster of two workers on this machine, one of which is killed half-way:
 the grades must be the same. This process's memory is looked at meanwhile. Needs bubblewrap and distributed.
 """
@@ -29,6 +29,8 @@ from elfw_course.grading.batch import grade_folder
 from elfw_course.grading.key import find_key, read_key
 from elfw_course.grading.watchdog import resident_memory
 from elfw_helpers.utils.paths import project_folder
+
+CLASS = "11"
 
 
 def write_submissions(key: str, count: int, folder: Path) -> Path:
@@ -58,10 +60,10 @@ def measure_seconds(key: str, count: int, jobs: int, root: Path) -> str:
 
 
 def write_class(count: int, folder: Path) -> Path:
-    """Write copies of notebook 04, every second one without solutions."""
-    write_submissions("04", count, folder)
+    """Write copies of the class's notebook, every second one without solutions."""
+    write_submissions(CLASS, count, folder)
     for path in sorted(folder.iterdir())[::2]:
-        shutil.copy(read_key(find_key("04")).released, path)
+        shutil.copy(read_key(find_key(CLASS)).released, path)
     return folder
 
 
@@ -98,15 +100,15 @@ def measure_class(count: int, root: Path) -> list[str]:
     """Grade a class here and on a cluster, and return sentences on how long that took."""
     folder, start = write_class(count, root / "class"), time.perf_counter()
     with watch(root / "here", count // 2, lambda: None) as memory:
-        grade_folder("04", folder, root / "here", jobs=2)
+        grade_folder(CLASS, folder, root / "here", jobs=2)
     # Not above: this process's memory is that of grading without it.
     from distributed import LocalCluster
 
     middle = time.perf_counter()
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
         kill = partial(os.kill, cluster.workers[0].pid, signal.SIGKILL)
         with watch(root / "there", count // 2, kill):
-            grade_folder("04", folder, root / "there", cluster=cluster.scheduler_address)
+            grade_folder(CLASS, folder, root / "there", cluster=cluster.scheduler_address)
     end = time.perf_counter()
     if read_grades(root / "here") != read_grades(root / "there"):
         raise SystemExit("the cluster gave other grades")

@@ -11,8 +11,8 @@ A power law is fitted to the rounds, log T = c + a log(images) + b log(workers),
 a and b would be 1 and -1 if nothing but the work itself took time. What each start costs besides flattens
 them for few images. So the law is fitted once more, to 10,000 images and more, and from this one the time for
 CelebA's 202,599 faces on four nodes like this machine is EXTRAPOLATED: twice the images and four times the
-workers that were seen. A network between the nodes, which this machine lacks, is not in it. About five
-minutes on two quiet cores.
+workers that were seen. A network between the nodes, which this machine lacks, is not in it. About a
+quarter of an hour on two quiet cores.
 """
 
 from __future__ import annotations

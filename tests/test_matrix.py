@@ -64,7 +64,7 @@ def test_each_case_has_its_row_and_a_failure_stops_none(tmp_path):
     assert rows["| 3.12"].startswith("FAILED | 1 failed, 2 passed")
     assert rows["| 3.13"].startswith("FAILED | cannot be installed: torch has no wheels for this Python")
     assert rows["| 3.14"].startswith("not run | no Python 3.14 here")
-    assert len(rows) == 6 and not list((tmp_path / "build" / "matrix").iterdir())
+    assert len(rows) == 6 and not list((tmp_path / ".matrix").iterdir())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a program of POSIX")
