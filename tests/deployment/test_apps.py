@@ -68,7 +68,8 @@ def client(app):
 
 
 def files_in(app) -> list[Path]:
-    return [path for path in app.private.path.rglob("*") if path.is_file()]
+    """List the files of an app; unlike `rglob`, `walk` passes over a folder that is deleted meanwhile."""
+    return [Path(folder, name) for folder, _, names in os.walk(app.private.path) for name in names]
 
 
 def wait_until(condition) -> None:
