@@ -32,6 +32,7 @@ from elfw_helpers.data.preparation.unfinished import (
     LABELS_FILE,
     begin,
     check_place,
+    hold_place,
     put_in_place,
     remove_others,
     write_list,
@@ -72,8 +73,7 @@ def prepare_folder(
     known = read_classes(Path(classes) if classes else None)
     try:
         check_place(source, out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with open_source(source, out.parent) as folder:
+        with hold_place(out), open_source(source, out.parent) as folder:
             preparation = Preparation(source, folder, begin(out), known)
             preparation.read_lists()
             try:

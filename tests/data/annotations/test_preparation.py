@@ -17,6 +17,7 @@ from elfw_helpers.data.audit import check_folder
 from elfw_helpers.data.images import read_mask
 from elfw_helpers.data.labels import ATTRIBUTES, EYEWEAR, HAIR, PIXEL_CLASSES, SKIN
 from elfw_helpers.data.layout import scan_folder
+from elfw_helpers.data.preparation.unfinished import hold_place
 from elfw_helpers.rendering import render_folder
 from elfw_helpers.utils.errors import ElfwError
 from tests.data.annotations.exports import (
@@ -524,6 +525,14 @@ def test_a_run_that_is_interrupted_leaves_nothing_in_the_place_of_the_result(tmp
     monkeypatch.undo()
     prepare("cvat", tmp_path)
     assert prepared_mask(tmp_path).any()
+
+
+def test_a_folder_that_another_run_is_writing_is_left_to_it(tmp_path):
+    write_source("cvat", tmp_path / "export", ("skin", SQUARE))
+    with hold_place(tmp_path / "out"):
+        fails("cvat", tmp_path, "another `elfw prepare` is writing it. Wait until it has ended")
+    prepare("cvat", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["export", "out"]
 
 
 def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path, monkeypatch):
