@@ -29,9 +29,9 @@ from elfw_helpers.data.batches import Batches
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.deployment.apps.client import ask_app
 from elfw_helpers.deployment.onnx import OnnxNetwork, encode_onnx
-from elfw_helpers.models.hub import SHIPPED, load_model
+from elfw_helpers.models.hub import load_model
 from elfw_helpers.utils.errors import ElfwError
-from elfw_helpers.utils.paths import embedded_faces
+from elfw_helpers.utils.paths import SHIPPED, embedded_faces
 
 ROUNDS, CALLS, WARM_UP = 6, 50, 5
 

@@ -38,13 +38,13 @@ from elfw_helpers.data.batches import Batches, channel_statistics
 from elfw_helpers.data.datasets import FaceFolder, FaceTensors
 from elfw_helpers.data.splits import Split
 from elfw_helpers.models.classification import mini_network, resnet18
-from elfw_helpers.models.hub import SHIPPED, load_model
+from elfw_helpers.models.hub import load_model
 from elfw_helpers.models.segmentation import UNet
 from elfw_helpers.training.loop import fit, predict_logits
 from elfw_helpers.training.search import REPORT_GRID, grid_search
 from elfw_helpers.training.segmentation import QUICK_RECIPE
 from elfw_helpers.utils.device import best_device, compute_logits, exact_arithmetic
-from elfw_helpers.utils.paths import data_folder
+from elfw_helpers.utils.paths import SHIPPED, data_folder
 
 DEVICE = best_device()
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}

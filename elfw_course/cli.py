@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
 from elfw_helpers import __version__
-from elfw_helpers.utils.errors import DataError, ElfwError, MissingPackage
+from elfw_helpers.utils.errors import DataError, ElfwError, MissingPackage, WeightsError
 from elfw_helpers.utils.files import explain_error, require_writable, require_writable_file
 from elfw_helpers.utils.paths import (
+    MODELS_BY_NAME,
+    SHIPPED,
     build_folder,
     embedded_archive,
     embedded_faces,
@@ -27,7 +29,7 @@ from elfw_helpers.utils.paths import (
     rendered_weights,
 )
 
-MODEL = "efficient_unet, efficient_attributes, mini_network, resnet18, or a file (default: by the task)."
+NAME_OR_FILE = f"{', '.join(SHIPPED)}, or a file"
 DEFAULT_MODELS = {"segment": "efficient_unet", "attribute": "efficient_attributes"}
 WEIGHTS = "The file of weights (default: data/weights/NETWORK_rendered.safetensors)."
 TASKS = (
@@ -39,6 +41,14 @@ PASSWORD = "Ask visitors for the name and password in $ELFW_APP_AUTH, user:passw
 # Of the photos without a face that is found, at most this many are named.
 MOST_NAMED = 20
 UNPROTECTED = "Run them unprotected, as you: they can do all that you can."
+
+
+# `elfw --help` lists the commands so; a test asks for each of them.
+GROUPS = {
+    "For students": "run doctor app predict check prepare render augment train export",
+    "For instructors": "address grade slides",
+    "For maintainers": "refresh student results store-runs tag-slides picture-apps pretrain site check-site",
+}
 
 
 class Finished(SystemExit):
@@ -70,6 +80,14 @@ class Commands(TyperGroup):
             code = 130
         raise Finished(code)
 
+    def format_commands(self, context: typer.Context, formatter: Any) -> None:
+        """List the commands by who needs them."""
+        limit = formatter.width - 6 - max(map(len, self.commands))
+        for title, names in GROUPS.items():
+            rows = [(name, self.commands[name].get_short_help_str(limit)) for name in names.split()]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
 
 def explain_left_out(error: ModuleNotFoundError) -> str:
     """Return how to fetch a part of the course that a sparse clone left out; raise any other error again."""
@@ -86,13 +104,31 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def unpack_embedded(named: Path | list[str]) -> Path | list[str]:
-    """Unpack the course's own faces if a command names them: it may be their first use. Return the name."""
+def unpack_embedded(named: list[str]) -> list[str]:
+    """Unpack the course's own faces if a command names them: it may be their first use. Return the names."""
     embedded = embedded_archive().with_suffix("")
-    for place in named if isinstance(named, list) else [named]:
-        if Path(place).resolve().is_relative_to(embedded):
-            embedded_faces()
+    if any(Path(place).resolve().is_relative_to(embedded) for place in named):
+        embedded_faces()
     return named
+
+
+def require_folder(named: Path) -> Path:
+    """Return the folder of faces that a command names; raise DataError if there is none.
+
+    It is told here, before torch is loaded, which takes seconds.
+    """
+    # Not above: it loads NumPy, which `elfw --help` does without.
+    from elfw_helpers.data.layout import find_root
+
+    unpack_embedded([str(named)])
+    find_root(named)
+    return named
+
+
+def require_model(named: str) -> None:
+    """Raise WeightsError if a command names a model that is neither one of the course's nor a file."""
+    if named not in SHIPPED and not os.path.exists(named):
+        raise WeightsError(f"{named}: no such file. {MODELS_BY_NAME}")
 
 
 app = typer.Typer(
@@ -111,7 +147,7 @@ CLASSES = "A file with a line `their name = our class` for each class name that 
 FORMATS = "The tool (labelme, cvat, coco) or the release (celebamask-hq, elfw, lfw-parts)."
 LEAVE_OUT = "Leave out the photos with which something is wrong, and name them."
 Faces = Annotated[
-    Path, typer.Argument(help="In ELFW's layout, such as data/rendered_faces.", callback=unpack_embedded)
+    Path, typer.Argument(help="In ELFW's layout, such as data/rendered_faces.", callback=require_folder)
 ]
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite what is there.")]
 NoCrop = Annotated[bool, typer.Option("--no-crop", help="Take each photo whole, as one face that fills it.")]
@@ -230,11 +266,17 @@ def augment(
     replace: Replace = False,
 ) -> None:
     """Put eyewear, mouth-masks and hands on faces, on the largest in each photo."""
-    from elfw_helpers.augmentation import augment_folder
+    from elfw_helpers.augmentation.objects import check_kind
 
-    find_box = None if no_crop else choose_finder()
+    kinds = objects.split(",")
     with explain_bad_value("augment"):
-        written = augment_folder(source, out, objects.split(","), count, seed, replace, find_box)
+        for kind in kinds:
+            check_kind(kind)
+        # Now, for it loads torch, which takes seconds.
+        from elfw_helpers.augmentation import augment_folder
+
+        find_box = None if no_crop else choose_finder()
+        written = augment_folder(source, out, kinds, count, seed, replace, find_box)
     made = ", ".join(f"{number} {kind}" for kind, number in written.made.items())
     print(f"{written.folder}: {sum(written.made.values())} augmented faces ({made})")
     if written.left_out:
@@ -282,6 +324,11 @@ def train(
 
     In one process, or in many on several GPUs or machines: torchrun starts them (docs/cluster.md).
     """
+    if resume and not out.exists():
+        raise DataError(
+            out, "no such folder, so no run to go on with", "Check the name, or leave --resume out"
+        )
+    # Not before, for it loads torch, which takes seconds.
     from elfw_helpers.training.folder import train_folder
 
     trained = train_folder(faces, out, model, epochs, batch_size, size, resume)
@@ -297,7 +344,7 @@ def predict(
     ],
     out: Annotated[Path, typer.Option(help="The folder to write into.")],
     task: Annotated[Literal["segment", "attribute"], typer.Option(help=TASKS)] = "segment",
-    model: Annotated[str, typer.Option(help=MODEL)] = "",
+    model: Annotated[str, typer.Option(help=f"{NAME_OR_FILE} (default: by the task).")] = "",
     no_crop: NoCrop = False,
     replace: Replace = False,
 ) -> int:
@@ -306,14 +353,20 @@ def predict(
     The faces in each photo are found, cut out as in ELFW, and answered, the largest first; masks are laid
     back over the whole photo. The exit code is 1 when some photos failed.
     """
-    from elfw_helpers.deployment.files import predict_to_files
-    from elfw_helpers.models.hub import load_model
-    from elfw_helpers.utils.device import best_device
+    from elfw_helpers.deployment.listing import require_photos
 
+    model = model or DEFAULT_MODELS[task]
     try:
-        loaded = load_model(model or DEFAULT_MODELS[task], best_device())
+        require_model(model)
+        listing = require_photos(photos)
+        # Now, for they load torch, which takes seconds.
+        from elfw_helpers.deployment.files import predict_to_files
+        from elfw_helpers.models.hub import load_model
+        from elfw_helpers.utils.device import best_device
+
+        loaded = load_model(model, best_device())
         loaded.check_task(task)
-        return predict_to_files(loaded, photos, out, replace, crop=not no_crop)
+        return predict_to_files(loaded, listing, out, replace, crop=not no_crop)
     except ElfwError as error:
         print(f"elfw predict: {error}", file=sys.stderr)
         return 2
@@ -357,13 +410,12 @@ def serve(
 
 @app.command()
 def export(
-    model: Annotated[
-        str, typer.Argument(help="efficient_unet, efficient_attributes, mini_network, resnet18, or a file.")
-    ],
+    model: Annotated[str, typer.Argument(help=f"{NAME_OR_FILE}.")],
     file: Annotated[Path, typer.Argument(metavar="OUT.onnx")],
     replace: Replace = False,
 ) -> None:
     """Write a trained model as ONNX, to run without PyTorch."""
+    require_model(model)
     from elfw_helpers.deployment.onnx import export_model
     from elfw_helpers.models.hub import load_model
 
@@ -451,10 +503,12 @@ def slides(
     notebooks: Annotated[list[str], typer.Argument(help="Such as 03 (default: all).")] = (),
 ) -> None:
     """Write slides of notebooks into build/slides (make slides)."""
-    from elfw_course.slides import write_slides
     from elfw_course.student import find_notebooks
 
-    for path in find_notebooks(notebooks):
+    paths = find_notebooks(notebooks)
+    from elfw_course.slides import write_slides
+
+    for path in paths:
         print(write_slides(path, require_build() / "slides"), flush=True)
 
 

@@ -15,12 +15,16 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from textwrap import indent
+from typing import TYPE_CHECKING
 
 from elfw_course.browser import find_chromium
 from elfw_helpers import __version__
 from elfw_helpers.utils.errors import ElfwError
 from elfw_helpers.utils.files import explain_error, require_writable
 from elfw_helpers.utils.paths import build_folder, data_folder, project_folder
+
+if TYPE_CHECKING:
+    from elfw_course.grading.sandbox import Sandbox
 
 # What stops the course, what is good to know or only some commands need, and what is well.
 STOP, NOTE, FINE = "STOP", "note", "ok"
@@ -29,6 +33,9 @@ SHOWN = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "matplotlib"
 LEAST_FREE = 1 << 30
 # Of the load per core; from here on, training takes clearly longer than the notebooks say.
 BUSY = 0.5
+# Bytes that a submission may hold, if its key does not say otherwise.
+SUBMISSION_MEMORY = 2 << 30
+NOT_SEEN = "What `pip install --user` or PYTHONPATH brings is not seen in the sandbox (grading/README.md)"
 # Asked of PyPI on 2026-11-27 by `pip install --dry-run --platform`, for torch 2.7 and newer.
 TORCH_WHEELS = (
     "If pip finds no torch: there is none for Intel Macs, Windows on ARM, 32-bit systems and Alpine Linux. "
@@ -248,21 +255,42 @@ def look_at_browser() -> Iterator[Finding]:
 
 
 def look_at_sandbox() -> Iterator[Finding]:
-    """Find what `elfw grade` runs submissions in."""
+    """Find what `elfw grade` runs submissions in, and whether torch, which they need, is seen in it."""
     if not is_linux():
         yield Finding(
             NOTE, "only Linux has one: `elfw grade` is for instructors and needs it", "wsl --install"
         )
         return
-    from elfw_course.grading.sandbox import choose_sandbox
+    from elfw_course.grading.sandbox import NoSandbox, choose_sandbox
 
     try:
-        yield Finding(FINE, choose_sandbox(unsandboxed=False).name)
-    except ElfwError as error:
-        reason = next((line for line in str(error).splitlines() if line.startswith("bubblewrap is")), "none")
-        yield Finding(
-            NOTE, f"{reason}: `elfw grade`, for instructors, refuses", "sudo apt install bubblewrap"
-        )
+        sandbox = choose_sandbox(unsandboxed=False)
+    except NoSandbox as error:
+        yield Finding(NOTE, f"{error.found}; `elfw grade`, for instructors, refuses", error.mend)
+        return
+    problem = try_import(sandbox, "torch")
+    if problem:
+        found = f"{sandbox.name}, in which torch cannot be imported ({problem}): no submission would run"
+        yield Finding(NOTE, found, f"{install_command()}\n{NOT_SEEN}")
+    else:
+        yield Finding(FINE, f"{sandbox.name}, and torch can be imported in it")
+
+
+def try_import(sandbox: Sandbox, package: str) -> str | None:
+    """Return what keeps a package from being imported in a sandbox; None if nothing does."""
+    from elfw_course.grading.run import SETUP_SECONDS
+    from elfw_course.grading.session import RunEnded, Session
+    from elfw_course.grading.turns import take_turn
+
+    with (
+        take_turn("doctor", alone=False, is_stopped=lambda: False) as number,
+        Session(sandbox, number, SUBMISSION_MEMORY) as session,
+    ):
+        try:
+            kind, content = session.ask("setup", [f"import {package}".encode()], SETUP_SECONDS)
+        except RunEnded as error:
+            return f"it {error}. {session.printed.decode('utf-8', 'replace').strip()}"
+    return None if kind == "done" else str(content or kind)
 
 
 def look_at_address() -> Iterator[Finding]:

@@ -165,7 +165,8 @@ def put_between(begin: str, end: str, words: str, text: str, file: Path) -> str:
         raise ElfwError(
             f"{file}: a part is generated, and has no place. Put the lines {begin} and {end} there."
         )
-    return f"{before}{begin}\n{words}\n{end}{after}"
+    inside = f"\n{words}\n" if words else "\n"
+    return f"{before}{begin}{inside}{end}{after}"
 
 
 def replace_repository(text: str, old: str, new: str) -> str:

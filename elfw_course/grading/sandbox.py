@@ -36,9 +36,38 @@ ENGINES = ("docker", "podman")
 CONTAINER = "elfw-grading-"  # before the number of a job
 REFUSAL = """\
 No sandbox was found, and submissions are programs that strangers wrote: nothing was run.
-Install bubblewrap (Debian, Ubuntu: sudo apt install bubblewrap), or Docker or Podman.{detail}
+{found}. What mends it:
+{mend}
+Docker or Podman will do, too.
 --unsandboxed runs them as you: they can then read and delete your files, use the network, read the answer
 key and hang your machine. Use it only for notebooks that you have written yourself."""
+INSTALL = "sudo apt install bubblewrap (on other systems than Debian and Ubuntu, by their own installer)"
+# Where Ubuntu says, since 24.04, whether only programs with an AppArmor profile may make user namespaces.
+RESTRICTION = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+# The profile that lets bubblewrap do so, and nothing that it starts.
+# Source: https://github.com/ocaml/opam/issues/5968
+ADD_PROFILE = """\
+sudo apt install apparmor-profiles
+sudo install -m 0644 /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/
+sudo systemctl reload apparmor"""
+ALLOW_NAMESPACES = "Let users make namespaces (man bwrap), or grade in a virtual machine of your own"
+
+
+class NoSandbox(ElfwError):
+    """This machine has no sandbox.
+
+    Args:
+        found: what is the matter with bubblewrap.
+        mend: what to do about it, in commands or in words.
+    """
+
+    def __init__(self, found: str, mend: str):
+        self.found, self.mend = found, mend
+        super().__init__(REFUSAL.format(found=found, mend=mend))
+
+    def __reduce__(self) -> tuple:
+        """Return how pickle makes it again: it may be raised on another machine."""
+        return type(self), (self.found, self.mend)
 
 
 @dataclass(frozen=True)
@@ -111,19 +140,27 @@ class Sandbox:
 
 
 def choose_sandbox(unsandboxed: bool) -> Sandbox:
-    """Return the best sandbox of this machine, or none if asked to; raise ElfwError if there is none."""
+    """Return the best sandbox of this machine, or none if asked to; raise NoSandbox if there is none."""
     if unsandboxed:
         return Sandbox("unsandboxed", ())
-    detail = ""
+    found, mend = "bubblewrap is not installed", INSTALL
     if shutil.which("bwrap"):
         problem = _try_bubblewrap()
         if problem is None:
             return Sandbox("bubblewrap", visible_paths(), is_capped=_try_systemd())
-        detail = f"\nbubblewrap is here, but does not start: {problem}"
+        found, mend = f"bubblewrap is here, but does not start: {problem}", ALLOW_NAMESPACES
+        if needs_profile():
+            found, mend = f"{found}, for Ubuntu asks for an AppArmor profile", ADD_PROFILE
     for engine in ENGINES:
         if shutil.which(engine) and not subprocess.run([engine, "info"], capture_output=True).returncode:
             return Sandbox(engine, visible_paths())
-    raise ElfwError(REFUSAL.format(detail=detail))
+    raise NoSandbox(found, mend)
+
+
+def needs_profile() -> bool:
+    """Say whether AppArmor lets only programs with a profile make user namespaces; root may without."""
+    is_restricted = RESTRICTION.is_file() and RESTRICTION.read_text(encoding="utf-8").strip() != "0"
+    return is_restricted and os.geteuid() != 0
 
 
 def visible_paths() -> tuple[Path, ...]:

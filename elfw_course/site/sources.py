@@ -11,7 +11,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from elfw_course.results import format_speed_table, join_rows
-from elfw_course.student import CHECK, EXERCISE, list_notebooks
+from elfw_course.student import CHECK, EXERCISE, is_placeholder, list_notebooks, read_repository
 from elfw_course.web_page import read_executed, replace_badges
 from elfw_helpers.utils.errors import DataError
 
@@ -90,8 +90,11 @@ def read_filling(project: Path) -> dict[str, str]:
     if not table:
         found = f"no table whose columns begin with {', '.join(COLUMNS)}"
         raise DataError(readme, found, "The site shows that table: put it back.")
+    repository = read_repository(project)
+    has_address = not is_placeholder(repository)
     without_badges = README_BADGE.sub(r"[\1]", table[0])
     return {
+        "readme": f"[its README](https://github.com/{repository}#start)" if has_address else "its README",
         "introduction": text.partition("\n## ")[0],
         "notebooks": "\n".join([without_badges, *ADDRESSES.findall(text)]),
         "times": take_columns(table[0], ("notebook", "study", "computing")),

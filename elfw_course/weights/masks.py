@@ -21,7 +21,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.transforms.functional import normalize
 from tqdm import tqdm
 
-from elfw_course.weights.pretraining import PRETRAINING_SEED, prepare_faces, rate_factor
+from elfw_course.weights.pretraining import (
+    FEWEST_FACES,
+    PRETRAINING_SEED,
+    prepare_faces,
+    rate_factor,
+    require_faces,
+)
 from elfw_course.weights.randomisation import randomise_batch, render_backgrounds
 from elfw_course.weights.release import measure_prior_shift, subtract_from_logits
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD
@@ -83,6 +89,8 @@ def make_efficient_unet(faces: int, out: Path, work: Path, replace: bool = False
     The same call goes on where one that was interrupted stopped. Arguments and errors are those of
     `pretraining.pretrain`; WeightsError also without ImageNet's weights.
     """
+    # Before the first stage works for an hour: the last one has the fewest faces.
+    require_faces(faces, math.ceil(FEWEST_FACES / min(stage.share for stage in STAGES)))
     device, network, seen = best_device(), None, 0
     for stage in STAGES:
         folder = prepare_faces(round(stage.share * faces), out, work, replace, stage.ingredients)

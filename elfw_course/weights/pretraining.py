@@ -104,10 +104,6 @@ def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> dict[s
         DataError: `work` holds something else.
         TrainingError: too few faces, the loss is not finite, or a checkpoint is damaged.
     """
-    if faces < FEWEST_FACES:
-        raise TrainingError(
-            f"{faces} faces are too few to train and validate on: take {FEWEST_FACES} or more"
-        )
     folder = prepare_faces(faces, out, work, replace)
     loaded, split = read_faces(folder).to(best_device()), folder.split()
     train = loaded.take(split.train)
@@ -123,13 +119,26 @@ def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> dict[s
 def prepare_faces(
     faces: int, out: Path, work: Path, replace: bool, ingredients: Sequence[str] = ()
 ) -> FaceFolder:
-    """Return the rendered faces to train on, by their masks; raise WeightsError if `out` is in the way."""
+    """Return the rendered faces to train on, by their masks.
+
+    Raises:
+        WeightsError: `out` is in the way.
+        TrainingError: they would be too few.
+    """
+    require_faces(faces)
     if out.exists() and not replace:
         raise WeightsError(f"{out} exists. Name another file with --out, or overwrite it with --replace")
     folder = work / ("varied_faces" if ingredients else "faces")
     root = render_folder(folder, faces, PRETRAINING_SEED, RENDER_SIZE, ingredients=ingredients)
     # By the masks: labels.txt of a rendered folder has wrong attributes on purpose.
     return FaceFolder(root, labels_file="no-labels.txt")
+
+
+def require_faces(faces: int, fewest: int = FEWEST_FACES) -> None:
+    """Raise TrainingError if too few faces are to be rendered."""
+    if faces < fewest:
+        found = f"{faces} face{' is' if faces == 1 else 's are'} too few to train and validate on"
+        raise TrainingError(f"{found}. Take --faces {fewest} or more")
 
 
 def read_faces(folder: FaceFolder) -> Faces:

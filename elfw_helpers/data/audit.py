@@ -14,7 +14,15 @@ from elfw_helpers.data.datasets import in_parallel
 from elfw_helpers.data.image_names import COPY, find_source
 from elfw_helpers.data.images import is_coloured, read_pair
 from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES, attribute_from_mask
-from elfw_helpers.data.layout import MANIFEST, PERSONS_FILE, Layout, describe_others, scan_folder
+from elfw_helpers.data.layout import (
+    MANIFEST,
+    PERSONS_FILE,
+    SPLIT_NAMES,
+    Layout,
+    describe_others,
+    scan_folder,
+)
+from elfw_helpers.data.splits import BY_HAND, PARTS, find_lack
 from elfw_helpers.data.suspicious_masks import MaskMeasures, find_suspicious_masks, measure_mask
 from elfw_helpers.utils.errors import DataError
 
@@ -182,6 +190,31 @@ def describe_faces(audit: Audit) -> Iterator[str]:
     for split, names in layout.splits.items():
         counts = count_attributes(faces[name] for name in names if name in faces)
         yield f"  {split:<11} {count_images(len(names))}: {counts}"
+    if lack := find_split_lack(layout, faces):
+        yield f"  split       {lack}"
+
+
+def find_split_lack(layout: Layout, faces: dict[str, FaceRecord]) -> str:
+    """Return why the notebooks cannot split the faces, or not well, and what to do; nothing if they can."""
+    attributes = {name: face.attribute for name, face in faces.items() if face.attribute is not None}
+    if not attributes or len(layout.splits) == len(SPLIT_NAMES):
+        return ""
+    held_out = {layout.persons[name] for name in layout.splits.get("test", ())}
+    persons = {name: layout.persons[name] for name in attributes if layout.persons[name] not in held_out}
+    listed, parts = [attributes[name] for name in persons], PARTS - bool(held_out)
+    if lack := find_lack(listed, list(persons.values()), parts):
+        return f"the notebooks will stop: {lack[0]}. {lack[1]}"
+    return "" if held_out else describe_rare(zip(listed, persons.values(), strict=True))
+
+
+def describe_rare(labels: Iterable[tuple[int, str]]) -> str:
+    """Return which attributes few people have, of (class index, person) pairs, and what to do; or nothing."""
+    people = Counter(attribute for attribute, _ in set(labels))
+    rare = [f"{ATTRIBUTES[index]} ({people[index]})" for index in sorted(people) if people[index] < PARTS]
+    if not rare:
+        return ""
+    found = f"few people have {', '.join(rare)}, and the test, a tenth of all people, may have none of them"
+    return f"{found}. Add photos of other people, up to {PARTS} of each, or {BY_HAND}"
 
 
 def count_images(count: int) -> str:

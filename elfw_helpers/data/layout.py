@@ -35,6 +35,7 @@ from elfw_helpers.data.images import IMAGE_SUFFIXES, is_picture
 from elfw_helpers.data.labels import ATTRIBUTES, parse_attribute
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error
+from elfw_helpers.utils.paths import data_folder
 
 # The folder of the official release that holds the faces with their own labels; beside it are the
 # augmented ones, each a folder in the same layout.
@@ -317,8 +318,9 @@ def find_root(root: Path) -> Path:
     try:
         if not root.is_dir():
             found = "is a file, not a folder" if root.exists() else "no such folder"
-            fix = "Name a folder in ELFW's layout (docs/data.md); check $ELFW_DATA"
-            raise DataError(root, found, fix)
+            # Notebooks work on the folder that it names; a command is given one.
+            place = " in $ELFW_DATA" if os.environ.get("ELFW_DATA") and root == data_folder() else ""
+            raise DataError(root, found, f"Name a folder in ELFW's layout (docs/data.md){place}")
         return root / OFFICIAL_FOLDER if (root / OFFICIAL_FOLDER).is_dir() else root
     except OSError as error:
         raise explain_error(error, root) from None

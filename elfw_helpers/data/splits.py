@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from torch import Tensor
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.utils.errors import DataError
 
+# Tenths of the images: one for the test, one for validation, eight to train with.
+PARTS = 10
 BY_HAND = "write train.txt, validation.txt and test.txt by hand"
 
 
@@ -51,7 +54,7 @@ def draw_split(
         DataError: too few persons or images to cut.
     """
     if held_out is None:
-        test, validation, *train = cut_by_person(root, attributes, persons, 10, seed)
+        test, validation, *train = cut_by_person(root, attributes, persons, PARTS, seed)
         return make_split(torch.cat(train), validation, test)
     known = {persons[index] for index in held_out.tolist()}
     rest = [index for index, person in enumerate(persons) if person not in known]
@@ -60,7 +63,7 @@ def draw_split(
         raise DataError(root, found, f"Take people off the list, or {BY_HAND}")
     others = [persons[index] for index in rest]
     rest = torch.tensor(rest)
-    validation, *train = cut_by_person(root, attributes[rest], others, 9, seed)
+    validation, *train = cut_by_person(root, attributes[rest], others, PARTS - 1, seed)
     return make_split(rest[torch.cat(train)], rest[validation], held_out)
 
 
@@ -75,13 +78,8 @@ def cut_by_person(
     # Here, so that opening a folder does not load scikit-learn.
     from sklearn.model_selection import StratifiedGroupKFold
 
-    people, most = len(set(persons)), int(torch.bincount(attributes).max())
-    if people < parts:
-        found = f"{people} person{'s' * (people != 1)} cannot be cut into {parts} parts by person"
-        raise DataError(root, found, f"Add photos of more people, or {BY_HAND}")
-    if most < parts:
-        found = f"at most {most} images of a class cannot be cut into {parts} parts"
-        raise DataError(root, found, f"Add photos, or {BY_HAND}")
+    if lack := find_lack(attributes.tolist(), persons, parts):
+        raise DataError(root, *lack)
     # The seed renumbers the persons, which decides between equals. scikit-learn's own shuffling spoiled the
     # sizes and the class shares before its release 1.8.
     _, groups = np.unique(persons, return_inverse=True)
@@ -91,6 +89,27 @@ def cut_by_person(
         warnings.simplefilter("ignore", UserWarning)
         cuts = StratifiedGroupKFold(parts).split(np.zeros(len(persons)), attributes.numpy(), groups)
         return [torch.from_numpy(part) for _, part in cuts]
+
+
+def find_lack(attributes: Sequence[int], persons: Sequence[str], parts: int) -> tuple[str, str] | None:
+    """Return what images lack to be cut into parts by person, and what to do about it; None if nothing.
+
+    Args:
+        attributes: class index of each image.
+        persons: who is on each image.
+    """
+    people = len(set(persons))
+    if people < parts:
+        what = "1 person is" if people == 1 else f"{people} people are"
+        found = f"{what} too few to cut the images into {parts} parts, each with other people"
+        return found, f"Add photos of {parts - people} more, or {BY_HAND}"
+    index, most = Counter(attributes).most_common(1)[0]
+    if most < parts:
+        found = (
+            f"{most} images of {ATTRIBUTES[index]}, of which there are most, are too few for {parts} parts"
+        )
+        return found, f"Add {parts - most} more, or {BY_HAND}"
+    return None
 
 
 def make_split(train: Tensor, validation: Tensor, test: Tensor) -> Split:

@@ -9,9 +9,8 @@ import errno
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from os.path import exists
 from pathlib import Path
 
@@ -19,16 +18,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from elfw_helpers.data.images import (
-    IMAGE_SUFFIXES,
-    OTHER_PHOTO_SUFFIXES,
-    draw_overlay,
-    encode_mask,
-    is_picture,
-    open_image,
-    read_image,
-)
-from elfw_helpers.data.layout import find_link_fault, find_root
+from elfw_helpers.data.images import draw_overlay, encode_mask, read_image
+from elfw_helpers.deployment.listing import Listing
 from elfw_helpers.deployment.predict import (
     FaceAnswer,
     choose_frames,
@@ -44,106 +35,18 @@ from elfw_helpers.utils.files import explain_error, require_writable, write_atom
 OUTPUT_SUFFIXES = {"segment": ("_mask.png", "_overlay.jpg", ".json"), "attribute": (".json",)}
 # Colours at full resolution: at JPEG's usual half, the masks' outlines would smear.
 OVERLAY_OPTIONS = {"quality": 90, "subsampling": 0}
-# At most this many of the files that a folder passes over are named for each reason.
-MOST_NAMED = 20
 # Errors that will keep the outputs of all other photos from being written, too.
 FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT, errno.ENOTDIR)
 
 
-@dataclass
-class Listing:
-    """The photos behind the paths that somebody named, each once, and whatever else was found there."""
-
-    photos: list[Path] = field(default_factory=list)
-    errors: list[DataError] = field(default_factory=list)
-    # What is no photo, by its folder and the reason.
-    passed_over: dict[tuple[Path, str], list[Path]] = field(default_factory=dict)
-
-    def pass_over(self, path: Path, reason: str) -> None:
-        """Note that something in a folder is passed over."""
-        self.passed_over.setdefault((path.parent, reason), []).append(path)
-
-    def describe_passed_over(self) -> Iterator[str]:
-        """Yield a line for each folder and reason, with the names."""
-        for (folder, reason), paths in self.passed_over.items():
-            names = ", ".join(path.name for path in paths[:MOST_NAMED])
-            more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
-            yield f"{folder}: {len(paths)} passed over, {reason}: {names}{more}"
-
-
-def list_photos(paths: Iterable[str | Path]) -> Listing:
-    """Return the photos behind paths: files of any name, and folders, of which all photos are taken."""
-    listing, photos = Listing(), {}
-    for path in map(Path, paths):
-        try:
-            for photo in list_folder(path, listing) if path.is_dir() else [path]:
-                first = photos.setdefault(photo.resolve(), photo)
-                if photo.is_symlink() and photo != first:
-                    listing.pass_over(photo, "links to photos that are predicted")
-        except DataError as error:
-            listing.errors.append(error)
-        except OSError as error:
-            listing.errors.append(explain_error(error, path))
-        # Links that lead round in a circle, in Python before 3.13.
-        except RuntimeError as error:
-            listing.errors.append(DataError(path, f"cannot be looked up ({error})", "Check where it leads"))
-    listing.photos = list(photos.values())
-    return listing
-
-
-def list_folder(folder: Path, listing: Listing) -> list[Path]:
-    """Return the photos of a folder, or of its faces/, by name; all else in it goes to `listing`."""
-    root = find_root(folder)
-    faces = root / "faces" if (root / "faces").is_dir() else root
-    photos = []
-    for path in sorted(faces.iterdir()):
-        try:
-            if reason := reason_to_pass_over(path):
-                listing.pass_over(path, reason)
-            else:
-                check_photo(path, faces)
-                photos.append(path)
-        except DataError as error:
-            listing.errors.append(error)
-    for path in sorted(root.iterdir()) if faces != root else []:
-        if not reason_to_pass_over(path):
-            listing.pass_over(path, "beside faces/")
-    if not photos:
-        raise DataError(folder, "holds no images", "Photos are files such as JPEG, PNG, WebP, AVIF or TIFF")
-    # Links last: of a photo and a link to it, the photo is predicted.
-    return sorted(photos, key=Path.is_symlink)
-
-
-def reason_to_pass_over(path: Path) -> str | None:
-    """Return why something in a folder is no photo, or None if it is one, or is meant to be."""
-    if path.name.startswith("."):
-        return "hidden"
-    if path.is_dir():
-        return "subfolders, to be named themselves"
-    if not path.is_file() and not path.is_symlink():
-        return "neither files nor folders"
-    if path.suffix.lower() in (*IMAGE_SUFFIXES, *OTHER_PHOTO_SUFFIXES) or is_picture(path):
-        return None
-    return "of no kind that is opened here"
-
-
-def check_photo(path: Path, folder: Path) -> None:
-    """Raise DataError if a photo in a folder cannot be one, as far as that shows before it is decoded."""
-    if fault := find_link_fault(path, folder):
-        raise DataError(path, *fault)
-    if path.suffix.lower() in OTHER_PHOTO_SUFFIXES:
-        with open_image(path):
-            pass
-
-
 def predict_to_files(
     model: TrainedModel,
-    paths: Iterable[str | Path],
+    listing: Listing,
     out: Path,
     replace: bool = False,
     crop: bool = True,
 ) -> int:
-    """Predict photos and folders of photos into the folder `out`; print to stderr what failed.
+    """Predict the photos of a listing into the folder `out`; print to stderr what failed.
 
     For each photo, NAME.json is written and, by a segmentation network, NAME_mask.png and NAME_overlay.jpg.
     Photos with outputs already are left out unless `replace` is set. The faces in a photo are found, and each
@@ -153,16 +56,9 @@ def predict_to_files(
         exit code: 0 all fine, 1 some photos failed, 130 interrupted.
 
     Raises:
-        DataError: there are no photos at all, or `out` cannot be used.
+        DataError: `out` cannot be used.
     """
-    listing = list_photos(paths)
-    for line in listing.describe_passed_over():
-        print_line(line)
     errors = listing.errors
-    if not listing.photos:
-        for error in errors[:-1]:
-            print_line(str(error))
-        raise errors[-1]
     prepare_folder(out, listing.photos)
     chosen = choose_photos(listing.photos, out, OUTPUT_SUFFIXES[model.card.task], replace, errors)
     for error in errors:

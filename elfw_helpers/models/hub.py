@@ -25,7 +25,7 @@ from elfw_helpers.models.weights import (
     without_head,
 )
 from elfw_helpers.utils.errors import WeightsError
-from elfw_helpers.utils.paths import rendered_weights
+from elfw_helpers.utils.paths import MODELS_BY_NAME, SHIPPED, rendered_weights
 
 # Of the file format; raised by a change that gives older files another meaning.
 VERSION = 1
@@ -43,8 +43,6 @@ BACKBONES = {
     "efficient_attributes": partial(efficient_classifier, "masks"),
     "resnet18": partial(resnet18, "rendered"),
 }
-# The course has a trained network of these.
-SHIPPED = ("efficient_unet", "efficient_attributes", "mini_network", "resnet18")
 TASKS = {PIXEL_CLASSES: "segment", ATTRIBUTES: "attribute"}
 # Larger inputs would need more memory than a laptop has; the course's networks are trained at 96 at most.
 LARGEST_SIZE = 1024
@@ -162,7 +160,7 @@ def load_model(name_or_file: str | Path, device: str = "cpu") -> TrainedModel:
         file = rendered_weights("resnet18_attributes" if name == "resnet18" else name)
         if_missing = if_damaged = advise_restoring(file)
     else:
-        if_missing = f"Models by name: {', '.join(SHIPPED)}"
+        if_missing = MODELS_BY_NAME
         if_damaged = "Store it again with elfw_helpers.models.hub.store_model"
     tensors, metadata = read_weights(file, if_missing, if_damaged, needs_checksum=shipped)
     card = parse_card(metadata, file)

@@ -89,9 +89,10 @@ def render_set(out: Path, settings: dict, workers: int, progress: bool) -> None:
             bar.update()
     labels = "".join(f"{face.name} {ATTRIBUTES[face.label]}\n" for face in faces)
     write_atomically(out / "labels.txt", labels.encode())
-    for split in SPLIT_NAMES:
-        names = "".join(f"{face.name}\n" for face in faces if face.split == split)
-        write_atomically(out / f"{split}.txt", names.encode())
+    splits = {split: [face.name for face in faces if face.split == split] for split in SPLIT_NAMES}
+    # A list without a face would be an error to whoever reads the set: so few faces have no split.
+    for split, names in splits.items() if all(splits.values()) else ():
+        write_atomically(out / f"{split}.txt", "".join(f"{name}\n" for name in names).encode())
     write_atomically(out / MANIFEST, encode_manifest(out, faces, settings))
 
 

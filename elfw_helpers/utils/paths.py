@@ -8,6 +8,10 @@ from pathlib import Path
 
 from elfw_helpers.utils.errors import ElfwError
 
+# The course has a trained network of these: `load_model` and the commands take their names.
+SHIPPED = ("efficient_unet", "efficient_attributes", "mini_network", "resnet18")
+MODELS_BY_NAME = f"Models by name: {', '.join(SHIPPED)}"
+
 
 def project_folder() -> Path:
     """Return the root of the checkout that the package was installed from."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from typer.main import get_command
 
 from elfw_course import cli
 from elfw_course.cli import main
@@ -42,7 +43,42 @@ def test_help_is_quick_for_it_loads_nothing_heavy():
     script = "import sys; from elfw_course.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     script += "print(sorted({'torch', 'numpy', 'PIL', 'rich', 'nbformat', 'gradio'} & sys.modules.keys()))"
     said = subprocess.check_output([sys.executable, "-c", script], encoding="utf-8")
-    assert "Commands:" in said and said.endswith("\n[]\n")
+    assert "For students:" in said and said.endswith("\n[]\n")
+
+
+def test_help_lists_each_command_once_by_who_needs_it():
+    listed = [name for names in cli.GROUPS.values() for name in names.split()]
+    assert sorted(listed) == sorted(get_command(cli.app).commands)
+
+
+WRONG_NAMES = {
+    "check nosuch": "no such folder",
+    "check nosuch --sheet faces.png": "no such folder",
+    "augment nosuch out --count 2": "no such folder",
+    "augment . out --count 2 --objects hat": "an object is one of",
+    "train nosuch --out new": "no such folder",
+    "train . --out nosuch --resume": "no run to go on with",
+    "predict nosuch.jpg nosuch --out new": "No such file",
+    "predict . --out new": "holds no images",
+    "predict . --out new --model nosuch": "Models by name: efficient_unet",
+    "export nosuch out.onnx": "Models by name: efficient_unet",
+    "prepare coco nosuch out": "no such folder",
+    "prepare elfw nosuch out": "no such folder",
+    "run nosuch": "There is no notebook",
+    "slides nosuch": "There is no notebook",
+    "address nosuch": "is no address",
+}
+
+
+def test_a_wrong_name_is_told_before_torch_is_loaded(tmp_path):
+    script = "import sys; from elfw_course.cli import main\n"
+    script += f"for call in {list(WRONG_NAMES)}:\n    main(call.split()); print('end', file=sys.stderr)\n"
+    script += "print({'torch', 'nbconvert', 'cv2'} & sys.modules.keys())"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.endswith("\nset()\n") and not list(tmp_path.iterdir())
+    for words, said in zip(WRONG_NAMES.values(), done.stderr.split("end\n"), strict=False):
+        assert words in said
 
 
 def test_an_interrupted_command_says_so(monkeypatch, capsys):
@@ -74,6 +110,8 @@ def test_packs_what_it_renders_and_overwrites_no_archive_unasked(tmp_path, capsy
         str(packed),
     ]
     assert main(command) == 0
+    # Of so few faces a list would be empty, and `elfw check` would complain of it.
+    assert {path.name for path in (tmp_path / "set").glob("*.txt")} == {"labels.txt"}
     unpack_once(packed, tmp_path / "again")
     assert list_folder(tmp_path / "again") == list_folder(tmp_path / "set")
     packed.write_bytes(b"mine")

@@ -21,6 +21,7 @@ ROOT = project_folder()
 TEXTS = (
     "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/instructors.md", "docs/maintainers.md",
     "docs/data.md", "docs/capstone.md", "docs/cluster.md", "data/LICENSE.md",
+    ".github/SECURITY.md",
 )  # fmt: skip
 LONGEST_README = 150
 # By how a command of README begins: the test that runs it, FILE::TEST, or what it is compared with here. How

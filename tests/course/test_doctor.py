@@ -13,8 +13,8 @@ import pytest
 
 from elfw_course import doctor
 from elfw_course.cli import main
+from elfw_course.grading.sandbox import ADD_PROFILE, NoSandbox, Sandbox
 from elfw_course.student import PLACEHOLDER
-from elfw_helpers.utils.errors import ElfwError
 from elfw_helpers.utils.paths import project_folder
 from tests.faces import write_face
 
@@ -49,16 +49,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(doctor, "find_chromium", lambda: "/usr/bin/chromium")
     monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 0.1, 0.1), raising=False)
     monkeypatch.setattr("elfw_course.grading.sandbox.choose_sandbox", lambda unsandboxed: BUBBLEWRAP)
+    monkeypatch.setattr(doctor, "try_import", lambda sandbox, package: None)
     return tmp_path
 
 
-class Bubblewrap:
-    """A sandbox that is there."""
-
-    name = "bubblewrap"
-
-
-BUBBLEWRAP = Bubblewrap()
+BUBBLEWRAP = Sandbox("bubblewrap", ())
 
 
 def read_rows(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
@@ -95,7 +90,8 @@ def test_a_course_that_lacks_nothing_will_run(project, capsys):
     assert {line[:5].strip() for line in said.out.splitlines()[:-2]} == {"ok"}
     for words in (
         "torch ", f"Python {sys.version_info[0]}.", "1 notebook in", "thread", "3 faces ($ELFW_DATA), 3",
-        "1 file, as their checksums say", "GiB free", "/usr/bin/chromium", "bubblewrap", "some-school/faces",
+        "1 file, as their checksums say", "GiB free", "/usr/bin/chromium", "some-school/faces",
+        "bubblewrap, and torch can be imported in it",
     ):  # fmt: skip
         assert words in said.out, words
 
@@ -133,7 +129,8 @@ def test_without_torch_and_numpy_all_else_is_still_told(project, monkeypatch, ca
 def test_it_starts_where_none_of_the_large_packages_can_be_imported():
     hidden = ("torch", "numpy", "PIL", "joblib", "scipy", "pandas", "nbformat", "gradio", "packaging")
     script = f"import sys; sys.modules.update(dict.fromkeys({hidden!r}))\n"
-    script += "from elfw_course.cli import main; sys.exit(main(['doctor']))"
+    script += "from elfw_course import cli, doctor\n"
+    script += "doctor.try_import = lambda *_: None\nsys.exit(cli.main(['doctor']))"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
@@ -203,14 +200,31 @@ def test_what_stops_the_course_is_named_with_what_mends_it(project, monkeypatch,
 
 
 def refuse(unsandboxed: bool) -> None:
-    raise ElfwError("No sandbox was found")
+    raise NoSandbox("bubblewrap is here, but does not start", ADD_PROFILE)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "row", "words"),
     [
         ("elfw_course.doctor.find_chromium", lambda: None, "browser", "note no Chromium"),
-        ("elfw_course.grading.sandbox.choose_sandbox", refuse, "sandbox", "-> sudo apt install bubblewrap"),
+        (
+            "elfw_course.grading.sandbox.choose_sandbox",
+            refuse,
+            "sandbox",
+            "not start; `elfw grade`, for instructors, refuses",
+        ),
+        (
+            "elfw_course.grading.sandbox.choose_sandbox",
+            refuse,
+            "sandbox",
+            "-> sudo systemctl reload apparmor",
+        ),
+        (
+            "elfw_course.doctor.try_import",
+            lambda *_: "ImportError: no",
+            "sandbox",
+            "imported (ImportError: no)",
+        ),
         ("os.getloadavg", lambda: (99.0, 1, 1), "load", "note busy (load 99.0"),
     ],
 )
@@ -218,6 +232,13 @@ def test_what_only_some_commands_need_stops_nothing(project, monkeypatch, capsys
     monkeypatch.setattr(name, value, raising=False)
     assert main(["doctor"]) == 0
     assert words in read_rows(capsys)[row]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes of POSIX")
+@pytest.mark.parametrize("name", ["json", "no_such_module"])
+def test_what_is_not_seen_in_a_sandbox_is_told(name):
+    problem = doctor.try_import(Sandbox("unsandboxed", ()), name)
+    assert problem is None if name == "json" else "No module named 'no_such_module'" in problem
 
 
 def test_a_placeholder_is_called_one(project, capsys):

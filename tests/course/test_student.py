@@ -295,7 +295,7 @@ def test_one_command_gives_the_course_an_address_and_changes_nothing_else(whole,
     note = "" if not is_placeholder(old) else NO_ADDRESS
     for path, text in after.items():
         assert text != before[path] and old not in text, path
-        back = text.replace(f"{NOTE_BEGIN}\n\n{NOTE_END}", f"{NOTE_BEGIN}\n{note}\n{NOTE_END}")
+        back = text.replace(f"{NOTE_BEGIN}\n{NOTE_END}", f"{NOTE_BEGIN}\n{note}\n{NOTE_END}")
         assert back.replace(OTHER, old) == before[path], path
     assert NO_ADDRESS not in after[str(whole / "README.md")]
     assert main(["address", f"https://github.com/{old}.git"]) == 0

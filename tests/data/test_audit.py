@@ -11,7 +11,7 @@ from elfw_course.cli import main
 from elfw_helpers.data.audit import check_folder, describe_audit
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.layout import PassedOverWarning
-from elfw_helpers.deployment.files import list_photos
+from elfw_helpers.deployment.listing import list_photos
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.paths import data_folder
 from tests.faces import write_face
@@ -69,6 +69,41 @@ def test_labels_that_contradict_their_masks_are_suspects_not_problems(folder):
 def test_missing_folder_is_told_without_a_traceback(tmp_path, capsys):
     assert main(["check", str(tmp_path / "nowhere")]) == 1
     assert "no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_elfw_data_is_blamed_for_a_missing_folder_only_if_it_names_it(tmp_path, monkeypatch, capsys, chosen):
+    monkeypatch.setenv("ELFW_DATA", str(tmp_path / ("nowhere" if chosen else "other")))
+    main(["check", str(tmp_path / "nowhere")])
+    assert ("$ELFW_DATA" in capsys.readouterr().err) == chosen
+
+
+def test_a_folder_that_no_notebook_can_split_says_how_much_is_missing(tmp_path, capsys):
+    for number in range(12):
+        write_face(tmp_path, f"face{number:02d}", number % 2, number)
+    by_person = {
+        "".join(f"face{number:02d} P{number % 4}\n" for number in range(12)): (
+            "4 people are too few to cut the images into 10 parts", "Add photos of 6 more",
+        ),
+        "".join(f"face{number:02d} P{number}\n" for number in range(12)): (
+            "6 images of hair", "Add 4 more, or write train.txt",
+        ),
+    }  # fmt: skip
+    for persons, words in by_person.items():
+        (tmp_path / "persons.txt").write_text(persons, encoding="utf-8")
+        assert main(["check", str(tmp_path)]) == 0
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  split ")]
+        assert line.startswith("  split       the notebooks will stop: ") and all(
+            word in line for word in words
+        )
+
+
+def test_attributes_of_few_people_may_be_missing_from_the_test(folder, capsys):
+    assert main(["check", str(folder)]) == 0
+    assert "  split       few people have spectacles (6), cap (6), and the test" in capsys.readouterr().out
+    (folder / "elfw_set_00.txt").write_text(f"{FaceFolder(folder).names[0]}\n", encoding="utf-8")
+    assert main(["check", str(folder)]) == 0
+    assert "  split " not in capsys.readouterr().out
 
 
 def test_files_passed_over_are_named_with_the_reason_and_bounded_in_number(folder, capsys):

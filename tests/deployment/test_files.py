@@ -17,7 +17,7 @@ from elfw_helpers.data.labels import ATTRIBUTES, PIXEL_CLASSES, attribute_from_m
 from elfw_helpers.deployment import files as photos
 from elfw_helpers.deployment import predict
 from elfw_helpers.deployment.faces import Frame, cut_face, whole_frame
-from elfw_helpers.deployment.files import list_photos
+from elfw_helpers.deployment.listing import list_photos
 from elfw_helpers.deployment.predict import class_fractions, predict_mask
 from elfw_helpers.models import UNet, hub, mini_network
 from elfw_helpers.models.hub import ModelCard, load_model, store_model
@@ -183,9 +183,9 @@ def test_one_bad_photo_never_stops_the_rest(tmp_path, capsys):
     assert output == f"2 photos predicted into {out}\n"
     lines = errors.splitlines()
     assert len(lines) == 4 and lines[-1] == "elfw: 3 photos failed"
-    assert "broken.jpg: cannot be read as an image" in lines[0]
-    assert "thin.png: 1 x 5000 pixels. A face needs at least 16 x 16" in lines[1]
-    assert "nowhere.jpg: No such file" in lines[2]
+    assert "nowhere.jpg: No such file" in lines[0]
+    assert "broken.jpg: cannot be read as an image" in lines[1]
+    assert "thin.png: 1 x 5000 pixels. A face needs at least 16 x 16" in lines[2]
     assert {path.stem for path in out.glob("*.json")} == {"a", "z"}
 
 
@@ -431,8 +431,10 @@ def test_a_folder_without_a_photo_says_all_that_is_in_it(tmp_path, capsys):
     for number in range(25):
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "in" / f"{number:02d}.txt").write_text("not a photo", encoding="utf-8")
-    assert run(tmp_path / "in", tmp_path / "nowhere", "--out", tmp_path / "out") == 1
-    assert "25 passed over, of no kind that is opened here: 00.txt, 01.txt" in capsys.readouterr().err
+    assert run(tmp_path / "in", tmp_path / "nowhere", "--out", tmp_path / "out") == 2
+    passed_over, first, second = capsys.readouterr().err.splitlines()
+    assert "25 passed over, of no kind that is opened here: 00.txt, 01.txt" in passed_over
+    assert "holds no images" in first and "nowhere: No such file" in second
     assert run(tmp_path / "in", "--out", tmp_path / "out") == 2
     first, second = capsys.readouterr().err.splitlines()
     assert first.endswith("18.txt, 19.txt and 5 more") and "holds no images" in second

@@ -13,6 +13,7 @@ from elfw_helpers.deployment import faces, predict
 from elfw_helpers.deployment.apps.segmentation import answer_segmentation, show_segmentation
 from elfw_helpers.deployment.apps.web_page import report_upload, show_upload
 from elfw_helpers.deployment.files import predict_to_files
+from elfw_helpers.deployment.listing import list_photos
 from tests.deployment.app_models import make_models
 
 pytestmark = pytest.mark.skipif(
@@ -74,7 +75,7 @@ def test_a_hard_photo_is_answered_or_remarked_on(name, hopper, unet, tmp_path):
     make, count, remark = PHOTOS[name]
     photo = make(hopper)
     photo.save(tmp_path / "photo.png")
-    assert predict_to_files(unet, [tmp_path / "photo.png"], tmp_path / "out") == 0
+    assert predict_to_files(unet, list_photos([tmp_path / "photo.png"]), tmp_path / "out") == 0
     answer = json.loads((tmp_path / "out" / "photo.json").read_text("utf-8"))
     assert (answer["width"], answer["height"]) == photo.size
     assert count in (None, len(answer["faces"]))

@@ -15,6 +15,7 @@ from elfw_helpers.data.annotations.areas import Area, Bitmap, NoArea, Parts, Pol
 from elfw_helpers.data.annotations.records import (
     MEND,
     AnnotatedPhoto,
+    OtherFormat,
     Shape,
     find_files,
     read_json,
@@ -36,7 +37,11 @@ def read_coco(folder: Path) -> Iterator[AnnotatedPhoto | DataError]:
                 isinstance(content.get(key), list) for key in SECTIONS
             ):
                 found = "holds no instances in COCO's format (images, annotations and categories)"
-                yield DataError(file, found, "Move it out of the folder, or export it as instances")
+                yield OtherFormat(file, found, "Move it out of the folder, or export it as instances")
+                continue
+            if any("segments_info" in entry for entry in content["annotations"] if isinstance(entry, dict)):
+                found = "holds panoptic segments, whose masks lie in other files"
+                yield OtherFormat(file, found, "Export it as instances")
                 continue
             yield from read_file(file, content)
         except DataError as error:
@@ -77,7 +82,7 @@ def index_entries(content: dict, section: str) -> dict[Any, dict]:
 
 def read_photo(file: Path, image: dict, annotations: list, names: dict[Any, str]) -> AnnotatedPhoto:
     """Return what a file says of one photo; raise ValueError with what is wrong."""
-    shapes = []
+    size, shapes = take_size(image, "width", "height"), []
     for number, entry in enumerate(annotations, 1):
         category = take(entry, "category_id", int, str)
         place = f"annotation {entry.get('id', number)}"
@@ -85,16 +90,29 @@ def read_photo(file: Path, image: dict, annotations: list, names: dict[Any, str]
             raise ValueError(f"{place}: category {category!r}, which the file does not name")
         place += f" ({names[category]!r})"
         try:
-            shapes.append(Shape(names[category], place, read_area(entry.get("segmentation"))))
+            area = read_area(entry)
+            size = match_size(area, size)
+            shapes.append(Shape(names[category], place, area))
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from None
-    return AnnotatedPhoto(file, take(image, "file_name", str), take_size(image, "width", "height"), shapes)
+    return AnnotatedPhoto(file, take(image, "file_name", str), size, shapes)
 
 
-def read_area(drawn: Any) -> Area:
-    """Return the area of a segmentation: pieces, each a list x, y, x, y, ..., or run lengths."""
+def match_size(area: Area, size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return a photo's width and height, from run lengths if need be; raise ValueError if they differ."""
+    if not isinstance(area, Bitmap):
+        return size
+    height, width = area.pixels.shape
+    if size not in (None, (width, height)):
+        raise ValueError(f"run lengths for {width} x {height} pixels of a photo of {size[0]} x {size[1]}")
+    return width, height
+
+
+def read_area(entry: dict) -> Area:
+    """Return the area of an annotation: pieces, each a list x, y, x, y, ..., or run lengths."""
+    drawn = entry.get("segmentation")
     if not drawn:
-        return NoArea("a box without a segmentation")
+        return NoArea(f"a {'set of keypoints' if 'keypoints' in entry else 'box'} without a segmentation")
     if isinstance(drawn, list):
         if not all(isinstance(part, list) and len(part) % 2 == 0 for part in drawn):
             raise ValueError("an outline that is not a list x, y, x, y, ...")

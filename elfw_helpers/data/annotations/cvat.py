@@ -15,7 +15,14 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
 from elfw_helpers.data.annotations.areas import Area, Bitmap, Ellipse, NoArea, Polygon, decode_runs, make_box
-from elfw_helpers.data.annotations.records import MEND, AnnotatedPhoto, Shape, find_files, to_points
+from elfw_helpers.data.annotations.records import (
+    MEND,
+    AnnotatedPhoto,
+    OtherFormat,
+    Shape,
+    find_files,
+    to_points,
+)
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error
 
@@ -46,7 +53,7 @@ def read_file(file: Path) -> Iterator[AnnotatedPhoto | DataError]:
             if root is None:
                 root = element
                 if root.tag != "annotations":
-                    yield DataError(
+                    yield OtherFormat(
                         file, f"is no export of CVAT (it begins with <{root.tag}>)", "Move it away"
                     )
                     return

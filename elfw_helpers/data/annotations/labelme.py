@@ -21,6 +21,7 @@ from elfw_helpers.data.annotations.areas import Area, Bitmap, Ellipse, NoArea, P
 from elfw_helpers.data.annotations.records import (
     MEND,
     AnnotatedPhoto,
+    OtherFormat,
     Shape,
     find_files,
     read_json,
@@ -37,7 +38,7 @@ def read_labelme(folder: Path) -> Iterator[AnnotatedPhoto | DataError]:
         try:
             content = read_json(file)
             if not isinstance(content, dict) or "shapes" not in content:
-                yield DataError(
+                yield OtherFormat(
                     file, "is no file of labelme (it has no 'shapes')", "Move it out of the folder"
                 )
                 continue

@@ -21,7 +21,7 @@ from elfw_helpers.data.annotations.coco import read_coco
 from elfw_helpers.data.annotations.cvat import read_cvat
 from elfw_helpers.data.annotations.labelme import read_labelme
 from elfw_helpers.data.annotations.painting import check_size, paint_mask
-from elfw_helpers.data.annotations.records import AnnotatedPhoto, find_files
+from elfw_helpers.data.annotations.records import AnnotatedPhoto, MissingPhoto, OtherFormat, find_files
 from elfw_helpers.data.annotations.source import Photos, open_source
 from elfw_helpers.data.image_names import compose_unicode, split_line
 from elfw_helpers.data.images import encode_mask, read_mask
@@ -32,6 +32,7 @@ from elfw_helpers.data.preparation.unfinished import (
     LABELS_FILE,
     begin,
     check_place,
+    hold_place,
     put_in_place,
     remove_others,
     write_list,
@@ -49,6 +50,10 @@ WHERE = {
     "cvat": "In CVAT, export as `CVAT for images 1.1` with the photos: annotations.xml is what is read",
     "coco": "Export as COCO instances: a .json with images, annotations and categories is what is read",
 }
+ANOTHER = "Is it of another tool? Name that one: labelme, cvat or coco"
+WITH_PHOTOS = (
+    "Name the folder that holds them too, put them beside the annotations, or export again with the photos"
+)
 EMBEDDED = "embedded"
 
 
@@ -72,16 +77,14 @@ def prepare_folder(
     known = read_classes(Path(classes) if classes else None)
     try:
         check_place(source, out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with open_source(source, out.parent) as folder:
+        with hold_place(out), open_source(source, out.parent) as folder:
             preparation = Preparation(source, folder, begin(out), known)
             preparation.read_lists()
             try:
                 preparation.read_annotations(kind)
                 preparation.finish(out, leave_out)
             except ElfwError:
-                if not preparation.files:
-                    shutil.rmtree(preparation.work)
+                preparation.remove_empty()
                 raise
     except OSError as error:
         raise explain_error(error, out) from None
@@ -137,18 +140,50 @@ class Preparation:
 
     def read_annotations(self, kind: str) -> None:
         """Write the photo and the mask of every annotation that is right, and note what is wrong."""
-        empty = True
+        count, faults = 0, []
         for entry in tqdm(READERS[kind](self.folder), "preparing photos", delay=2, unit="photo"):
-            empty = False
+            count += 1
             try:
                 if isinstance(entry, DataError):
                     raise entry
                 self.add(entry)
             except DataError as error:
-                self.problems.append(self.tell(error))
-        if empty:
-            raise DataError(self.source, f"holds no annotations of {kind}", WHERE[kind])
+                faults.append(error)
+        if not count:
+            raise self.explain_empty(kind)
+        if len(faults) == count:
+            self.explain_alike(kind, faults)
+        self.problems.extend(map(self.tell, faults))
         self.done.unannotated += [path.name for path in self.photos.paths if path not in self.annotated]
+
+    def explain_empty(self, kind: str) -> DataError:
+        """Return the error for a source without annotations of the tool, with what may be meant instead."""
+        found = f"holds no annotations of {kind}"
+        for archive in find_files(self.folder, (".zip",)):
+            first = "Name" if self.folder == self.source else "Unpack it, and name"
+            fix = f"{first} {archive.relative_to(self.folder)} in it, if that is the export"
+            return DataError(self.source, f"{found}, but {archive.name}", fix)
+        for other in find_files(self.folder, (".xml", ".json")):
+            return DataError(self.source, f"{found}, but {other.name}", f"{WHERE[kind]}. {ANOTHER}")
+        fix = f"{WHERE[kind]}. Name the folder that holds both annotations and photos"
+        return DataError(self.source, found, fix)
+
+    def explain_alike(self, kind: str, faults: Sequence[DataError]) -> None:
+        """Raise DataError where all annotations have the same fault, which one sentence tells better."""
+        first = faults[0]
+        if all(isinstance(fault, OtherFormat) for fault in faults):
+            found = f"holds no annotations of {kind}: {first.file.name} {first.found}"
+            raise DataError(self.source, found, f"{WHERE[kind]}. {ANOTHER}")
+        if len(faults) > 1 and all(isinstance(fault, MissingPhoto) for fault in faults):
+            found = (
+                f"not one of the {len(faults)} annotated photos is there ({first.file.name}: {first.found})"
+            )
+            raise DataError(self.source, found, WITH_PHOTOS)
+
+    def remove_empty(self) -> None:
+        """Remove the folder that is written into, if there is nothing in it to go on with."""
+        if not self.files:
+            shutil.rmtree(self.work, ignore_errors=True)
 
     def add(self, entry: AnnotatedPhoto) -> None:
         """Write the photo and the mask of one annotation; raise DataError where something is wrong."""
@@ -239,6 +274,8 @@ class Preparation:
         if not self.files and not self.problems:
             self.problems.append("no photo has a shape")
         if self.problems and not (leave_out and self.files):
+            # First, for the text names it while it is there.
+            self.remove_empty()
             raise ElfwError(describe_problems(self.source, out, self.problems))
         self.done.left_out = self.problems
         self.write_lists()

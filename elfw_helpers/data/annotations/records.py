@@ -21,6 +21,14 @@ MEND = "Mend or delete it in the program that it was drawn with, and export agai
 KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
 
 
+class OtherFormat(DataError):
+    """A file is none of the tool that was named."""
+
+
+class MissingPhoto(DataError):
+    """A photo that is annotated is not there."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """An area with the name of its class, as its author wrote it, and where it stands in the file."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from elfw_helpers.data.annotations.records import find_files
+from elfw_helpers.data.annotations.records import MissingPhoto, find_files
 from elfw_helpers.data.image_names import compose_unicode
 from elfw_helpers.data.images import IMAGE_SUFFIXES, OTHER_PHOTO_SUFFIXES
 from elfw_helpers.utils.errors import DataError
@@ -103,7 +103,7 @@ class Photos:
         """Return the photo that an annotation calls `text`; of several, the one next to the file `near`.
 
         Raises:
-            DataError: none is called so, or several are.
+            MissingPhoto, DataError: none is called so, or several are.
         """
         parts = [part for part in re.split(r"[/\\]", compose_unicode(text)) if part not in ("", ".")]
         found = self._by_file_name.get(parts[-1].casefold(), []) if parts else []
@@ -114,12 +114,11 @@ class Photos:
             found = [path for path in found if path.parent == near.parent] or found
         if not found:
             fix = "Put the photo into the folder under this name, or delete its annotation"
-            raise DataError(near, f"the photo {text!r} is not there", fix)
+            raise MissingPhoto(near, f"the photo {text!r} is not there", fix)
         if len(found) > 1:
             places = " and ".join(str(path.relative_to(self.folder)) for path in found[:2])
-            raise DataError(
-                near, f"{text!r} may be {places}", "Rename one of them, in the annotation as well"
-            )
+            fix = "Rename one of them, in the annotation as well; of several exports, name one"
+            raise DataError(near, f"{text!r} may be {places}", fix)
         return found[0]
 
 

@@ -5,8 +5,11 @@ So whoever finds OUT finds it complete, and an interrupted run is gone on with.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import require_writable, write_atomically
@@ -23,6 +26,25 @@ def check_place(source: Path, out: Path) -> None:
         raise DataError(out, "holds files already", "Name a new or an empty folder")
     if source.is_dir() and out.is_relative_to(source):
         raise DataError(out, f"lies inside {source}, where photos are looked for", "Name a folder outside it")
+
+
+@contextmanager
+def hold_place(out: Path) -> Iterator[None]:
+    """Keep other runs of `elfw prepare` away from a folder; raise DataError where one is at work on it."""
+    require_writable(out.parent)
+    lock = FileLock(out.with_name(f".{out.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        fix = "Wait until it has ended, or name another folder"
+        raise DataError(out, "another `elfw prepare` is writing it", fix) from None
+    try:
+        yield
+    finally:
+        # Windows deletes no file that is open: there it stays.
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()
+        lock.release()
 
 
 def begin(out: Path) -> Path:

@@ -27,6 +27,7 @@ from elfw_helpers.data.preparation.unfinished import (
     MARK,
     begin,
     check_place,
+    hold_place,
     put_in_place,
     remove_others,
     write_list,
@@ -77,16 +78,16 @@ def prepare_release(kind: str, source: str | Path, out: str | Path, leave_out: b
     try:
         root = find_root(kind, source)
         check_place(root, out)
-        out.parent.mkdir(parents=True, exist_ok=True)
         listing = READERS[kind].list_release(root)
         if root != source:
             listing.remark(source, f"the release was found in {root}", "Nothing is to be done")
         if listing.problems and not leave_out:
             # They are known in seconds: nobody waits for the faces to hear of them.
             raise ElfwError(describe_problems(root, out, list(map(str, listing.problems))))
-        preparation = Preparation(kind, listing, begin(out))
-        preparation.make_faces()
-        preparation.finish(out, leave_out)
+        with hold_place(out):
+            preparation = Preparation(kind, listing, begin(out))
+            preparation.make_faces()
+            preparation.finish(out, leave_out)
     except OSError as error:
         raise explain_error(error, out) from None
     return preparation.done

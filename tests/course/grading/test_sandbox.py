@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from elfw_course.cli import main
 from elfw_course.grading import sandbox, seccomp
 from elfw_course.grading.sandbox import (
     RUNNER,
+    NoSandbox,
     Sandbox,
     choose_sandbox,
     environment,
@@ -85,6 +87,21 @@ def test_without_a_sandbox_nothing_is_run(programs, submissions, capsys):
 def test_a_sandbox_that_does_not_start_is_named_with_its_reason(programs, capsys):
     install(programs, "bwrap", "#!/bin/sh\necho setting up uid map: Permission denied >&2\nexit 1\n")
     with pytest.raises(ElfwError, match="does not start: setting up uid map: Permission denied"):
+        choose_sandbox(unsandboxed=False)
+
+
+def test_where_ubuntu_asks_for_a_profile_its_commands_are_told(programs, tmp_path, monkeypatch):
+    install(programs, "bwrap", "#!/bin/sh\nexit 1\n")
+    (tmp_path / "restriction").write_text("1\n", encoding="utf-8")
+    monkeypatch.setattr(sandbox, "RESTRICTION", tmp_path / "restriction")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(
+        NoSandbox, match="asks for an AppArmor profile. What mends it:\nsudo apt install apparmor"
+    ) as caught:
+        choose_sandbox(unsandboxed=False)
+    assert pickle.loads(pickle.dumps(caught.value)).mend == caught.value.mend
+    (tmp_path / "restriction").write_text("0\n", encoding="utf-8")
+    with pytest.raises(NoSandbox, match="does not start: exit code 1. What mends it:\nLet users"):
         choose_sandbox(unsandboxed=False)
 
 

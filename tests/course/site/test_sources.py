@@ -7,6 +7,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from elfw_course.site.sources import prepare_cells, read_filling, take_columns, write_reference
+from elfw_course.student import PLACEHOLDER
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.paths import project_folder
 
@@ -38,6 +39,13 @@ def test_front_page_and_times_come_from_readme():
     assert re.search(
         r"^\| \[05 evaluation\]\(\S+\) \| \d+ min \| \S+ min \|$", filling["times"], re.MULTILINE
     )
+
+
+@pytest.mark.parametrize("repository", ["some-school/faces", PLACEHOLDER])
+def test_the_front_page_leads_to_the_course_where_it_has_an_address(monkeypatch, repository):
+    monkeypatch.setattr("elfw_course.site.sources.read_repository", lambda project: repository)
+    link = f"[its README](https://github.com/{repository}#start)"
+    assert read_filling(project_folder())["readme"] == ("its README" if repository == PLACEHOLDER else link)
 
 
 def test_a_readme_without_its_table_is_named(tmp_path):

@@ -105,6 +105,14 @@ def test_too_few_faces_are_refused_before_any_is_rendered(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_too_few_faces_for_the_last_stage_are_refused_before_the_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ELFW_BUILD", str(tmp_path / "build"))
+    out = tmp_path / "out.safetensors"
+    assert main(["pretrain", "efficient_unet", "--faces", "39", "--out", str(out)]) == 1
+    assert "39 faces are too few to train and validate on. Take --faces 40 or more" in capsys.readouterr().err
+    assert not (tmp_path / "build" / "pretraining").exists()
+
+
 def test_what_is_learned_is_the_renderer_s(rendered, faces):
     for place, face in enumerate(read_parameters(rendered / "faces").values()):
         told = dict(zip(faces.names, faces.numbers[place].tolist(), strict=True))

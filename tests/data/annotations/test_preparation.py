@@ -17,6 +17,7 @@ from elfw_helpers.data.audit import check_folder
 from elfw_helpers.data.images import read_mask
 from elfw_helpers.data.labels import ATTRIBUTES, EYEWEAR, HAIR, PIXEL_CLASSES, SKIN
 from elfw_helpers.data.layout import scan_folder
+from elfw_helpers.data.preparation.unfinished import hold_place
 from elfw_helpers.rendering import render_folder
 from elfw_helpers.utils.errors import ElfwError
 from tests.data.annotations.exports import (
@@ -445,6 +446,9 @@ SKIN_OF_A = {"image_id": 1, "category_id": 2}
         ([IMAGE], SKIN_OF_A | {"image_id": 5}, "annotation 1 is of image 5, which the file does not list"),
         ([IMAGE], SKIN_OF_A | {"image_id": {}}, "'image_id' is not"),
         ([IMAGE], SKIN_OF_A, "a box without a segmentation encloses no area"),
+        ([IMAGE], SKIN_OF_A | {"keypoints": [1, 1, 2]}, "a set of keypoints without a segmentation"),
+        ([IMAGE], SKIN_OF_A | {"segmentation": {"counts": [4], "size": [2, 2]}}, "of a photo of 32 x 32"),
+        ([IMAGE], {"image_id": 1, "segments_info": []}, "holds panoptic segments"),
         ([IMAGE], SKIN_OF_A | {"segmentation": [[1, 2, 3]]}, "not a list x, y, x, y"),
         ([IMAGE], SKIN_OF_A | {"segmentation": [5]}, "not a list x, y, x, y"),
         ([IMAGE], SKIN_OF_A | {"segmentation": "01400000"}, "should be an object is none"),
@@ -461,6 +465,13 @@ def test_files_of_coco_that_are_none(images, annotation, found, tmp_path):
     save_photo(tmp_path / "export" / "a.jpg")
     write_coco(tmp_path / "export" / "coco.json", images, [annotation])
     fails("coco", tmp_path, "coco.json", found)
+
+
+def test_run_lengths_tell_the_size_that_a_file_of_coco_does_not(tmp_path):
+    save_photo(tmp_path / "export" / "a.jpg")
+    runs = {"segmentation": {"counts": [0, 16], "size": [2, 8]}}
+    write_coco(tmp_path / "export" / "coco.json", [{"id": 1, "file_name": "a.jpg"}], [SKIN_OF_A | runs])
+    fails("coco", tmp_path, "annotated at 8 x 2 pixels, and has 32 x 32")
 
 
 def test_several_annotations_and_several_photos_of_one_name(tmp_path):
@@ -524,6 +535,14 @@ def test_a_run_that_is_interrupted_leaves_nothing_in_the_place_of_the_result(tmp
     monkeypatch.undo()
     prepare("cvat", tmp_path)
     assert prepared_mask(tmp_path).any()
+
+
+def test_a_folder_that_another_run_is_writing_is_left_to_it(tmp_path):
+    write_source("cvat", tmp_path / "export", ("skin", SQUARE))
+    with hold_place(tmp_path / "out"):
+        fails("cvat", tmp_path, "another `elfw prepare` is writing it. Wait until it has ended")
+    prepare("cvat", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["export", "out"]
 
 
 def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path, monkeypatch):
@@ -615,9 +634,51 @@ def test_an_export_without_annotations_says_what_is_looked_for(kind, tmp_path):
     assert not (tmp_path / "out.unfinished").exists()
 
 
+def write_photos(export, photos=True):
+    """Write two photos as CVAT exports them, or their annotations alone."""
+    export.mkdir(parents=True)
+    names = ("a.jpg", "b.jpg")
+    for seed, name in enumerate(names if photos else ()):
+        save_photo(export / "images" / name, seed)
+    elements = [cvat_image(name, SIZE, cvat_polygon("SKIN", SQUARE)) for name in names]
+    write_cvat(export / "annotations.xml", elements)
+
+
+def test_an_export_without_any_of_its_photos_is_told_in_one_sentence(tmp_path):
+    write_photos(tmp_path / "export", photos=False)
+    said = fails("cvat", tmp_path, "not one of the 2 annotated photos is there", "the photo 'a.jpg'")
+    assert said.endswith(preparation.WITH_PHOTOS) and not (tmp_path / "out.unfinished").exists()
+
+
+@pytest.mark.parametrize(
+    ("export", "kind", "found"),
+    [
+        ("export/images", "cvat", "Name the folder that holds both annotations and photos"),
+        ("zips", "cvat", "but task.zip. Name task.zip in it"),
+        ("outer.zip", "cvat", "but task.zip. Unpack it, and name task.zip in it"),
+        ("export", "coco", "but annotations.xml. Export as COCO instances"),
+        ("export/annotations.xml", "cvat", "Name the folder that holds it and the photos"),
+    ],
+)
+def test_a_wrong_place_or_tool_is_told_in_one_sentence(export, kind, found, tmp_path):
+    write_photos(tmp_path / "export")
+    (tmp_path / "zips").mkdir()
+    pack(tmp_path / "export", tmp_path / "zips" / "task.zip")
+    pack(tmp_path / "zips", tmp_path / "outer.zip")
+    said = fails(kind, tmp_path, found, export=export)
+    assert "\n" not in said and str(tmp_path / export) in said
+
+
+def test_problems_of_all_photos_promise_no_unfinished_folder(tmp_path):
+    write_source("coco", tmp_path / "export", ("nose", SQUARE))
+    assert "unfinished" not in fails("coco", tmp_path, "unknown class names")
+
+
 def test_another_format_than_named_is_told(tmp_path):
     write_source("coco", tmp_path / "export", ("skin", SQUARE))
-    fails("labelme", tmp_path, "is no file of labelme")
+    fails(
+        "labelme", tmp_path, "holds no annotations of labelme: instances_default.json is no file of labelme"
+    )
     shutil.rmtree(tmp_path / "export")
     write_source("labelme", tmp_path / "export", ("skin", SQUARE))
     fails("coco", tmp_path, "holds no instances in COCO's format")
