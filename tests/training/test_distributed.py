@@ -26,6 +26,7 @@ from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.evaluation.segmentation import median_frequency_weights
 from elfw_helpers.models import UNet
 from elfw_helpers.models.hub import load_model
+from elfw_helpers.training.checkpoints import CHECKPOINT, read_checkpoint_history
 from elfw_helpers.training.distributed import BatchShares, fit_shares
 from elfw_helpers.training.folder import SEED, check_settings, hold_folder, train_folder
 from elfw_helpers.training.processes import Processes, SharedStatistics, join_processes
@@ -59,8 +60,8 @@ def faces(tmp_path_factory) -> Path:
 
 def read_history(out: Path) -> dict[str, list[float]]:
     """Return the losses and accuracies that a run's folder holds, empty before its first epoch."""
-    file = out / "progress.json"
-    return json.loads(file.read_text(encoding="utf-8"))["history"] if file.exists() else {"train_loss": []}
+    file = out / CHECKPOINT
+    return read_checkpoint_history(file) if file.exists() else {"train_loss": []}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -178,7 +179,7 @@ def test_two_processes_take_the_steps_of_one(faces, tmp_path):
     # Losses are added up in float32.
     for name, series in alone.items():
         assert together[name] == pytest.approx(series, rel=1e-6), name
-    first, second = (next((tmp_path / f"{count}").glob("epoch_0003.*")) for count in (1, 2))
+    first, second = (tmp_path / f"{count}" / CHECKPOINT for count in (1, 2))
     for name, tensor in load_file(first).items():
         torch.testing.assert_close(load_file(second)[name], tensor, atol=1e-7, rtol=1e-7, msg=name)
 

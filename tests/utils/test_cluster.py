@@ -244,7 +244,7 @@ def test_settings_cannot_be_trained_together_on_a_cluster(tmp_path):
 
 def test_a_grid_outlives_a_worker_that_is_killed_and_equals_one_machine_s(cluster, expected, tmp_path):
     # By then each worker is in the middle of a run, with an epoch stored.
-    do_when(lambda: len(list(tmp_path.glob("*/progress.json"))) > 1, cluster.workers[0].kill)
+    do_when(lambda: len(list(tmp_path.glob("*/checkpoint.safetensors"))) > 1, cluster.workers[0].kill)
     table = search(tmp_path, cluster=cluster.address)
     assert cluster.workers[0].wait() == -signal.SIGKILL
     assert table["error"].tolist() == [""] * 4
