@@ -152,7 +152,7 @@ def connect(address: str) -> Iterator[Client]:
 
 
 def check_address(address: str) -> None:
-    """Raise ElfwError for what can be no scheduler's address; a client of Dask's that has tried it hangs."""
+    """Raise ElfwError for what can be no scheduler's address: Dask's client would keep us from ending."""
     try:
         get_address_host(address)
     except ValueError as error:
@@ -213,7 +213,7 @@ def check_workers(client: Client, needs: Needs) -> None:
     found = client.run(list_faults, needs, on_error="return")
     # What a worker without the course raises, it raises before it can look for faults.
     faults = {
-        worker: [f"not the same course ({answer})"] if isinstance(answer, Exception) else answer
+        worker: [f"install the same course there ({answer})"] if isinstance(answer, Exception) else answer
         for worker, answer in found.items()
     }
     told = [f"{worker}: {'; '.join(lacks)}" for worker, lacks in faults.items() if lacks]
