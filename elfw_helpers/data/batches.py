@@ -139,6 +139,15 @@ class Batches:
         """The targets of all samples, in order."""
         return self._targets if self._chosen is None else self._targets[self._chosen]
 
+    @property
+    def label_count(self) -> int:
+        """The number of labels of all samples: one per sample, or per pixel of its mask."""
+        return self.count * self._targets[:1].numel()
+
+    def add_up(self, numbers: Tensor) -> Tensor:
+        """Return the sum of what each process has counted in its share of the batches; here one has all."""
+        return numbers
+
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of one epoch; the order depends on the shuffle seed and `number` alone."""
         # Drawn on the CPU, so that the order (not the speed) is the same on every device.

@@ -1,8 +1,8 @@
 """Checkpoints: training saved after every epoch, so that a kill at any moment loses at most one epoch.
 
-A checkpoint is two files: tensors in `epoch_NNNN.safetensors` (no pickle: loading one runs no code), and
-`progress.json`, which names that file with its checksum. The JSON is replaced last and in one step, so
-it always names tensors that are complete.
+A checkpoint is one file: tensors as safetensors (no pickle: loading one runs no code), and in its header the
+history and a checksum of both. It is replaced in one step, so it is always complete, also where two processes
+save the same run: the next epoch goes on from whichever was saved last.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from elfw_helpers.utils.errors import TrainingError
 from elfw_helpers.utils.files import write_atomically
 from elfw_helpers.utils.fingerprints import fingerprint
 
-PROGRESS = "progress.json"
+CHECKPOINT = "checkpoint.safetensors"
 
 
 class TrainingState:
@@ -80,20 +80,16 @@ def find_start(run: Path, rates: Sequence[float]) -> Path:
     A shorter run keeps its folder, for its best epoch may be another one than the longer run's.
     """
     folders = [name_epochs(run, rates[:epochs]) for epochs in range(len(rates), -1, -1)]
-    return next((folder for folder in folders if (folder / PROGRESS).exists()), folders[0])
+    return next((folder for folder in folders if (folder / CHECKPOINT).exists()), folders[0])
 
 
 def save_checkpoint(folder: Path, state: TrainingState, history: dict[str, list[float]]) -> None:
-    """Save a training state and its history, then delete the epoch before."""
+    """Save a training state and its history in place of the epoch before."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = save(state.tensors())
-    tensors = folder / f"epoch_{len(history['train_loss']):04d}.safetensors"
-    write_atomically(tensors, content)
-    progress = {"tensors": tensors.name, "sha256": hashlib.sha256(content).hexdigest(), "history": history}
-    write_atomically(folder / PROGRESS, json.dumps(progress, indent=1).encode())
-    for other in folder.glob("epoch_*.safetensors"):
-        if other != tensors:
-            other.unlink()
+    tensors = {name: tensor.cpu() for name, tensor in state.tensors().items()}
+    written = json.dumps(history)
+    header = {"history": written, "sha256": hash_content(written, tensors)}
+    write_atomically(folder / CHECKPOINT, save(tensors, header))
 
 
 def load_checkpoint(
@@ -104,23 +100,33 @@ def load_checkpoint(
     Raises:
         TrainingError: the checkpoint is damaged.
     """
-    if not (folder / PROGRESS).exists():
+    file = folder / CHECKPOINT
+    if not file.exists():
         return history
-    progress = read_progress(folder)
     with damage_advice(folder):
-        # A bare name: a path in a tampered file must not lead out of the folder.
-        content = (folder / Path(progress["tensors"]).name).read_bytes()
-        if hashlib.sha256(content).hexdigest() != progress["sha256"]:
-            raise ValueError(f"{progress['tensors']} is not the file that was saved")
-        state.restore(load(content))
-        return progress["history"]
+        with safe_open(file, "pt") as stored:
+            header = stored.metadata()
+            # A copy: the file will be replaced by the next epoch's.
+            tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118
+        if hash_content(header["history"], tensors) != header["sha256"]:
+            raise ValueError(f"{file.name} is not the file that was saved")
+        state.restore(tensors)
+        return json.loads(header["history"])
 
 
-def read_progress(folder: Path) -> dict[str, Any]:
-    """Return what a checkpoint's `progress.json` says, or raise TrainingError where it is damaged."""
-    with damage_advice(folder):
-        progress = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-        return {name: progress[name] for name in ("tensors", "sha256", "history")}
+def read_checkpoint_history(file: Path) -> dict[str, Any]:
+    """Return the history of a checkpoint's file without its tensors; TrainingError where it is damaged."""
+    with damage_advice(file.parent), safe_open(file, "pt") as stored:
+        return json.loads(stored.metadata()["history"])
+
+
+def hash_content(history: str, tensors: dict[str, Tensor]) -> str:
+    """Return a checksum of what a checkpoint holds; the tensors are on the CPU."""
+    checksum = hashlib.sha256(history.encode())
+    for name, tensor in sorted(tensors.items()):
+        checksum.update(name.encode())
+        checksum.update(tensor.flatten().view(torch.uint8).numpy())
+    return checksum.hexdigest()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ up in another order. Alone, it is `fit` bit for bit.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,18 +18,11 @@ from tqdm import tqdm
 from elfw_helpers.augmentation.transforms import change_colours, draw_affine_maps, draw_colours, warp_batch
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD, Batches
 from elfw_helpers.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
-from elfw_helpers.training.loop import (
-    History,
-    compute_training_logits,
-    count_correct,
-    keep_freed_memory,
-    refuse_losses,
-    refuse_validation,
-)
+from elfw_helpers.training.loop import History, keep_freed_memory, show_losses, train_epoch, validate_epoch
 from elfw_helpers.training.losses import Loss
 from elfw_helpers.training.processes import Processes
 from elfw_helpers.training.segmentation import SegmentationRecipe
-from elfw_helpers.utils.device import compute_logits, exact_arithmetic, layout_of, memory_advice, send
+from elfw_helpers.utils.device import exact_arithmetic, layout_of, memory_advice, send
 from elfw_helpers.utils.memory import RELEASE_AFTER, release_pages
 
 
@@ -67,10 +61,9 @@ class BatchShares(Batches):
         """Where the shares are made."""
         return self._device
 
-    @property
-    def pixels(self) -> int:
-        """The number of pixels in the targets of all samples."""
-        return self.count * self._targets[0].numel()
+    def add_up(self, numbers: Tensor) -> Tensor:
+        """Return the sum of what each process has counted in its shares."""
+        return self.processes.add_up(numbers)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield this process's shares of the batches of one epoch."""
@@ -130,19 +123,19 @@ def fit_shares(
         optimizer = torch.optim.SGD(network.parameters(), lr=0.0, **settings)
         state, connected = TrainingState(network, optimizer), processes.connect(network)
         history = restore_run(folder, state, processes)
-        done, total = (epochs * len(train) for epochs in (len(history), recipe.epochs))
-        with tqdm(total=total, initial=done, unit="batch", delay=1) as bar:
+        done, total = (epochs * (len(train) + len(validation)) for epochs in (len(history), recipe.epochs))
+        with show_batches(network, done, total) as bar:
             for epoch in range(len(history), recipe.epochs):
                 optimizer.param_groups[0]["lr"] = rates[epoch]
-                trained = train_epoch(connected, train, optimizer, loss, epoch, bar)
-                checked = evaluate(network, validation, loss)
-                refuse_validation(checked[0], epoch, rates[epoch])
+                with processes.share_statistics():
+                    trained = train_epoch(connected, train, optimizer, loss, epoch, seed=0)
+                checked = validate_epoch(network, validation, loss, epoch, rates[epoch])
                 history.append(*trained, *checked)
                 if history.best_epoch == epoch:
                     state.keep_best()
                 if processes.is_first:
                     save_checkpoint(folder, state, asdict(history))
-                bar.set_postfix(train=f"{trained[0]:.3f}", validation=f"{checked[0]:.3f}", refresh=False)
+                show_losses(bar, trained[0], checked[0])
     state.restore_best()
     return history
 
@@ -158,49 +151,16 @@ def restore_run(folder: Path, state: TrainingState, processes: Processes) -> His
     return History(**history)
 
 
-def train_epoch(
-    network: nn.Module,
-    batches: BatchShares,
-    optimizer: torch.optim.Optimizer,
-    loss: Loss,
-    epoch: int,
-    bar: tqdm,
-) -> tuple[float, float]:
-    """Make one pass over the batches of all processes; return mean loss and accuracy, as `loop.train_epoch`.
+@contextmanager
+def show_batches(network: nn.Module, done: int, total: int) -> Iterator[tqdm]:
+    """Show for a while how many batches a network has been given, in training and validation."""
+    with tqdm(total=total, initial=done, unit="batch", delay=1) as bar:
 
-    Raises:
-        TrainingError: a loss was not finite; names epoch, step and learning rate.
-    """
-    network.train()
-    processes, sums, counts = batches.processes, [], []
-    right = torch.zeros((), dtype=torch.int64, device=batches.device)
-    for inputs, targets in batches.epoch(epoch):
-        counts.append(processes.add_up(loss.count(targets)))
-        optimizer.zero_grad(set_to_none=True)
-        with processes.share_statistics():
-            logits = compute_training_logits(network, inputs, batches.precision)
-        batch_sums = loss.add_up(logits, targets)
-        # Of the processes' gradients DistributedDataParallel takes the mean, and they are parts of a sum.
-        (processes.count * batch_sums / counts[-1]).sum().backward()
-        optimizer.step()
-        sums.append(batch_sums.detach())
-        right += count_correct(logits.detach(), targets)
-        bar.update()
-    sums, counts = processes.add_up(torch.stack(sums, 1)), torch.stack(counts, 1)
-    refuse_losses(sums.sum(0), epoch, optimizer.param_groups[0]["lr"])
-    return (sums.sum(1) / counts.sum(1)).sum().item(), processes.add_up(right).item() / batches.pixels
+        def count_batch(*_: object) -> None:
+            bar.update()
 
-
-@torch.inference_mode()
-def evaluate(network: nn.Module, batches: BatchShares, loss: Loss) -> tuple[float, float]:
-    """Return mean loss and accuracy over all samples; each process counts its shares."""
-    network.eval()
-    sums, counts = torch.zeros(2, len(loss.terms), dtype=torch.float64, device=batches.device)
-    right = torch.zeros((), dtype=torch.int64, device=batches.device)
-    for inputs, targets in batches.epoch(0):
-        logits = compute_logits(network, inputs, batches.precision)
-        sums += loss.add_up(logits, targets)
-        counts += loss.count(targets)
-        right += count_correct(logits, targets)
-    sums, counts, right = map(batches.processes.add_up, (sums, counts, right))
-    return (sums / counts).sum().item(), right.item() / batches.pixels
+        hook = network.register_forward_hook(count_batch)
+        try:
+            yield bar
+        finally:
+            hook.remove()

@@ -1,8 +1,7 @@
 """`elfw train`: a network learns from a folder of faces, and a folder keeps the run.
 
 run.json                 what decides the run: settings, faces, first weights, code
-progress.json            the losses so far, and the name of the file below with its checksum
-epoch_NNNN.safetensors   all that the next epoch goes on from
+checkpoint.safetensors   all that the next epoch goes on from, and the losses so far
 model.safetensors        the trained network with its card, at the end; SHA256SUMS beside it
 """
 
@@ -185,7 +184,8 @@ def describe_run(network: nn.Module, faces: FaceTensors, split: Split) -> dict[s
         "torch": torch.__version__,
         "faces": fingerprint(faces.images, faces.masks, split.train, split.validation),
         "first weights": fingerprint(network),
-        "code": fingerprint(train_network),
+        # What the processes do with one another's numbers is code that no name in `train_network` leads to.
+        "code": fingerprint(train_network, Processes),
     }
 
 

@@ -131,7 +131,7 @@ def fit(
                 if run:
                     save_checkpoint(name_epochs(run, rates), state, asdict(history))
                 bar.update()
-                bar.set_postfix(train=f"{trained[0]:.3f}", validation=f"{checked[0]:.3f}", refresh=False)
+                show_losses(bar, trained[0], checked[0])
     state.restore_best()
     return history
 
@@ -155,6 +155,13 @@ def show_bar(epochs: int, done: int) -> tqdm:
     """Return a progress bar on stderr, hidden in a worker process and below a bar that is shown already."""
     hidden = multiprocessing.parent_process() is not None or bool(getattr(tqdm, "_instances", ()))
     return tqdm(total=epochs, initial=done, unit="epoch", disable=hidden, delay=1)
+
+
+def show_losses(bar: tqdm, train: float, validation: float) -> None:
+    """Put the losses of an epoch behind a progress bar; NaN where nothing was validated is left out."""
+    losses = {"train": train, "validation": validation}
+    known = {name: f"{loss:.3f}" for name, loss in losses.items() if not math.isnan(loss)}
+    bar.set_postfix(known, refresh=False)
 
 
 def name_run(folder: str | Path | None, *depends_on: Any) -> Path | None:
@@ -196,10 +203,10 @@ def take_steps(
 ) -> tuple[Tensor, Tensor, float]:
     """Take one step per batch; return the loss's sums and counts, [terms, steps] each, and the accuracy."""
     model.train()
-    sums, counts, total = [], [], 0
+    sums, counts = [], []
     correct = torch.zeros((), dtype=torch.int64, device=batches.device)
     for inputs, targets in batches.epoch(epoch):
-        counts.append(loss.count(targets))
+        counts.append(batches.add_up(loss.count(targets)))
         optimizer.zero_grad(set_to_none=True)
         logits = compute_training_logits(model, inputs, batches.precision)
         batch_sums = loss.add_up(logits, targets)
@@ -208,8 +215,8 @@ def take_steps(
         # Nothing is read back to the CPU until the epoch ends: that would make a GPU wait at every step.
         sums.append(batch_sums.detach())
         correct += count_correct(logits.detach(), targets)
-        total += targets.numel()
-    return torch.stack(sums, 1), torch.stack(counts, 1), correct.item() / total
+    accuracy = batches.add_up(correct).item() / batches.label_count
+    return batches.add_up(torch.stack(sums, 1)), torch.stack(counts, 1), accuracy
 
 
 def compute_training_logits(model: nn.Module, inputs: Tensor, precision: torch.dtype) -> Tensor:
@@ -264,14 +271,15 @@ def validate_epoch(
 def evaluate(model: nn.Module, batches: Batches, loss: Loss) -> tuple[float, float]:
     """Return mean loss and accuracy over all samples of the batches, read back from the device once."""
     model.eval()
-    sums, counts, correct, total = 0.0, 0.0, 0, 0
+    sums, counts, correct = 0.0, 0.0, 0
     for inputs, targets in batches:
         logits = compute_logits(model, inputs, batches.precision)
         sums = sums + loss.add_up(logits, targets).double()
         counts = counts + loss.count(targets).double()
-        correct, total = correct + count_correct(logits, targets), total + targets.numel()
+        correct = correct + count_correct(logits, targets)
+    sums, counts, correct = map(batches.add_up, (sums, counts, correct))
     value, right = torch.stack([(sums / counts).sum(), correct.double()]).tolist()
-    return value, right / total
+    return value, right / batches.label_count
 
 
 def predict_logits(model: nn.Module, batches: Batches) -> Tensor:

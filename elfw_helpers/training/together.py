@@ -17,7 +17,12 @@ from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy, pad
 
 from elfw_helpers.data.batches import Batches
-from elfw_helpers.training.checkpoints import PROGRESS, load_checkpoint, read_progress, save_checkpoint
+from elfw_helpers.training.checkpoints import (
+    CHECKPOINT,
+    load_checkpoint,
+    read_checkpoint_history,
+    save_checkpoint,
+)
 from elfw_helpers.training.loop import (
     History,
     count_correct,
@@ -270,8 +275,8 @@ def resume(stack: Stack, folder: Path | None, epochs: int) -> tuple[History, lis
     """
     chosen = stack.settings.tolist()
     starts: dict[int, Path] = {}
-    for file in folder.glob(f"*/{PROGRESS}") if folder else ():
-        known = read_progress(file.parent)["history"]
+    for file in folder.glob(f"*/{CHECKPOINT}") if folder else ():
+        known = read_checkpoint_history(file)
         if all(setting in known["settings"] for setting in chosen) and len(known["train_loss"]) <= epochs:
             starts[len(known["train_loss"])] = file.parent
     if not starts:

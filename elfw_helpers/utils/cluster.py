@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-from distributed import Client, KilledWorker, Worker
-from distributed.comm import CommClosedError
+from distributed import Client, KilledWorker, Security, Worker
+from distributed.comm import CommClosedError, get_address_host, parse_address
 from joblib._dask import DaskDistributedBackend
 
 from elfw_helpers.utils.errors import ElfwError
@@ -134,12 +134,13 @@ def connect(address: str) -> Iterator[Client]:
     """Connect to a scheduler for a while.
 
     Raises:
-        ElfwError: no scheduler answers, or it is lost, or so are its workers.
+        ElfwError: the address is none, no scheduler answers, or it is lost, or so are its workers.
     """
+    check_address(address)
     with quieten("distributed"), quieten("distributed.client"):
         try:
             client = Client(address, timeout=PATIENCE, set_as_default=False)
-        except (OSError, ValueError, asyncio.TimeoutError) as error:
+        except (OSError, asyncio.TimeoutError) as error:
             cure = "Start one with `dask scheduler`, or check the address, which it prints"
             raise ElfwError(f"no scheduler answers at {address}: {error}. {cure}") from None
         try:
@@ -148,6 +149,18 @@ def connect(address: str) -> Iterator[Client]:
             raise explain_loss(client, address, error) from None
         finally:
             client.close(timeout=PATIENCE)
+
+
+def check_address(address: str) -> None:
+    """Raise ElfwError for what can be no scheduler's address: Dask's client would keep us from ending."""
+    try:
+        get_address_host(address)
+    except ValueError as error:
+        cure = "Give what `dask scheduler` prints, such as tcp://HOST:8786"
+        raise ElfwError(f"{address} is no address of a scheduler: {error}. {cure}") from None
+    if parse_address(address)[0] == "tls" and not Security().get_connection_args("client")["ssl_context"]:
+        cure = "Name their files in Dask's settings (docs/cluster.md, Trusted networks only)"
+        raise ElfwError(f"{address} asks for certificates, and this process has none. {cure}")
 
 
 @contextmanager
@@ -200,7 +213,7 @@ def check_workers(client: Client, needs: Needs) -> None:
     found = client.run(list_faults, needs, on_error="return")
     # What a worker without the course raises, it raises before it can look for faults.
     faults = {
-        worker: [f"not the same course ({answer})"] if isinstance(answer, Exception) else answer
+        worker: [f"install the same course there ({answer})"] if isinstance(answer, Exception) else answer
         for worker, answer in found.items()
     }
     told = [f"{worker}: {'; '.join(lacks)}" for worker, lacks in faults.items() if lacks]

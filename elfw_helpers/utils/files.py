@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -74,7 +75,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written; its `filename` is the path.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Not the process's number: on another machine that shares the folder, a process may have the same.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with temporary.open("wb") as stream:
             stream.write(content)

@@ -62,12 +62,13 @@ WRAPPERS = {
     types.GetSetDescriptorType: ("__name__", "__objclass__"),
     types.ClassMethodDescriptorType: ("__name__", "__objclass__"),
 }
-# What Python adds to every class: it decides nothing, or is in the class's code and bases as well.
+# What Python adds to a class: it decides nothing, or is in the class's code and bases as well. __slotnames__
+# comes once an object is pickled. _backward_cls is torch's, in autograd.Function, and holds a running number.
 NOTED = (
     *("__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__annotate__"),
     *("__annotate_func__", "__annotations_cache__", "__firstlineno__", "__static_attributes__"),
     *("__dataclass_fields__", "__dataclass_params__", "__orig_bases__", "__parameters__"),
-    *("__abstractmethods__", "_abc_impl"),
+    *("__abstractmethods__", "_abc_impl", "__slotnames__", "_backward_cls"),
 )
 # Py_TPFLAGS_HEAPTYPE: the type was made by a class statement; others are written in C and cannot be changed.
 HEAP_TYPE = 1 << 9

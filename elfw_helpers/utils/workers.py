@@ -91,7 +91,7 @@ def list_faults(needs: Needs, dask_worker: Worker) -> list[str]:
         # Jobs set torch's random numbers and threads, which all threads of a process share.
         faults.append("it has several threads: start it with --nthreads 1")
     if needs.data and describe_folder(needs.data[0]) != needs.data[1]:
-        faults.append(f"the data folder {needs.data[0]} is not there, or is another")
+        faults.append(f"the data folder {needs.data[0]} is not there, or is another: mount yours there")
     for step in (*(functools.partial(use_folder, mark) for mark in needs.marks), needs.prepare):
         try:
             if step:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -26,6 +25,7 @@ from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.evaluation.segmentation import median_frequency_weights
 from elfw_helpers.models import UNet
 from elfw_helpers.models.hub import load_model
+from elfw_helpers.training.checkpoints import CHECKPOINT, read_checkpoint_history
 from elfw_helpers.training.distributed import BatchShares, fit_shares
 from elfw_helpers.training.folder import SEED, check_settings, hold_folder, train_folder
 from elfw_helpers.training.processes import Processes, SharedStatistics, join_processes
@@ -59,8 +59,8 @@ def faces(tmp_path_factory) -> Path:
 
 def read_history(out: Path) -> dict[str, list[float]]:
     """Return the losses and accuracies that a run's folder holds, empty before its first epoch."""
-    file = out / "progress.json"
-    return json.loads(file.read_text(encoding="utf-8"))["history"] if file.exists() else {"train_loss": []}
+    file = out / CHECKPOINT
+    return read_checkpoint_history(file) if file.exists() else {"train_loss": []}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -101,12 +101,12 @@ def killed(faces, tmp_path_factory):
     return SimpleNamespace(**locals())
 
 
-def start_training(faces: Path, out: Path, *launcher: str, more: Sequence[str] = ()) -> subprocess.Popen[str]:
-    """Start the command in a process of its own: what other tests left in this one is part of its code."""
+def start_training(faces: Path, out: Path, *launcher: str) -> subprocess.Popen[str]:
+    """Start the command in processes of their own."""
     command = [sys.executable, "-m", *launcher, "elfw_course.cli", "train", str(faces), "--out", str(out)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(project_folder()), *sys.path])}
     options = {"env": environment, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
-    return subprocess.Popen([*command, *OPTIONS, *more], **options)
+    return subprocess.Popen([*command, *OPTIONS], **options)
 
 
 def find_children(parent: int) -> list[int]:
@@ -178,7 +178,7 @@ def test_two_processes_take_the_steps_of_one(faces, tmp_path):
     # Losses are added up in float32.
     for name, series in alone.items():
         assert together[name] == pytest.approx(series, rel=1e-6), name
-    first, second = (next((tmp_path / f"{count}").glob("epoch_0003.*")) for count in (1, 2))
+    first, second = (tmp_path / f"{count}" / CHECKPOINT for count in (1, 2))
     for name, tensor in load_file(first).items():
         torch.testing.assert_close(load_file(second)[name], tensor, atol=1e-7, rtol=1e-7, msg=name)
 
@@ -189,9 +189,8 @@ def test_a_run_of_two_processes_goes_on_in_one(faces, alone, killed, tmp_path):
     begun = len(stopped["train_loss"])
     assert 2 <= begun < EPOCHS
     out = shutil.copytree(killed.out, tmp_path / "run")
-    process = start_training(faces, out, more=["--resume"])
-    assert process.wait(120) == 0, process.communicate()[1]
-    resumed = read_history(out)
+    # In this process, which other tests have used: what they left in it is no part of the run.
+    resumed = vars(train_folder(faces, out, **SETTINGS, resume=True).history)
     for name, series in expected.items():
         assert resumed[name][:begun] == stopped[name]
         assert resumed[name] == pytest.approx(series, abs=ROUNDED), name

@@ -1,5 +1,5 @@
 import copy
-import json
+import io
 import math
 import os
 import signal
@@ -14,10 +14,19 @@ import pytest
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from tqdm import tqdm
 
 from elfw_helpers.augmentation import augment_batch
 from elfw_helpers.data.batches import Batches
 from elfw_helpers.models import MiniNetwork, UNet
+from elfw_helpers.training import loop as training
+from elfw_helpers.training.checkpoints import (
+    CHECKPOINT,
+    TrainingState,
+    load_checkpoint,
+    read_checkpoint_history,
+    save_checkpoint,
+)
 from elfw_helpers.training.loop import evaluate, fit, predict_logits, predict_masks
 from elfw_helpers.training.losses import Loss, dice_loss
 from elfw_helpers.utils.errors import TrainingError
@@ -449,10 +458,10 @@ def test_finished_run_is_loaded_and_another_setting_is_another_run(tmp_path):
     first, again, other = make_model(), make_model(), make_model()
     history = fit(first, make_batches(), make_batches(seed=1), 3, **SETTINGS, checkpoint=tmp_path)
     folder = next(tmp_path.iterdir())
-    stamp = (folder / "progress.json").stat().st_mtime_ns
+    stamp = (folder / CHECKPOINT).stat().st_mtime_ns
     loaded = fit(again, make_batches(), make_batches(seed=1), 3, **SETTINGS, checkpoint=tmp_path)
     assert loaded == history and same_weights(first, again)
-    assert (folder / "progress.json").stat().st_mtime_ns == stamp
+    assert (folder / CHECKPOINT).stat().st_mtime_ns == stamp
     fit(other, make_batches(), make_batches(seed=1), 3, lr=0.01, checkpoint=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
     assert not same_weights(first, other)
@@ -485,18 +494,24 @@ fit(make_model(), *data, 80, **SETTINGS, checkpoint=sys.argv[1])
 """
 
 
+def count_epochs(folder):
+    """Return how many epochs of the only run in a folder are saved."""
+    return max(
+        (len(read_checkpoint_history(file)["train_loss"]) for file in folder.glob(f"*/{CHECKPOINT}")),
+        default=0,
+    )
+
+
 def test_killed_run_goes_on_bit_for_bit(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(project_folder()), *sys.path])}
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], env=environment)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("*/epoch_00[0-9][5-9].safetensors")):
+    while count_epochs(tmp_path) < 5:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    saved = json.loads(next(tmp_path.glob("*/progress.json")).read_text(encoding="utf-8"))
-    # 4 where the kill fell between the fifth epoch's tensors and the file that names them.
-    assert 4 <= len(saved["history"]["train_loss"]) < 80
+    assert 5 <= count_epochs(tmp_path) < 80
     arguments = (make_batches(80), make_batches(seed=1), 80)
     resumed, straight = make_model(), make_model()
     history = fit(resumed, *arguments, **SETTINGS, checkpoint=tmp_path)
@@ -541,20 +556,46 @@ def test_a_longer_run_continues_a_shorter_one_bit_for_bit(tmp_path, monkeypatch)
         assert history == expected and same_weights(model, straight)
 
 
-def test_damaged_checkpoint_says_so(tmp_path):
+@pytest.mark.parametrize("place", [-1, 60, 3])  # in a tensor, in the history, in the header's length
+def test_damaged_checkpoint_says_so(tmp_path, place):
     fit(make_model(), make_batches(), None, 1, checkpoint=tmp_path)
-    tensors = next(tmp_path.glob("*/*.safetensors"))
-    content = bytearray(tensors.read_bytes())
-    content[-1] ^= 1
-    tensors.write_bytes(content)
+    (file,) = tmp_path.glob(f"*/{CHECKPOINT}")
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
     with pytest.raises(TrainingError, match="is damaged.*Delete that folder"):
         fit(make_model(), make_batches(), None, 1, checkpoint=tmp_path)
+
+
+def test_a_run_that_two_searches_save_at_once_stays_whole(tmp_path, monkeypatch):
+    model, replace = make_model(), os.replace
+    state = TrainingState(model, torch.optim.SGD(model.parameters()))
+
+    def replace_after_the_other(source, target):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", replace)
+            save_checkpoint(tmp_path, state, {"train_loss": [2.0, 1.0]})
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replace_after_the_other)
+    save_checkpoint(tmp_path, state, {"train_loss": [2.0]})
+    assert load_checkpoint(tmp_path, state, {}) == {"train_loss": [2.0]}
+    assert [file.name for file in tmp_path.iterdir()] == [CHECKPOINT]
 
 
 def test_without_validation_its_history_is_nan():
     history = fit(make_model(), make_batches(), None, 2)
     assert all(math.isnan(loss) for loss in history.validation_loss)
     assert history.best_epoch is None
+
+
+@pytest.mark.parametrize("validation", [None, make_batches(count=8)], ids=["no validation", "validation"])
+def test_the_progress_bar_shows_what_was_measured(monkeypatch, validation):
+    shown = io.StringIO()
+    monkeypatch.setattr(training, "show_bar", lambda epochs, done: tqdm(total=epochs, file=shown))
+    fit(make_model(), make_batches(count=8), validation, 1)
+    assert "train=" in shown.getvalue() and "nan" not in shown.getvalue()
+    assert ("validation=" in shown.getvalue()) == (validation is not None)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

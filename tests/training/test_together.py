@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from elfw_helpers.models import MiniNetwork
 from elfw_helpers.training import search, together
+from elfw_helpers.training.checkpoints import CHECKPOINT
 from elfw_helpers.training.loop import fit
 from elfw_helpers.training.search import REPORT_GRID, expand_grid, search_settings
 from elfw_helpers.utils.errors import TrainingError
@@ -37,7 +38,7 @@ def run(out, settings=SETTINGS, epochs=3, make=make_plain, **options):
 
 
 def read_state(out):
-    (file,) = out.glob("*/*/epoch_*.safetensors")
+    (file,) = out.glob(f"*/*/{CHECKPOINT}")
     return load_file(file)
 
 
@@ -235,9 +236,9 @@ def test_a_failed_run_that_goes_on_is_still_a_failed_one(tmp_path):
 
 def test_damaged_checkpoint_says_so(tmp_path):
     run(tmp_path, epochs=1)
-    (progress,) = tmp_path.glob("*/*/progress.json")
-    progress.write_text(progress.read_text("utf-8")[:-40], "utf-8")
-    with pytest.raises(TrainingError, match=f"{progress.parent.name} is damaged.*Delete that folder"):
+    (file,) = tmp_path.glob(f"*/*/{CHECKPOINT}")
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(TrainingError, match=f"{file.parent.name} is damaged.*Delete that folder"):
         run(tmp_path, epochs=2)
 
 

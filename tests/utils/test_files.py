@@ -1,5 +1,6 @@
 import errno
 import os
+import secrets
 import tempfile
 
 import pytest
@@ -29,7 +30,8 @@ def test_a_write_cut_off_leaves_the_old_file_and_nothing_else(tmp_path, monkeypa
 
 @pytest.mark.skipif(os.name == "nt", reason="no /dev/full there")
 def test_a_write_that_fails_says_which_file(tmp_path, monkeypatch):
-    (tmp_path / f".a.{os.getpid()}").symlink_to("/dev/full")
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "drawn")
+    (tmp_path / ".a.drawn").symlink_to("/dev/full")
     with pytest.raises(OSError) as caught:
         write_atomically(tmp_path / "a", b"new")
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "a"))

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -197,6 +198,24 @@ def test_functions_that_call_each_other_may_be_many():
     before = fingerprint(defined["f0"])
     exec("def f500(x): return x", defined)
     assert fingerprint(defined["f0"]) != before
+
+
+def test_a_class_keeps_its_name_when_an_object_of_it_is_pickled():
+    batches = make_batches()
+    if "__slotnames__" in vars(Batches):  # another test has pickled one
+        del Batches.__slotnames__
+    before = fingerprint(Batches)
+    pickle.dumps(batches)
+    assert "__slotnames__" in vars(Batches) and fingerprint(Batches) == before
+
+
+def test_an_operation_of_torch_s_keeps_its_name_however_many_were_defined_before():
+    names = []
+    for factor in (2, 2, 3):
+        defined = {"torch": torch}
+        exec(f"class Scale(torch.autograd.Function):\n    def forward(x): return x * {factor}", defined)
+        names.append(fingerprint(defined["Scale"]))
+    assert names[0] == names[1] != names[2]
 
 
 def test_two_lambdas_are_two_and_one_written_again_is_the_same():
