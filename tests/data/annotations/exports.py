@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
-from contourpy import contour_generator
+from matplotlib.figure import Figure
 from PIL import Image
 from scipy.ndimage import label as label_parts
 
@@ -24,11 +24,12 @@ def trace_mask(mask: np.ndarray) -> list[Outline]:
 
     The outlines run between the centres of pixels, so drawn in this order they give the mask again.
     """
-    outlines = []
+    outlines, axes = [], Figure().subplots()
     for number, name in enumerate(PIXEL_CLASSES):
         parts, count = label_parts(mask == number)
         for part in range(1, count + 1):
-            lines = contour_generator(z=np.pad(parts == part, 1).astype(float)).lines(0.5)
+            path = axes.contour(np.pad(parts == part, 1), [0.5]).get_paths()[0]
+            lines = np.split(path.vertices, np.flatnonzero(path.codes == path.MOVETO)[1:])
             # Back from the frame of one pixel, and from the centres of pixels to their corners.
             outline = max(lines, key=lambda line: abs(measure_area(line)))[:-1] - 0.5
             outlines.append((name, outline))
