@@ -166,13 +166,25 @@ def needs_profile() -> bool:
 def visible_paths() -> tuple[Path, ...]:
     """Return what code inside can read: Python, its packages, `elfw_helpers`, `inside/` and the data."""
     helpers = Path(elfw_helpers.__file__).resolve().parent
-    python = (Path(sys.prefix), Path(sys.base_prefix).resolve())
-    places = {*python, helpers, INSIDE, project_folder() / "data"}
+    # A Python looks for its packages by the names that lead to it, which may be links.
+    base = Path(sys.base_prefix)
+    places = {Path(sys.prefix), base, base.resolve(), *follow_links(Path(sys.executable))}
+    places |= {helpers, INSIDE, project_folder() / "data"}
     # Beside a course that pip installed, there are no faces.
     if os.environ.get("ELFW_DATA") or embedded_archive().exists():
         places.add(data_folder())
-    places = {place for place in places if place.exists() and not place.is_relative_to(SYSTEM)}
+    # /bin is a link into /usr on most systems.
+    system = {place for place in places if (place.parent.resolve() / place.name).is_relative_to(SYSTEM)}
+    places = {place for place in places - system if place.exists()}
     return tuple(sorted(place for place in places if not any(other in place.parents for other in places)))
+
+
+def follow_links(file: Path) -> list[Path]:
+    """Return a file and, if it is a link, the files that it leads to, one after another."""
+    files = [file]
+    while files[-1].is_symlink():
+        files.append(Path(os.path.abspath(files[-1].parent / files[-1].readlink())))
+    return files
 
 
 def refuse_exposed(sandbox: Sandbox, hidden: Path) -> None:

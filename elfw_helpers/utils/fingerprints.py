@@ -45,6 +45,13 @@ OUTSIDE = "may depend on anything outside the code"
 SEEDED = "Draw with the torch.Generator that an augmentation is given, or with torch.rand inside a network"
 GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 VARIABLES = (*GLOBALS, "LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW", "LOAD_DEREF")
+# What Python 3.13 and 3.14 do in one step with two variables.
+JOINED = {
+    "STORE_FAST_LOAD_FAST": ("STORE_FAST", "LOAD_FAST"),
+    "STORE_FAST_STORE_FAST": ("STORE_FAST", "STORE_FAST"),
+    "LOAD_FAST_LOAD_FAST": ("LOAD_FAST", "LOAD_FAST"),
+    "LOAD_FAST_BORROW_LOAD_FAST_BORROW": ("LOAD_FAST_BORROW", "LOAD_FAST_BORROW"),
+}
 # Two equal values of these types are one; of other objects it also counts whether they are the same object.
 PLAIN = (type(None), type(Ellipsis), bool, int, float, complex, str, bytes)
 CODE_FACTS = (
@@ -302,8 +309,7 @@ def find_uses(code: types.CodeType, known: ChainMap) -> Iterator[tuple[str, Any,
     """
     known = ChainMap(dict.fromkeys(code.co_varnames), *known.maps)
     value = source = before = None
-    for step in dis.get_instructions(code):
-        operation, name = step.opname, step.argval
+    for operation, name in list_steps(code):
         if operation == "IMPORT_NAME":
             value = source = importlib.import_module(name)
             yield "import", value, name
@@ -327,6 +333,15 @@ def find_uses(code: types.CodeType, known: ChainMap) -> Iterator[tuple[str, Any,
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from find_uses(constant, known)
+
+
+def list_steps(code: types.CodeType) -> Iterator[tuple[str, Any]]:
+    """Yield operation and argument of each step of code, with a variable at most."""
+    for step in dis.get_instructions(code):
+        if step.opname in JOINED:
+            yield from zip(JOINED[step.opname], step.argval, strict=True)
+        else:
+            yield step.opname, step.argval
 
 
 def check_uses(function: str, uses: Sequence[tuple[str, Any, str]]) -> None:

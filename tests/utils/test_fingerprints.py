@@ -279,6 +279,7 @@ OUTSIDE = {
     "torch.set_default_dtype(torch.float64)": "import torch",
     "np.random.normal()": "import numpy as np",
     "[np.random.rand() for _ in x]": "import numpy as np",
+    "x @ np.random.rand()": "import numpy as np",
     "shared.seed(0)": "import numpy.random as shared",
     "rand()": "from numpy.random import rand",
     "random.uniform(0, 1)": "import random",

@@ -13,7 +13,6 @@ import pickletools
 import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import numpy as np
@@ -92,8 +91,14 @@ def test_a_checkout_shows_no_judge():
 
 @pytest.fixture
 def installed(tmp_path) -> Path:
-    """A virtual environment whose site-packages hold copies of the two packages, and more behind them."""
-    venv.create(tmp_path / "venv", symlinks=True)
+    """A virtual environment whose site-packages hold copies of the two packages, and more behind them.
+
+    Its Python is reached by a link to the program, and by one to the folder, as some installers lay them.
+    """
+    (tmp_path / "base").symlink_to(sys.base_prefix)
+    link = tmp_path / "python"
+    link.symlink_to(tmp_path / "base" / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")
+    subprocess.run([link, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     (packages,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
     for name in ("elfw_helpers", "elfw_course"):
         shutil.copytree(project_folder() / name, packages / name)

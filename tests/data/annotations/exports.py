@@ -28,7 +28,8 @@ def trace_mask(mask: np.ndarray) -> list[Outline]:
     for number, name in enumerate(PIXEL_CLASSES):
         parts, count = label_parts(mask == number)
         for part in range(1, count + 1):
-            lines = axes.contour(np.pad(parts == part, 1), [0.5]).allsegs[0]
+            path = axes.contour(np.pad(parts == part, 1), [0.5]).get_paths()[0]
+            lines = np.split(path.vertices, np.flatnonzero(path.codes == path.MOVETO)[1:])
             # Back from the frame of one pixel, and from the centres of pixels to their corners.
             outline = max(lines, key=lambda line: abs(measure_area(line)))[:-1] - 0.5
             outlines.append((name, outline))
