@@ -16,7 +16,7 @@ from distributed import Client
 
 ROOT = Path(__file__).parent.parent
 # Seconds that a cluster may take to start on a busy machine, and how long it outlives tests that were killed.
-PATIENCE = 60
+PATIENCE = 120
 WORKER = ("--nthreads", "1", "--death-timeout", str(PATIENCE), "--local-directory", ".")
 
 
@@ -70,10 +70,10 @@ class Cluster:
 
 
 def wait_until(happened: Callable[[], object]) -> None:
-    """Wait until something has happened; AssertionError where it has not for a minute."""
+    """Wait until something has happened; AssertionError where it has not for two minutes."""
     deadline = time.monotonic() + PATIENCE
     while not happened():
-        assert time.monotonic() < deadline, "waited for a minute"
+        assert time.monotonic() < deadline, "waited for two minutes"
         time.sleep(0.02)
 
 
