@@ -368,7 +368,7 @@ def test_what_notebooks_load_from_each_other_is_what_the_order_says():
         code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
         used = re.findall(r'(?:build_folder\(\)(?: / "runs")?|store) / "(\w+)"', code)
         stores[path.stem] = set(used) - {"runs"}
-    assert {"grid", "treatments"} <= stores["05_evaluation"]
+    assert {"grid"} <= stores["05_evaluation"]
     ancestors = {}
     for name in TopologicalSorter({name: order.NEEDS.get(name, set()) for name in stores}).static_order():
         needed = order.NEEDS.get(name, set())
