@@ -44,10 +44,10 @@ def train_briefly(images, masks, new_images, weights, epochs=4):
     """The recipe of the notebook's visible cells."""
     torch.manual_seed(0)
     network = PlainUNet()
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.2, momentum=0.9, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     for epoch in range(epochs):
-        optimizer.param_groups[0]["lr"] = 0.1 * (1 + math.cos(math.pi * (epoch + 0.5) / epochs))
-        for part in torch.randperm(len(images)).split(32):
+        optimizer.param_groups[0]["lr"] = 0.05 * (1 + math.cos(math.pi * (epoch + 0.5) / epochs))
+        for part in torch.randperm(len(images)).split(16):
             optimizer.zero_grad()
             cross_entropy(network(scale(images[part])), masks[part].long(), weight=weights).backward()
             optimizer.step()
