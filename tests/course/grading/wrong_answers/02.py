@@ -7,15 +7,16 @@ from torch import nn
 
 def train_head(features, labels):
     """As section 4 of the notebook defines it."""
-    scale, layer = nn.BatchNorm1d(features.shape[1], affine=False), nn.Linear(features.shape[1], 3)
+    scale = nn.BatchNorm1d(features.shape[1], affine=False, momentum=1.0)
+    layer = nn.Linear(features.shape[1], 3)
     nn.init.zeros_(layer.weight), nn.init.zeros_(layer.bias)
-    head = nn.Sequential(scale, layer)
-    optimizer = torch.optim.SGD(head.parameters(), lr=0.01, momentum=0.9, weight_decay=0.01)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.01, momentum=0.9, weight_decay=0.01)
+    scaled = scale(features)
     for _ in range(300):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(head(features), labels).backward()
+        nn.functional.cross_entropy(layer(scaled), labels).backward()
         optimizer.step()
-    return head.eval()
+    return nn.Sequential(scale, layer).eval()
 
 
 # right: replace_head: walks down to the parent
