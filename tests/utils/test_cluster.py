@@ -72,6 +72,15 @@ def do_when(happened, action):
     threading.Thread(target=wait, daemon=True).start()
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C is heard, which a shell's job in the background ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_what_computes_there_and_forgets_what_waits(cluster, tmp_path):
     log, end = tmp_path / "log", tmp_path / "end"
 
