@@ -33,8 +33,6 @@ SHOWN = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "matplotlib"
 LEAST_FREE = 1 << 30
 # Of the load per core; from here on, training takes clearly longer than the notebooks say.
 BUSY = 0.5
-# Bytes that a submission may hold, if its key does not say otherwise.
-SUBMISSION_MEMORY = 2 << 30
 NOT_SEEN = "What `pip install --user` or PYTHONPATH brings is not seen in the sandbox (grading/README.md)"
 # Asked of PyPI on 2026-11-27 by `pip install --dry-run --platform`, for torch 2.7 and newer.
 TORCH_WHEELS = (
@@ -278,13 +276,14 @@ def look_at_sandbox() -> Iterator[Finding]:
 
 def try_import(sandbox: Sandbox, package: str) -> str | None:
     """Return what keeps a package from being imported in a sandbox; None if nothing does."""
+    from elfw_course.grading.key import MEMORY_MB
     from elfw_course.grading.run import SETUP_SECONDS
     from elfw_course.grading.session import RunEnded, Session
     from elfw_course.grading.turns import take_turn
 
     with (
         take_turn("doctor", alone=False, is_stopped=lambda: False) as number,
-        Session(sandbox, number, SUBMISSION_MEMORY) as session,
+        Session(sandbox, number, MEMORY_MB << 20) as session,
     ):
         try:
             kind, content = session.ask("setup", [f"import {package}".encode()], SETUP_SECONDS)

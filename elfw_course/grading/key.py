@@ -20,9 +20,11 @@ from elfw_helpers.utils.paths import project_folder
 MEASURES = ("accuracy", "balanced_accuracy", "mean_iou")
 NUMBER = (int, float)
 KINDS = {str: "a text", int: "a whole number", NUMBER: "a number", list: "a list", dict: "a table"}
+# What all processes of a submission may hold, if its key does not say otherwise.
+MEMORY_MB = 2048
 # The fields of each table: by name, the type, and the default if there is one.
 KEY_FIELDS = {
-    **{"notebook": (str,), "setup": (str, ""), "memory_mb": (int, 2048), "own_seconds": (NUMBER, 20)},
+    **{"notebook": (str,), "setup": (str, ""), "memory_mb": (int, MEMORY_MB), "own_seconds": (NUMBER, 20)},
     **{"exercises": (dict,), "written": (list, [])},
 }
 EXERCISE_FIELDS = {

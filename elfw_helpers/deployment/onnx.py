@@ -67,7 +67,7 @@ def encode_onnx(model: TrainedModel) -> bytes:
     require_deployment("onnx", "onnxscript")
     import onnx
 
-    # Nothing wants gradients: tracing them takes the exporter a fifth of its time.
+    # The exporter would trace the gradients too, which nothing wants.
     network = copy.deepcopy(model.network).cpu().eval().requires_grad_(False)
     # Two images: an exporter that sees one takes the batch for a constant 1.
     example = (torch.zeros(2, 3, model.card.size, model.card.size),)

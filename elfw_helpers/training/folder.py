@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from torch import nn
 
 from elfw_helpers.data.batches import IMAGENET_MEAN, IMAGENET_STD
@@ -31,6 +31,7 @@ from elfw_helpers.training.segmentation import QUICK_RECIPE, SegmentationRecipe
 from elfw_helpers.utils.errors import DataError, TrainingError
 from elfw_helpers.utils.files import require_writable, write_atomically
 from elfw_helpers.utils.fingerprints import fingerprint
+from elfw_helpers.utils.locks import hold_lock
 from elfw_helpers.utils.paths import build_folder
 
 RUN, MODEL, LOCK = "run.json", "model.safetensors", ".lock"
@@ -145,16 +146,9 @@ def hold_folder(out: Path, resume: bool) -> Iterator[None]:
         fix = "Go on with it by --resume, or name a new folder" if RUN in found else "Name a new folder"
         raise DataError(out, what, fix)
     require_writable(out)
-    lock = FileLock(out / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        fix = "Wait until it has ended, or name another folder"
-        raise DataError(out, "another training is writing into it", fix) from None
-    try:
+    fix = "Wait until it has ended, or name another folder"
+    with hold_lock(out / LOCK, DataError(out, "another training is writing into it", fix)):
         yield
-    finally:
-        lock.release()
 
 
 def read_faces(root: Path, size: int) -> tuple[FaceTensors, Split]:

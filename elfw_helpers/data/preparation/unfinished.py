@@ -6,13 +6,12 @@ So whoever finds OUT finds it complete, and an interrupted run is gone on with.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import require_writable, write_atomically
+from elfw_helpers.utils.locks import hold_lock
 
 MARK, LABELS_FILE = "prepare.txt", "labels.txt"
 FOLDERS = ("faces", "labels")
@@ -32,19 +31,10 @@ def check_place(source: Path, out: Path) -> None:
 def hold_place(out: Path) -> Iterator[None]:
     """Keep other runs of `elfw prepare` away from a folder; raise DataError where one is at work on it."""
     require_writable(out.parent)
-    lock = FileLock(out.with_name(f".{out.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        fix = "Wait until it has ended, or name another folder"
-        raise DataError(out, "another `elfw prepare` is writing it", fix) from None
-    try:
+    fix = "Wait until it has ended, or name another folder"
+    refusal = DataError(out, "another `elfw prepare` is writing it", fix)
+    with hold_lock(out.with_name(f".{out.name}.lock"), refusal):
         yield
-    finally:
-        # Windows deletes no file that is open: there it stays.
-        with suppress(OSError):
-            Path(lock.lock_file).unlink()
-        lock.release()
 
 
 def begin(out: Path) -> Path:

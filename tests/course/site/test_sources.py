@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from elfw_course.site.sources import prepare_cells, read_filling, take_columns, write_reference
+from elfw_course.site.sources import TEXTS, prepare_cells, read_filling, take_columns, write_reference
 from elfw_course.student import PLACEHOLDER
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.paths import project_folder
@@ -30,6 +30,18 @@ def test_each_term_leads_to_a_section_that_is_there():
     entries = re.findall(r"^(\S.*)\n  (\S.*)$", text.partition("{glossary}")[2], re.MULTILINE)
     assert len(entries) > 60
     assert [term for term, meaning in entries if "](notebooks/" not in meaning] == []
+
+
+def test_texts_lead_to_texts_that_are_pages_too():
+    project = project_folder()
+    pages = {page.resolve() for pattern in TEXTS for page in project.glob(pattern)}
+    links = {
+        (page.name, target): (page.parent / target).resolve()
+        for page in pages
+        for target in re.findall(r"\]\((?!\w+:)([^)#\s]+\.md)", page.read_text(encoding="utf-8"))
+    }
+    assert len(links) > 10
+    assert [link for link, target in links.items() if target not in pages] == []
 
 
 def test_front_page_and_times_come_from_readme():
