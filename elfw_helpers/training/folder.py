@@ -29,9 +29,8 @@ from elfw_helpers.training.loop import History
 from elfw_helpers.training.processes import DECODE, Processes, join_processes
 from elfw_helpers.training.segmentation import QUICK_RECIPE, SegmentationRecipe
 from elfw_helpers.utils.errors import DataError, TrainingError
-from elfw_helpers.utils.files import require_writable, write_atomically
+from elfw_helpers.utils.files import hold_lock, require_writable, write_atomically
 from elfw_helpers.utils.fingerprints import fingerprint
-from elfw_helpers.utils.locks import hold_lock
 from elfw_helpers.utils.paths import build_folder
 
 RUN, MODEL, LOCK = "run.json", "model.safetensors", ".lock"

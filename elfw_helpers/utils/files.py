@@ -1,4 +1,4 @@
-"""Writes files atomically, and explains why one cannot be read or written."""
+"""Writes files atomically, keeps two processes apart, and explains why a file cannot be read or written."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import errno
 import os
 import secrets
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from elfw_helpers.utils.errors import DataError
+from elfw_helpers.utils.errors import DataError, ElfwError
 
 # More than a file system keeps inside a folder's own entry: a full disk shows.
 PROBE = bytes(1 << 16)
@@ -90,3 +91,23 @@ def write_atomically(path: Path, content: bytes) -> None:
             # The error of a full disk names no file; other errors name the temporary one.
             error.filename, error.filename2 = str(path), None
         raise
+
+
+@contextmanager
+def hold_lock(file: Path, refusal: ElfwError) -> Iterator[None]:
+    """Hold a lock file for a while, then delete it; raise `refusal` where another process holds it."""
+    # Here, because it brings asyncio, for which every command would wait.
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise refusal from None
+    try:
+        yield
+    finally:
+        # Windows deletes no file that is open: there it stays.
+        with suppress(OSError):
+            file.unlink()
+        lock.release()

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from elfw_helpers.utils.errors import DataError
-from elfw_helpers.utils.files import require_writable, write_atomically
-from elfw_helpers.utils.locks import hold_lock
+from elfw_helpers.utils.files import hold_lock, require_writable, write_atomically
 
 MARK, LABELS_FILE = "prepare.txt", "labels.txt"
 FOLDERS = ("faces", "labels")
