@@ -104,12 +104,11 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def unpack_embedded(named: list[str]) -> list[str]:
-    """Unpack the course's own faces if a command names them: it may be their first use. Return the names."""
+def unpack_embedded(named: Sequence[str]) -> None:
+    """Unpack the course's own faces if a command names them: it may be their first use."""
     embedded = embedded_archive().with_suffix("")
     if any(Path(place).resolve().is_relative_to(embedded) for place in named):
         embedded_faces()
-    return named
 
 
 def require_folder(named: Path) -> Path:
@@ -339,9 +338,7 @@ def train(
 
 @app.command()
 def predict(
-    photos: Annotated[
-        list[str], typer.Argument(help="Photos, or folders of photos.", callback=unpack_embedded)
-    ],
+    photos: Annotated[list[str], typer.Argument(help="Photos, or folders of photos.")],
     out: Annotated[Path, typer.Option(help="The folder to write into.")],
     task: Annotated[Literal["segment", "attribute"], typer.Option(help=TASKS)] = "segment",
     model: Annotated[str, typer.Option(help=f"{NAME_OR_FILE} (default: by the task).")] = "",
@@ -358,6 +355,8 @@ def predict(
     model = model or DEFAULT_MODELS[task]
     try:
         require_model(model)
+        # Not as a callback of the argument: on Python 3.10, typer takes none whose argument is a list.
+        unpack_embedded(photos)
         listing = require_photos(photos)
         # Now, for they load torch, which takes seconds.
         from elfw_helpers.deployment.files import predict_to_files
