@@ -70,6 +70,13 @@ def require_writable_file(file: Path) -> None:
         raise explain_error(OSError(errno.EISDIR, os.strerror(errno.EISDIR)), file)
 
 
+def require_new_file(file: Path, replace: bool) -> None:
+    """Prove that a file can be written, and is new or to be replaced; else raise DataError."""
+    if file.exists() and not replace:
+        raise DataError(file, "is there already", "Overwrite it with --replace, or name another file")
+    require_writable_file(file)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that whoever reads it sees the old content or the new, never a part.
 
