@@ -6,7 +6,7 @@ from pathlib import Path
 
 from elfw_helpers.data.layout import MANIFEST, read_origins
 from elfw_helpers.utils.errors import DataError
-from elfw_helpers.utils.files import require_writable
+from elfw_helpers.utils.files import require_creatable
 
 
 def check_place(source: Path, out: Path, replace: bool) -> None:
@@ -27,4 +27,4 @@ def check_place(source: Path, out: Path, replace: bool) -> None:
         if not replace:
             raise DataError(out, "it holds augmented faces already", "Add --replace, or name another folder")
     # The faces are written beside it first.
-    require_writable(out.parent)
+    require_creatable(out.parent)

@@ -29,7 +29,7 @@ from elfw_helpers.deployment.predict import (
 )
 from elfw_helpers.models.hub import TrainedModel
 from elfw_helpers.utils.errors import DataError
-from elfw_helpers.utils.files import explain_error, write_atomically
+from elfw_helpers.utils.files import explain_error, require_writable, write_atomically
 
 # What is written for each photo, after its name without extension; the JSON last, when all else is there.
 OUTPUT_SUFFIXES = {"segment": ("_mask.png", "_overlay.jpg", ".json"), "attribute": (".json",)}
@@ -60,6 +60,7 @@ def predict_to_files(
     """
     errors = listing.errors
     require_place(out, listing.photos)
+    require_writable(out)
     chosen = choose_photos(listing.photos, out, OUTPUT_SUFFIXES[model.card.task], replace, errors)
     for error in errors:
         print_line(str(error))

@@ -63,6 +63,11 @@ def require_writable(folder: Path) -> None:
         raise DataError(folder, f"cannot be written into ({explained.found})", explained.fix) from None
 
 
+def require_creatable(folder: Path) -> None:
+    """Prove that a folder can be made, or written into where there is one; else raise DataError."""
+    require_writable(next((place for place in (folder, *folder.parents) if place.exists()), folder))
+
+
 def require_writable_file(file: Path) -> None:
     """Prove that a file can be written, in a folder that is made if needed; else raise DataError."""
     require_writable(file.parent)
