@@ -92,7 +92,7 @@ class OfflineExporter(HTMLExporter):
             python = shlex.quote(sys.executable) if os.name == "posix" else f'"{sys.executable}"'
             mend = f"{python} -m pip install --force-reinstall --no-deps nbconvert"
             found = f"nbconvert's page templates are not in {sys.prefix}/share/jupyter"
-            raise MissingPackage(f"{found}, so no page can be written. Mend it, do: {mend}") from error
+            raise MissingPackage(f"{found}, so no page can be written. Do: {mend}") from error
 
     @pass_context
     def markdown2html(self, context: Context, source: str) -> str:
