@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 
-def learn(images, labels, seed, epochs=40, rate=0.01, dropout=0.0, decay=0.0, change=None, schedule=False):
-    """Train the exercise's network by SGD, each batch changed by `change`."""
+def learn(images, labels, seed, epochs=20, rate=0.01, dropout=0.0, decay=0.0, change=None):
+    """Train the exercise's network by SGD; where each batch is changed by `change`, at a rate that falls."""
     torch.manual_seed(seed)
     network = torch.nn.Sequential(
         torch.nn.BatchNorm2d(3),
@@ -23,7 +23,7 @@ def learn(images, labels, seed, epochs=40, rate=0.01, dropout=0.0, decay=0.0, ch
     )
     optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9, weight_decay=decay)
     for epoch in range(epochs):
-        if schedule:
+        if change is not None:
             optimizer.param_groups[0]["lr"] = rate * (1 - epoch / epochs)
         for chosen in torch.randperm(len(images)).split(32):
             batch = images[chosen] if change is None else change(images[chosen])
@@ -33,11 +33,16 @@ def learn(images, labels, seed, epochs=40, rate=0.01, dropout=0.0, decay=0.0, ch
     return network.eval()
 
 
-def recolour(batch):
-    """Mirror, move and recolour the faces of a batch."""
+def move(batch):
+    """Mirror some faces of a batch, and move all."""
     batch = torch.where(torch.rand(len(batch), 1, 1, 1) < 0.5, batch.flip(3), batch)
     down, right = torch.randint(-2, 3, (2,)).tolist()
-    batch = batch.roll((down, right), (2, 3))
+    return batch.roll((down, right), (2, 3))
+
+
+def recolour(batch):
+    """Mirror, move and recolour the faces of a batch."""
+    batch = move(batch)
     return batch * (0.7 + 0.6 * torch.rand(len(batch), 1, 1, 1)) + 0.2 * torch.rand(len(batch), 3, 1, 1) - 0.1
 
 
@@ -348,14 +353,14 @@ def most_doubted(probabilities, labels, count):
     return belief.argsort(stable=True)[:2]
 
 
-# right: train_treated_network: augmentation and dropout, a falling learning rate
+# right: train_treated_network: mirrored and moved, dropout, weight decay
 def train_treated_network(images, labels, seed=0):
-    return learn(images, labels, seed, 40, 0.015, 0.2, 1e-4, recolour, schedule=True)
+    return learn(images, labels, seed, rate=0.02, dropout=0.2, decay=1e-3, change=move)
 
 
-# right: train_treated_network: a fixed learning rate, and a layer for each step
+# right: train_treated_network: mirrored, moved and recoloured
 def train_treated_network(images, labels, seed=0):
-    return learn(images, labels, seed, 40, change=recolour)
+    return learn(images, labels, seed, rate=0.02, change=recolour)
 
 
 # wrong: train_treated_network: untrained
