@@ -11,11 +11,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Page, sync_playwright
 
-from elfw_course.browser import find_chromium
+from elfw_course.browser import FLAGS, find_chromium
 from elfw_helpers.deployment.apps.serve import start_app
 from elfw_helpers.utils.errors import ElfwError
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 WIDTH, HEIGHT = 1120, 760
 # By the app's tab: the example that is pressed, and what is then to be seen, for those who do not see it.
 PICTURES = {

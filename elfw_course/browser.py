@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 

@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from elfw_helpers import __version__
 from elfw_helpers.utils.errors import DataError, ElfwError, MissingPackage, WeightsError
-from elfw_helpers.utils.files import explain_error, require_writable, require_writable_file
+from elfw_helpers.utils.files import explain_error, require_new_file, require_writable
 from elfw_helpers.utils.paths import (
     MODELS_BY_NAME,
     SHIPPED,
@@ -104,12 +104,11 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def unpack_embedded(named: list[str]) -> list[str]:
-    """Unpack the course's own faces if a command names them: it may be their first use. Return the names."""
+def unpack_embedded(named: Sequence[str]) -> None:
+    """Unpack the course's own faces if a command names them: it may be their first use."""
     embedded = embedded_archive().with_suffix("")
     if any(Path(place).resolve().is_relative_to(embedded) for place in named):
         embedded_faces()
-    return named
 
 
 def require_folder(named: Path) -> Path:
@@ -243,10 +242,8 @@ def render(
     from elfw_helpers.rendering import render_folder
     from elfw_helpers.utils.archive import pack_folder
 
-    if archive and archive.exists() and not replace:
-        raise DataError(archive, "is there already", "Overwrite it with --replace, or name another file")
     if archive:
-        require_writable_file(archive)
+        require_new_file(archive, replace)
     with explain_bad_value("render"):
         render_folder(out, count, seed=seed, size=size)
     if archive:
@@ -267,11 +264,13 @@ def augment(
 ) -> None:
     """Put eyewear, mouth-masks and hands on faces, on the largest in each photo."""
     from elfw_helpers.augmentation.objects import check_kind
+    from elfw_helpers.augmentation.place import check_place
 
     kinds = objects.split(",")
     with explain_bad_value("augment"):
         for kind in kinds:
             check_kind(kind)
+        check_place(source, out, replace)
         # Now, for it loads torch, which takes seconds.
         from elfw_helpers.augmentation import augment_folder
 
@@ -293,12 +292,13 @@ def pretrain(
     replace: Replace = False,
 ) -> None:
     """Train a network on rendered faces (up to an hour)."""
+    work, out = require_build() / "pretraining", out or rendered_weights(network)
+    require_new_file(out, replace)
+    # Now, for they load torch, which takes seconds.
     from elfw_course.weights.masks import make_efficient_unet
     from elfw_course.weights.pretraining import pretrain
     from elfw_course.weights.release import make_last_layer, make_mini_network
 
-    work, out = require_build() / "pretraining", out or rendered_weights(network)
-    require_writable_file(out)
     make = {
         "resnet18": pretrain,
         "resnet18_attributes": partial(make_last_layer, "resnet18"),
@@ -324,10 +324,11 @@ def train(
 
     In one process, or in many on several GPUs or machines: torchrun starts them (docs/cluster.md).
     """
-    if resume and not out.exists():
-        raise DataError(
-            out, "no such folder, so no run to go on with", "Check the name, or leave --resume out"
-        )
+    from elfw_helpers.training.run_folder import check_folder
+
+    # Of many processes, one may find here what another has just written: there, the first alone looks, later.
+    if "WORLD_SIZE" not in os.environ:
+        check_folder(out, resume)
     # Not before, for it loads torch, which takes seconds.
     from elfw_helpers.training.folder import train_folder
 
@@ -339,9 +340,7 @@ def train(
 
 @app.command()
 def predict(
-    photos: Annotated[
-        list[str], typer.Argument(help="Photos, or folders of photos.", callback=unpack_embedded)
-    ],
+    photos: Annotated[list[str], typer.Argument(help="Photos, or folders of photos.")],
     out: Annotated[Path, typer.Option(help="The folder to write into.")],
     task: Annotated[Literal["segment", "attribute"], typer.Option(help=TASKS)] = "segment",
     model: Annotated[str, typer.Option(help=f"{NAME_OR_FILE} (default: by the task).")] = "",
@@ -353,12 +352,15 @@ def predict(
     The faces in each photo are found, cut out as in ELFW, and answered, the largest first; masks are laid
     back over the whole photo. The exit code is 1 when some photos failed.
     """
-    from elfw_helpers.deployment.listing import require_photos
+    from elfw_helpers.deployment.listing import require_photos, require_place
 
     model = model or DEFAULT_MODELS[task]
     try:
         require_model(model)
+        # Not as a callback of the argument: on Python 3.10, typer takes none whose argument is a list.
+        unpack_embedded(photos)
         listing = require_photos(photos)
+        require_place(out, listing.photos)
         # Now, for they load torch, which takes seconds.
         from elfw_helpers.deployment.files import predict_to_files
         from elfw_helpers.models.hub import load_model
@@ -416,6 +418,8 @@ def export(
 ) -> None:
     """Write a trained model as ONNX, to run without PyTorch."""
     require_model(model)
+    require_new_file(file, replace)
+    # Now, for they load torch, which takes seconds.
     from elfw_helpers.deployment.onnx import export_model
     from elfw_helpers.models.hub import load_model
 
@@ -430,21 +434,21 @@ def run(
     """Execute the notebooks into build/ (make run)."""
     from elfw_course.student import find_notebooks
 
-    # A wrong name is told before torch is loaded, which takes seconds.
+    # What is wrong with the call is told before torch is loaded, which takes seconds.
     find_notebooks(notebooks)
+    require_build()
     from elfw_course.run import run_course
 
-    require_build()
     return run_course(notebooks)
 
 
 @app.command()
 def refresh() -> int:
     """Execute the committed notebooks in place (make refresh)."""
-    from elfw_course.run import refresh_course
-
     for name in ("", "notebooks", "figures"):
         require_writable(project_folder() / name)
+    from elfw_course.run import refresh_course
+
     return refresh_course()
 
 
@@ -483,17 +487,19 @@ def doctor() -> int:
 @app.command()
 def site() -> None:
     """Build the course's web site into build/site (make site)."""
+    build = require_build()
     from elfw_course.site.build import build_site
 
-    print(f"Open {build_site(project_folder(), require_build() / 'site')} in a browser.")
+    print(f"Open {build_site(project_folder(), build / 'site')} in a browser.")
 
 
 @app.command("check-site")
 def check_site() -> int:
     """Open each page of build/site in a browser, and list what is wrong (make check-site)."""
+    build = require_build()
     from elfw_course.site.check import check_site, describe_findings
 
-    findings = check_site(require_build() / "site")
+    findings = check_site(build / "site")
     print(describe_findings(findings))
     return 1 if findings.faults else 0
 
@@ -505,11 +511,11 @@ def slides(
     """Write slides of notebooks into build/slides (make slides)."""
     from elfw_course.student import find_notebooks
 
-    paths = find_notebooks(notebooks)
+    paths, build = find_notebooks(notebooks), require_build()
     from elfw_course.slides import write_slides
 
     for path in paths:
-        print(write_slides(path, require_build() / "slides"), flush=True)
+        print(write_slides(path, build / "slides"), flush=True)
 
 
 @app.command("tag-slides")
@@ -557,17 +563,20 @@ def store_runs() -> None:
 
     They are trained anew where build/ lacks them, about a minute.
     """
+    build = require_build()
     from elfw_course.shipped_runs import write_shipped_runs
 
-    print(write_shipped_runs(require_build()))
+    print(write_shipped_runs(build))
 
 
 @app.command("picture-apps")
 def picture_apps() -> None:
     """Draw figures/app_*.png: both apps in a browser without a screen."""
+    figures = project_folder() / "figures"
+    require_writable(figures)
     from elfw_course.app_pictures import picture_apps as write_pictures
 
-    for file in write_pictures(project_folder() / "figures"):
+    for file in write_pictures(figures):
         print(file)
 
 

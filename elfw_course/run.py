@@ -36,7 +36,7 @@ from elfw_course.student import (
     write_if_changed,
     write_student_copies,
 )
-from elfw_course.web_page import format_page
+from elfw_course.web_page import format_page, make_exporter
 from elfw_helpers.data.labels import ATTRIBUTES
 from elfw_helpers.notebook import align_columns
 from elfw_helpers.utils.errors import DataError, ElfwError
@@ -68,11 +68,13 @@ def run_course(names: Sequence[str]) -> int:
         Exit code: 0, 1 when a notebook failed (the others are executed all the same), 130 when interrupted.
 
     Raises:
-        ElfwError: there is no such notebook, or no such folder of faces.
+        ElfwError: there is no such notebook, no such folder of faces, or nothing that writes pages.
     """
     notebooks = find_notebooks(names)
     if not data_folder().is_dir():
         raise DataError(data_folder(), "no such folder", "Set ELFW_DATA to a folder in ELFW's layout.")
+    # The pages are written at the end: that they cannot be is to be told before the work.
+    make_exporter()
     print(f"Faces from {data_folder()}\nCopies, pages and figures go to {build_folder()}", flush=True)
     start = time.monotonic()
     try:

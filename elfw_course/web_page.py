@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import nbformat
@@ -13,7 +16,7 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
 from elfw_course.formulas import format_formulas
-from elfw_helpers.utils.errors import ElfwError
+from elfw_helpers.utils.errors import ElfwError, MissingPackage
 
 # [![words](picture on the web)](link): a browser would fetch the picture, but the link only on a click.
 BADGE = re.compile(r"\[!\[([^\]]*)\]\(https?://[^)]*\)\]")
@@ -73,7 +76,23 @@ def embed_pictures(markdown: str, folder: Path) -> str:
 
 
 class OfflineExporter(HTMLExporter):
-    """Writes a notebook as a page that makes no request."""
+    """Writes a notebook as a page that makes no request.
+
+    Raises:
+        MissingPackage: nbconvert's templates, which lie beside its package, are not in this environment.
+    """
+
+    def __init__(self, **options: object):
+        try:
+            super().__init__(**options)
+        except ValueError as error:
+            # As nbconvert's `get_template_names` says it, with the folders where it looked.
+            if not str(error).startswith("No template sub-directory"):
+                raise
+            python = shlex.quote(sys.executable) if os.name == "posix" else f'"{sys.executable}"'
+            mend = f"{python} -m pip install --force-reinstall --no-deps nbconvert"
+            found = f"nbconvert's page templates are not in {sys.prefix}/share/jupyter"
+            raise MissingPackage(f"{found}, so no page can be written. Do: {mend}") from error
 
     @pass_context
     def markdown2html(self, context: Context, source: str) -> str:
@@ -82,12 +101,16 @@ class OfflineExporter(HTMLExporter):
         return format_formulas(super().markdown2html(context, embed_pictures(replace_badges(source), folder)))
 
 
+def make_exporter() -> OfflineExporter:
+    """Return what writes pages; raise MissingPackage where this environment lacks its templates."""
+    return OfflineExporter(raw_template=OFFLINE + WITH_ALT_TEXTS)
+
+
 def format_page(notebook: NotebookNode, path: Path) -> str:
     """Return a notebook's page.
 
     Args:
         path: of the notebook's file; its relative links start there.
     """
-    exporter = OfflineExporter(raw_template=OFFLINE + WITH_ALT_TEXTS)
     resources = {"metadata": {"name": path.stem, "path": str(path.parent)}}
-    return exporter.from_notebook_node(notebook, resources)[0]
+    return make_exporter().from_notebook_node(notebook, resources)[0]

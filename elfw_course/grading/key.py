@@ -108,9 +108,9 @@ class Key:
 
 
 def find_key(name: str) -> Path:
-    """Return the key of a notebook's number, such as 03, or the file that is named, or raise ElfwError."""
-    folder = project_folder() / "grading"
-    for path in (Path(name), folder / f"{name}.toml", folder / f"{name}.json"):
+    """Return the key of a notebook's number, such as 03 or 3, or the file named; else raise ElfwError."""
+    folder, number = project_folder() / "grading", name.zfill(2)
+    for path in (Path(name), folder / f"{number}.toml", folder / f"{number}.json"):
         if path.is_file():
             return path
     known = ", ".join(sorted(path.stem for path in folder.glob("[0-9][0-9].*")))

@@ -44,8 +44,10 @@ key and hang your machine. Use it only for notebooks that you have written yours
 INSTALL = "sudo apt install bubblewrap (on other systems than Debian and Ubuntu, by their own installer)"
 # Where Ubuntu says, since 24.04, whether only programs with an AppArmor profile may make user namespaces.
 RESTRICTION = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-# The profile that lets bubblewrap do so, and nothing that it starts.
-# Source: https://github.com/ocaml/opam/issues/5968
+# AppArmor's own profile, which lets bubblewrap do so, and nothing that it starts. Ubuntu 24.04 ships it
+# switched off; the reload loads it into the kernel, so nothing has to be started again. Not tried here.
+# Source: what AppArmor's developer says in https://github.com/ocaml/opam/issues/5968; the same commands in
+# https://github.com/microsoft/vscode/issues/316046, which also says that Ubuntu 25.04 has it loaded.
 ADD_PROFILE = """\
 sudo apt install apparmor-profiles
 sudo install -m 0644 /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, Route, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 from tqdm import tqdm
 
-from elfw_course.app_pictures import FLAGS, find_chromium
+from elfw_course.browser import FLAGS, find_chromium
 from elfw_helpers.utils.errors import ElfwError
 
 # Widths of a desktop and of a phone, in CSS pixels.

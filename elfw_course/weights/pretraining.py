@@ -38,7 +38,8 @@ from elfw_helpers.rendering.manifest import read_parameters
 from elfw_helpers.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from elfw_helpers.training.loop import keep_freed_memory
 from elfw_helpers.utils.device import best_device, exact_arithmetic, memory_advice
-from elfw_helpers.utils.errors import TrainingError, WeightsError
+from elfw_helpers.utils.errors import TrainingError
+from elfw_helpers.utils.files import require_new_file
 from elfw_helpers.utils.fingerprints import fingerprint
 
 # Not the seed of the embedded set: nobody is in both.
@@ -100,8 +101,7 @@ def pretrain(faces: int, out: Path, work: Path, replace: bool = False) -> dict[s
         variance explained, and the mean IoU of the coarse mask.
 
     Raises:
-        WeightsError: `out` exists and is not to be replaced.
-        DataError: `work` holds something else.
+        DataError: `out` exists and is not to be replaced, or `work` holds something else.
         TrainingError: too few faces, the loss is not finite, or a checkpoint is damaged.
     """
     folder = prepare_faces(faces, out, work, replace)
@@ -122,12 +122,11 @@ def prepare_faces(
     """Return the rendered faces to train on, by their masks.
 
     Raises:
-        WeightsError: `out` is in the way.
+        DataError: `out` is in the way, or cannot be written.
         TrainingError: they would be too few.
     """
     require_faces(faces)
-    if out.exists() and not replace:
-        raise WeightsError(f"{out} exists. Name another file with --out, or overwrite it with --replace")
+    require_new_file(out, replace)
     folder = work / ("varied_faces" if ingredients else "faces")
     root = render_folder(folder, faces, PRETRAINING_SEED, RENDER_SIZE, ingredients=ingredients)
     # By the masks: labels.txt of a rendered folder has wrong attributes on purpose.

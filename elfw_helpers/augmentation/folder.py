@@ -18,10 +18,11 @@ from tqdm import tqdm
 
 from elfw_helpers.augmentation.copies import Augmenter, Copy
 from elfw_helpers.augmentation.objects import OBJECTS, is_held_out
+from elfw_helpers.augmentation.place import check_place
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.images import encode_mask
 from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask
-from elfw_helpers.data.layout import MANIFEST, PERSONS_FILE, VERSION, Origin, read_origins
+from elfw_helpers.data.layout import MANIFEST, PERSONS_FILE, VERSION, Origin
 from elfw_helpers.rendering.face import check_whole
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error, write_atomically
@@ -80,7 +81,7 @@ def augment_folder(
     faces, out = FaceFolder(source), Path(out).resolve()
     if not faces.layout.masks:
         raise DataError(faces.root, "has no masks in labels/", "Objects are placed by them: add them first")
-    check_place(faces.root.resolve(), out, replace)
+    check_place(faces.root, out, replace)
     draft = out.with_name(f".{out.name}.part")
     try:
         shutil.rmtree(draft, ignore_errors=True)
@@ -96,19 +97,6 @@ def augment_folder(
         shutil.rmtree(draft, ignore_errors=True)
     not_found = [faces.names[index] for index, box in sorted(boxes.items()) if box is None]
     return AugmentedFolder(out, augmenter.made, len(augmenter.left_out), not_found)
-
-
-def check_place(source: Path, out: Path, replace: bool) -> None:
-    """Raise DataError unless the folder is new, or an augmented one that is to be replaced."""
-    if out == source or out in source.parents or source in out.parents:
-        raise DataError(out, "is the folder of the source faces, or in it", "Name a folder beside it")
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not out.is_dir() or not (out / MANIFEST).exists():
-        raise DataError(out, "it is there already, and not made by `elfw augment`", "Name another folder")
-    read_origins(out)
-    if not replace:
-        raise DataError(out, "it holds augmented faces already", "Add --replace, or name another folder")
 
 
 def augment_all(

@@ -19,7 +19,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from elfw_helpers.data.images import draw_overlay, encode_mask, read_image
-from elfw_helpers.deployment.listing import Listing
+from elfw_helpers.deployment.listing import Listing, require_place
 from elfw_helpers.deployment.predict import (
     FaceAnswer,
     choose_frames,
@@ -59,7 +59,8 @@ def predict_to_files(
         DataError: `out` cannot be used.
     """
     errors = listing.errors
-    prepare_folder(out, listing.photos)
+    require_place(out, listing.photos)
+    require_writable(out)
     chosen = choose_photos(listing.photos, out, OUTPUT_SUFFIXES[model.card.task], replace, errors)
     for error in errors:
         print_line(str(error))
@@ -73,16 +74,6 @@ def predict_to_files(
     if failed:
         print_line(f"{count_photos(failed)} failed")
     return 1 if failed else 0
-
-
-def prepare_folder(out: Path, photos: list[Path]) -> None:
-    """Make the folder for outputs, or raise DataError: it cannot be made, or photos lie in it."""
-    target = out.resolve()
-    inside = [photo for photo in photos if target in (photo.parent.resolve(), photo.resolve().parent)]
-    if inside:
-        found = f"holds {inside[0].name}, one of the photos: an output could overwrite it"
-        raise DataError(out, found, "Name another folder with --out")
-    require_writable(out)
 
 
 def choose_photos(

@@ -1,6 +1,6 @@
 """The photos behind the paths that somebody named: files, and folders of which all photos are taken.
 
-torch is not loaded here: a wrong name is told at once.
+torch is not loaded here: a wrong name, or a place that cannot be written, is told at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from elfw_helpers.data.images import IMAGE_SUFFIXES, OTHER_PHOTO_SUFFIXES, is_picture, open_image
 from elfw_helpers.data.layout import find_link_fault, find_root
 from elfw_helpers.utils.errors import DataError
-from elfw_helpers.utils.files import explain_error
+from elfw_helpers.utils.files import explain_error, require_creatable
 
 # At most this many of the files that a folder passes over are named for each reason.
 MOST_NAMED = 20
@@ -56,6 +56,16 @@ def require_photos(paths: Iterable[str | Path]) -> Listing:
     if not listing.photos:
         raise listing.errors[-1]
     return listing
+
+
+def require_place(out: Path, photos: list[Path]) -> None:
+    """Raise DataError if the folder for outputs cannot be made or written into, or photos lie in it."""
+    target = out.resolve()
+    inside = [photo for photo in photos if target in (photo.parent.resolve(), photo.resolve().parent)]
+    if inside:
+        found = f"holds {inside[0].name}, one of the photos: an output could overwrite it"
+        raise DataError(out, found, "Name another folder with --out")
+    require_creatable(out)
 
 
 def list_photos(paths: Iterable[str | Path]) -> Listing:

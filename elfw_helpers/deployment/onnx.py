@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from elfw_helpers.models.hub import CARD, TrainedModel
 from elfw_helpers.utils.errors import MissingPackage, WeightsError, require_deployment
-from elfw_helpers.utils.files import require_writable_file, write_atomically
+from elfw_helpers.utils.files import require_new_file, write_atomically
 from elfw_helpers.utils.fingerprints import fingerprint
 from elfw_helpers.utils.paths import build_folder
 
@@ -43,13 +43,11 @@ def export_model(model: TrainedModel, file: str | Path, replace: bool = False) -
         the largest difference between the logits of PyTorch and of onnxruntime, on eight images of noise.
 
     Raises:
-        WeightsError: the file exists, or the two disagree.
-        DataError: the file cannot be written.
+        WeightsError: the two disagree.
+        DataError: the file exists, or cannot be written.
     """
     file, size = Path(file), model.card.size
-    if file.exists() and not replace:
-        raise WeightsError(f"{file} exists. Name another file, or overwrite it with --replace")
-    require_writable_file(file)
+    require_new_file(file, replace)
     content = encode_onnx(model)
     inputs = torch.randn(8, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -8,8 +8,7 @@ model.safetensors        the trained network with its card, at the end; SHA256SU
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,14 @@ from elfw_helpers.training.checkpoints import damage_advice
 from elfw_helpers.training.distributed import BatchShares, fit_shares
 from elfw_helpers.training.loop import History
 from elfw_helpers.training.processes import DECODE, Processes, join_processes
+from elfw_helpers.training.run_folder import RUN, hold_folder
 from elfw_helpers.training.segmentation import QUICK_RECIPE, SegmentationRecipe
 from elfw_helpers.utils.errors import DataError, TrainingError
-from elfw_helpers.utils.files import hold_lock, require_writable, write_atomically
+from elfw_helpers.utils.files import require_writable, write_atomically
 from elfw_helpers.utils.fingerprints import fingerprint
 from elfw_helpers.utils.paths import build_folder
 
-RUN, MODEL, LOCK = "run.json", "model.safetensors", ".lock"
+MODEL = "model.safetensors"
 SEED = 0
 
 
@@ -132,22 +132,6 @@ def check_settings(recipe: SegmentationRecipe, multiple: int, processes: int) ->
     if recipe.size % multiple or not multiple <= recipe.size <= LARGEST_SIZE:
         sides = f"a multiple of {multiple} from {multiple} to {LARGEST_SIZE}"
         raise TrainingError(f"this network cannot take images of {recipe.size} pixels a side. Give {sides}")
-
-
-@contextmanager
-def hold_folder(out: Path, resume: bool) -> Iterator[None]:
-    """Keep other trainings out of a folder; raise DataError unless it is new, or that of a run to resume."""
-    found = {path.name for path in out.iterdir()} - {LOCK} if out.is_dir() else set()
-    if resume and RUN not in found:
-        raise DataError(out, "holds no run to go on with", "Check the name, or start one without --resume")
-    if found and not resume:
-        what = "holds a run already" if RUN in found else "is not empty"
-        fix = "Go on with it by --resume, or name a new folder" if RUN in found else "Name a new folder"
-        raise DataError(out, what, fix)
-    require_writable(out)
-    fix = "Wait until it has ended, or name another folder"
-    with hold_lock(out / LOCK, DataError(out, "another training is writing into it", fix)):
-        yield
 
 
 def read_faces(root: Path, size: int) -> tuple[FaceTensors, Split]:

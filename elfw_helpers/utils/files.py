@@ -63,11 +63,23 @@ def require_writable(folder: Path) -> None:
         raise DataError(folder, f"cannot be written into ({explained.found})", explained.fix) from None
 
 
+def require_creatable(folder: Path) -> None:
+    """Prove that a folder can be made, or written into where there is one; else raise DataError."""
+    require_writable(next((place for place in (folder, *folder.parents) if place.exists()), folder))
+
+
 def require_writable_file(file: Path) -> None:
     """Prove that a file can be written, in a folder that is made if needed; else raise DataError."""
     require_writable(file.parent)
     if file.is_dir():
         raise explain_error(OSError(errno.EISDIR, os.strerror(errno.EISDIR)), file)
+
+
+def require_new_file(file: Path, replace: bool) -> None:
+    """Prove that a file can be written, and is new or to be replaced; else raise DataError."""
+    if file.exists() and not replace:
+        raise DataError(file, "is there already", "Overwrite it with --replace, or name another file")
+    require_writable_file(file)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -55,30 +55,61 @@ WRONG_NAMES = {
     "check nosuch": "no such folder",
     "check nosuch --sheet faces.png": "no such folder",
     "augment nosuch out --count 2": "no such folder",
-    "augment . out --count 2 --objects hat": "an object is one of",
+    "augment set out --count 2 --objects hat": "an object is one of",
     "train nosuch --out new": "no such folder",
-    "train . --out nosuch --resume": "no run to go on with",
+    "train set --out nosuch --resume": "no run to go on with",
     "predict nosuch.jpg nosuch --out new": "No such file",
-    "predict . --out new": "holds no images",
-    "predict . --out new --model nosuch": "Models by name: efficient_unet",
+    "predict set --out new": "holds no images",
+    "predict set --out new --model nosuch": "Models by name: efficient_unet",
     "export nosuch out.onnx": "Models by name: efficient_unet",
     "prepare coco nosuch out": "no such folder",
     "prepare elfw nosuch out": "no such folder",
     "run nosuch": "There is no notebook",
     "slides nosuch": "There is no notebook",
     "address nosuch": "is no address",
+    "grade 33 set --out new": "There is no answer key '33'",
+    "grade 3 set --out new": "holds no .ipynb",
+    "grade 03 nosuch --out new": "no such folder",
 }
 
 
-def test_a_wrong_name_is_told_before_torch_is_loaded(tmp_path):
+# `notes` is a file of mine where folders are asked for, also as $ELFW_BUILD; `set` an empty folder.
+WRONG_PLACES = {
+    "predict notes --out notes/answers": "cannot be written into",
+    "predict notes --out .": "holds notes, one of the photos",
+    "augment set notes/copies --count 2": "cannot be written into",
+    "augment set set/copies --count 2": "Name a folder beside it",
+    "augment set . --count 2": "Name a folder beside it",
+    "train set --out notes/run": "cannot be written into",
+    "train set --out .": ".: is not empty",
+    "export mini_network notes/mine.onnx": "cannot be written into",
+    "export mini_network notes": "is there already. Overwrite it with --replace",
+    "render --count 2 --out set --archive notes/set.zip": "cannot be written into",
+    "prepare coco set notes/out": "cannot be written into",
+    "run 3": "$ELFW_BUILD",
+    "slides 3": "$ELFW_BUILD",
+    "site": "$ELFW_BUILD",
+    "check-site": "$ELFW_BUILD",
+    "store-runs": "$ELFW_BUILD",
+    "pretrain": "$ELFW_BUILD",
+}
+
+
+def test_a_wrong_name_or_place_is_told_before_torch_is_loaded(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "notes").write_text("mine", encoding="utf-8")
+    calls = WRONG_NAMES | WRONG_PLACES
     script = "import sys; from elfw_course.cli import main\n"
-    script += f"for call in {list(WRONG_NAMES)}:\n    main(call.split()); print('end', file=sys.stderr)\n"
+    script += f"for call in {list(calls)}:\n    print(main(call.split()), 'end', file=sys.stderr)\n"
     script += "print({'torch', 'nbconvert', 'cv2'} & sys.modules.keys())"
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=True)
-    assert done.stdout.endswith("\nset()\n") and not list(tmp_path.iterdir())
-    for words, said in zip(WRONG_NAMES.values(), done.stderr.split("end\n"), strict=False):
-        assert words in said
+    command, environment = [sys.executable, "-c", script], os.environ | {"ELFW_BUILD": "notes"}
+    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "encoding": "utf-8"}
+    done = subprocess.run(command, check=True, **options)
+    assert done.stdout.endswith("\nset()\n"), done.stdout
+    for (call, words), said in zip(calls.items(), done.stderr.split("end\n"), strict=False):
+        assert words in said and said.split()[-1] in "12", call
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["notes", "set"]
+    assert (tmp_path / "notes").read_text(encoding="utf-8") == "mine"
 
 
 def test_an_interrupted_command_says_so(monkeypatch, capsys):

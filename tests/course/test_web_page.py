@@ -1,13 +1,15 @@
 """A notebook's page asks nothing of the web, and its formulas and pictures are inside."""
 
 import re
+import sys
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
+from elfw_course.run import run_course
 from elfw_course.web_page import format_page, read_executed
-from elfw_helpers.utils.errors import ElfwError
+from elfw_helpers.utils.errors import ElfwError, MissingPackage
 
 
 def make_page(tmp_path, *texts: str) -> str:
@@ -28,6 +30,16 @@ def test_a_page_makes_no_request(tmp_path):
 def test_a_folded_answer_shows_its_formula(tmp_path):
     page = make_page(tmp_path, "<details><summary>Answer</summary>\nIt is $x^2$.\n</details>")
     assert "<msup>" in page and "$" not in page[page.index("Answer") :]
+
+
+def test_without_the_templates_of_pages_nothing_runs_and_what_installs_them_is_named(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("nbconvert.exporters.templateexporter.jupyter_path", lambda *_: [])
+    monkeypatch.setattr("elfw_course.run.data_folder", lambda: tmp_path)
+    with pytest.raises(MissingPackage, match="page templates are not in .* pip install --force") as caught:
+        run_course(["03"])
+    assert f"{sys.executable} -m pip" in str(caught.value) and capsys.readouterr().out == ""
 
 
 def test_pictures_of_the_project_are_inside_and_no_others(tmp_path):

@@ -23,7 +23,7 @@ from elfw_helpers.deployment.onnx import (
 )
 from elfw_helpers.deployment.predict import predict_attribute, predict_mask
 from elfw_helpers.models.hub import parse_card, store_model
-from elfw_helpers.utils.errors import WeightsError
+from elfw_helpers.utils.errors import DataError, WeightsError
 from tests.deployment.app_models import make_models
 from tests.faces import paint_face
 
@@ -92,7 +92,7 @@ def test_images_of_another_size_are_answered_by_pytorchs_network(models, files):
 def test_nothing_is_overwritten_unless_asked(models, files, tmp_path):
     file = tmp_path / "mine.onnx"
     file.write_bytes(b"precious")
-    with pytest.raises(WeightsError, match="mine.onnx exists.*--replace"):
+    with pytest.raises(DataError, match="mine.onnx: is there already.*--replace"):
         export_model(models["mini_network"], file)
     assert file.read_bytes() == b"precious"
 
@@ -170,7 +170,7 @@ def test_the_command_exports_a_model_and_says_how_close_it_is(models, files, tmp
     assert main(["export", str(tmp_path / "mine.safetensors"), str(out)]) == 0
     assert "logits as PyTorch's, within" in capsys.readouterr().out
     assert main(["export", str(tmp_path / "mine.safetensors"), str(out)]) == 1
-    assert "exists" in capsys.readouterr().err
+    assert "is there already" in capsys.readouterr().err
     assert main(["export", "nothing", str(out)]) == 1
 
 

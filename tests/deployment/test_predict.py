@@ -15,17 +15,21 @@ from elfw_helpers.data.images import draw_overlay, mask_picture, read_mask
 from elfw_helpers.data.labels import (
     ATTRIBUTES,
     DISPLAY_COLOURS,
+    HAIR,
     PALETTE,
     PIXEL_CLASSES,
+    SKIN,
     attribute_from_mask,
 )
 from elfw_helpers.deployment import predict
 from elfw_helpers.deployment.faces import Frame, whole_frame
 from elfw_helpers.deployment.predict import (
+    LEAST_SHARES,
     FaceAnswer,
     choose_frames,
     class_fractions,
     collect_remarks,
+    drop_small_objects,
     enlarge_to_classes,
     fit_square,
     lay_masks,
@@ -124,6 +128,29 @@ def test_strips_add_up_to_the_whole(monkeypatch, width, height):
     assert (at_once == in_strips).all()
     # Two classes may be equal but for rounding where one gives way to the other.
     assert (at_once == whole).mean() > 0.999
+
+
+@pytest.mark.parametrize(("label", "least"), LEAST_SHARES.items())
+@pytest.mark.parametrize("size", [60, 120])
+def test_an_object_too_small_to_be_one_gives_way_to_what_is_next_likeliest(label, least, size):
+    def answer(share):
+        """Return the mask where an object covers a share of skin, which else were hair; above it is hair."""
+        logits = torch.zeros(7, size, size)
+        logits[HAIR, : size // 2] = 1
+        logits[SKIN, size // 2 :] = 1
+        rows = round(share * size / 2)
+        logits[label, size // 2 : size // 2 + rows], logits[HAIR, size // 2 : size // 2 + rows] = 3, 2
+        found = drop_small_objects(logits)
+        assert torch.isfinite(found).all()
+        return enlarge_to_classes(found, 2 * size, 2 * size), rows * size * 4
+
+    mask, pixels = answer(1.5 * least)
+    assert (mask == label).sum() == pytest.approx(pixels, rel=0.2)
+    mask, _ = answer(least / 2)
+    assert set(np.unique(mask)) == {HAIR, SKIN} and (mask == HAIR).sum() > mask.size / 2
+    no_face = torch.zeros(7, size, size)
+    no_face[label, :3] = 1
+    assert (drop_small_objects(no_face) == no_face)[label].all()
 
 
 @pytest.mark.parametrize(("width", "height"), [(17, 17), (300, 200), (120, 500), (250, 250), (701, 350)])

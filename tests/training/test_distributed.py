@@ -27,8 +27,9 @@ from elfw_helpers.models import UNet
 from elfw_helpers.models.hub import load_model
 from elfw_helpers.training.checkpoints import CHECKPOINT, read_checkpoint_history
 from elfw_helpers.training.distributed import BatchShares, fit_shares
-from elfw_helpers.training.folder import SEED, check_settings, hold_folder, train_folder
+from elfw_helpers.training.folder import SEED, check_settings, train_folder
 from elfw_helpers.training.processes import Processes, SharedStatistics, join_processes
+from elfw_helpers.training.run_folder import hold_folder
 from elfw_helpers.training.segmentation import QUICK_RECIPE, segmentation_batches, train_segmentation
 from elfw_helpers.utils.errors import DataError, TrainingError
 from elfw_helpers.utils.paths import project_folder

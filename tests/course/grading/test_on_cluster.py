@@ -66,12 +66,13 @@ def course(tmp_path_factory) -> Class:
         yield Class(key, folder, cluster, programs)
 
 
-def test_a_worker_without_a_sandbox_is_refused_and_nothing_is_run(course):
+def test_a_worker_without_a_sandbox_is_refused_and_nothing_is_run(course, capsys):
     with Client(course.cluster.address) as client:
         client.wait_for_workers(2)
     with pytest.raises(ElfwError, match="1 of 2 workers cannot take part(.|\n)*No sandbox was found"):
         course.grade("refused", cluster=course.cluster.address)
     assert (course.folder.parent / "refused" / "log.jsonl").read_bytes() == b""
+    assert capsys.readouterr().err == ""
 
 
 def test_grades_are_those_of_one_machine_also_when_a_worker_is_killed(course, capsys):

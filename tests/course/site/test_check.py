@@ -2,7 +2,7 @@
 
 import pytest
 
-from elfw_course.app_pictures import find_chromium
+from elfw_course.browser import find_chromium
 from elfw_course.site.check import (
     Findings,
     Look,

@@ -22,7 +22,7 @@ from elfw_helpers.rendering import render_folder
 from elfw_helpers.rendering.manifest import read_parameters
 from elfw_helpers.rendering.plan import plan_faces
 from elfw_helpers.rendering.random_parameters import sample_parameters
-from elfw_helpers.utils.errors import TrainingError, WeightsError
+from elfw_helpers.utils.errors import DataError, TrainingError
 
 COUNT = 24
 # The embedded set and its size and seed, and the faces that `elfw pretrain` renders.
@@ -91,7 +91,7 @@ def test_weights_are_not_overwritten_unless_told_to(tmp_path, capsys, monkeypatc
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path / "build"))
     out = tmp_path / "out.safetensors"
     out.write_text("mine", encoding="utf-8")
-    with pytest.raises(WeightsError, match="out.safetensors exists.*--replace"):
+    with pytest.raises(DataError, match="out.safetensors: is there already.*--replace"):
         pretrain(COUNT, out, tmp_path / "work")
     assert main(["pretrain", "--faces", "24", "--out", str(out)]) == 1
     assert "--replace" in capsys.readouterr().err
