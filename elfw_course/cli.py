@@ -264,7 +264,7 @@ def augment(
 ) -> None:
     """Put eyewear, mouth-masks and hands on faces, on the largest in each photo."""
     from elfw_helpers.augmentation.objects import check_kind
-    from elfw_helpers.augmentation.place import check_place
+    from elfw_helpers.data.layout import check_place
 
     kinds = objects.split(",")
     with explain_bad_value("augment"):
@@ -324,11 +324,11 @@ def train(
 
     In one process, or in many on several GPUs or machines: torchrun starts them (docs/cluster.md).
     """
-    from elfw_helpers.training.run_folder import check_folder
+    from elfw_helpers.utils.files import check_run_folder
 
     # Of many processes, one may find here what another has just written: there, the first alone looks, later.
     if "WORLD_SIZE" not in os.environ:
-        check_folder(out, resume)
+        check_run_folder(out, resume)
     # Not before, for it loads torch, which takes seconds.
     from elfw_helpers.training.folder import train_folder
 

@@ -18,11 +18,10 @@ from tqdm import tqdm
 
 from elfw_helpers.augmentation.copies import Augmenter, Copy
 from elfw_helpers.augmentation.objects import OBJECTS, is_held_out
-from elfw_helpers.augmentation.place import check_place
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.images import encode_mask
 from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask
-from elfw_helpers.data.layout import MANIFEST, PERSONS_FILE, VERSION, Origin
+from elfw_helpers.data.layout import MANIFEST, PERSONS_FILE, VERSION, Origin, check_place
 from elfw_helpers.rendering.face import check_whole
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error, write_atomically

@@ -34,7 +34,7 @@ from elfw_helpers.data.image_names import (
 from elfw_helpers.data.images import IMAGE_SUFFIXES, is_picture
 from elfw_helpers.data.labels import ATTRIBUTES, parse_attribute
 from elfw_helpers.utils.errors import DataError
-from elfw_helpers.utils.files import explain_error
+from elfw_helpers.utils.files import explain_error, require_creatable
 from elfw_helpers.utils.paths import data_folder
 
 # The folder of the official release that holds the faces with their own labels; beside it are the
@@ -412,3 +412,24 @@ def read_origins(folder: str | Path) -> dict[str, Origin]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(file, f"no manifest of augmented faces ({error!r})", fix) from error
     return origins
+
+
+def check_place(source: Path, out: Path, replace: bool) -> None:
+    """Raise DataError unless the folder can be written, and is new or an augmented one to be replaced.
+
+    Args:
+        source: the folder of the source faces.
+        out: the folder for the augmented ones.
+        replace: delete the augmented folder that is there already.
+    """
+    source, out = source.resolve(), out.resolve()
+    if out == source or out in source.parents or source in out.parents:
+        raise DataError(out, "is the folder of the source faces, or in it", "Name a folder beside it")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        if not out.is_dir() or not (out / MANIFEST).exists():
+            raise DataError(out, "it is there already, and not made by `elfw augment`", "Name another folder")
+        read_origins(out)
+        if not replace:
+            raise DataError(out, "it holds augmented faces already", "Add --replace, or name another folder")
+    # The faces are written beside it first.
+    require_creatable(out.parent)

@@ -26,10 +26,9 @@ from elfw_helpers.training.checkpoints import damage_advice
 from elfw_helpers.training.distributed import BatchShares, fit_shares
 from elfw_helpers.training.loop import History
 from elfw_helpers.training.processes import DECODE, Processes, join_processes
-from elfw_helpers.training.run_folder import RUN, hold_folder
 from elfw_helpers.training.segmentation import QUICK_RECIPE, SegmentationRecipe
 from elfw_helpers.utils.errors import DataError, TrainingError
-from elfw_helpers.utils.files import require_writable, write_atomically
+from elfw_helpers.utils.files import RUN, hold_run_folder, require_writable, write_atomically
 from elfw_helpers.utils.fingerprints import fingerprint
 from elfw_helpers.utils.paths import build_folder
 
@@ -104,7 +103,7 @@ def train_folder(
     with join_processes() as processes, ExitStack() as stack:
         check_settings(recipe, chosen.multiple, processes.count)
         if processes.is_first:
-            stack.enter_context(hold_folder(out, resume))
+            stack.enter_context(hold_run_folder(out, resume))
         faces, split = read_faces(root, size)
         network = build_network(architecture)
         settings = {"model": architecture, "epochs": epochs, "batch size": batch_size, "size": size}

@@ -117,9 +117,7 @@ def search_settings(
         options = {"make_model": make_model, "seed": seed, "checkpoint": store and out, **data}
         job = partial(train_setting, epochs=epochs, **options)
         runs = run_parallel(job, chosen, workers if train.device.type == "cpu" else 1, cluster, [out])
-    done = len(files) - len(pending)
-    # A cluster may refuse: above that, an empty bar would say that it had begun.
-    with tqdm(total=len(files), initial=done, unit="run", delay=2 if cluster else 0) as bar:
+    with tqdm(total=len(files), initial=len(files) - len(pending), unit="run") as bar:
         for place, (history, error) in runs:
             index = pending[place]
             histories[index], errors[index] = history, error

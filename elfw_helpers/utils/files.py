@@ -33,6 +33,8 @@ REMEDIES = {
     errno.EMFILE: "Too many files are open: close other programs, or raise the limit (`ulimit -n`)",
     errno.EIO: "The disk or the network behind it fails: copy the files to another one",
 }
+# In the folder of one training: what it is of, and what keeps other trainings out.
+RUN, LOCK = "run.json", ".lock"
 ANY_REMEDY = "Check that the place is there, and that you may read and write it"
 
 
@@ -123,3 +125,24 @@ def hold_lock(file: Path, refusal: ElfwError) -> Iterator[None]:
         with suppress(OSError):
             file.unlink()
         lock.release()
+
+
+def check_run_folder(out: Path, resume: bool) -> None:
+    """Raise DataError unless a training's folder can be written, and is new, or that of a run to resume."""
+    found = {path.name for path in out.iterdir()} - {LOCK} if out.is_dir() else set()
+    if resume and RUN not in found:
+        raise DataError(out, "holds no run to go on with", "Check the name, or start one without --resume")
+    if found and not resume:
+        what = "holds a run already" if RUN in found else "is not empty"
+        fix = "Go on with it by --resume, or name a new folder" if RUN in found else "Name a new folder"
+        raise DataError(out, what, fix)
+    require_writable(out)
+
+
+@contextmanager
+def hold_run_folder(out: Path, resume: bool) -> Iterator[None]:
+    """Keep other trainings out of a folder; raise DataError unless it is new, or that of a run to resume."""
+    check_run_folder(out, resume)
+    fix = "Wait until it has ended, or name another folder"
+    with hold_lock(out / LOCK, DataError(out, "another training is writing into it", fix)):
+        yield

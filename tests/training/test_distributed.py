@@ -29,9 +29,9 @@ from elfw_helpers.training.checkpoints import CHECKPOINT, read_checkpoint_histor
 from elfw_helpers.training.distributed import BatchShares, fit_shares
 from elfw_helpers.training.folder import SEED, check_settings, train_folder
 from elfw_helpers.training.processes import Processes, SharedStatistics, join_processes
-from elfw_helpers.training.run_folder import hold_folder
 from elfw_helpers.training.segmentation import QUICK_RECIPE, segmentation_batches, train_segmentation
 from elfw_helpers.utils.errors import DataError, TrainingError
+from elfw_helpers.utils.files import hold_run_folder
 from elfw_helpers.utils.paths import project_folder
 from tests.faces import write_face
 
@@ -320,7 +320,7 @@ def test_folders_that_cannot_be_used_are_refused(faces, tmp_path):
         train_folder(faces, bare, **SETTINGS)
     busy = tmp_path / "busy"
     with (
-        hold_folder(busy, False),
+        hold_run_folder(busy, False),
         pytest.raises(DataError, match="busy: another training is writing"),
     ):
         train_folder(faces, busy, **SETTINGS)

@@ -240,12 +240,6 @@ def test_no_scheduler_at_an_address_is_said_in_time(monkeypatch, address, said):
     assert time.monotonic() - started < 5
 
 
-def test_no_empty_bar_stands_above_a_refusal(tmp_path, capsys):
-    with pytest.raises(ElfwError, match="no address of a scheduler"):
-        search(tmp_path, cluster="127.0.0.1")
-    assert capsys.readouterr().err == ""
-
-
 def test_a_scheduler_without_workers_is_told_how_to_get_some(monkeypatch):
     monkeypatch.setattr(cluster_code, "PATIENCE", 0.5)
     with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as empty:

@@ -11,7 +11,7 @@ from elfw_course.weights.randomisation import move_faces, randomise_batch, rende
 from elfw_helpers.data.labels import BACKGROUND, HAIR, PIXEL_CLASSES, SKIN
 from elfw_helpers.models.hub import load_model
 from elfw_helpers.rendering import render_folder
-from elfw_helpers.utils.errors import TrainingError, WeightsError
+from elfw_helpers.utils.errors import DataError, TrainingError
 
 # Half as many for the second stage: of fewer, none is left to validate on.
 COUNT, SIZE = 48, 32
@@ -56,7 +56,7 @@ def test_the_network_is_trained_and_stored_with_a_card_that_builds_it_again(shor
     # Resumed from its checkpoints, the same call makes the same file.
     make_efficient_unet(COUNT, tmp_path / "again.safetensors", rendered)
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
-    with pytest.raises(WeightsError, match="--replace"):
+    with pytest.raises(DataError, match="--replace"):
         make_efficient_unet(COUNT, tmp_path / "model.safetensors", rendered)
 
 
@@ -90,8 +90,9 @@ def test_the_command_makes_it(monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(masks, "make_efficient_unet", lambda *arguments: calls.append(arguments))
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path))
-    assert main(["pretrain", "efficient_unet", "--faces", "30"]) == 0
-    assert calls[0][1].name == "efficient_unet_rendered.safetensors"
+    file = str(tmp_path / "new.safetensors")
+    assert main(["pretrain", "efficient_unet", "--faces", "30", "--out", file]) == 0
+    assert calls[0][1].name == "new.safetensors"
 
 
 def test_image_and_mask_move_together(faces):

@@ -19,7 +19,7 @@ from elfw_helpers.models import EfficientUNet, UNet, mini_network
 from elfw_helpers.models.hub import load_model
 from elfw_helpers.rendering import render_folder
 from elfw_helpers.training.loop import predict_logits
-from elfw_helpers.utils.errors import WeightsError
+from elfw_helpers.utils.errors import DataError
 
 COUNT = 24
 pytestmark = pytest.mark.filterwarnings("ignore::elfw_helpers.data.splits.SplitWarning")
@@ -66,7 +66,7 @@ def test_a_last_layer_on_a_shared_backbone_learns_the_training_faces(
 def test_nothing_is_overwritten_unless_asked(rendered, tmp_path):
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"precious")
-    with pytest.raises(WeightsError, match="--replace"):
+    with pytest.raises(DataError, match="--replace"):
         make_mini_network(COUNT, file, rendered)
     assert file.read_bytes() == b"precious"
 
@@ -75,9 +75,10 @@ def test_the_command_makes_the_network_that_it_names(monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(release, "make_mini_network", lambda *arguments: calls.append(arguments))
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path))
-    assert main(["pretrain", "mini_network", "--faces", "30"]) == 0
+    file = str(tmp_path / "new.safetensors")
+    assert main(["pretrain", "mini_network", "--faces", "30", "--out", file]) == 0
     (faces, out, work, replaced) = calls[0]
-    assert (faces, out.name, replaced) == (30, "mini_network_rendered.safetensors", False)
+    assert (faces, out.name, replaced) == (30, "new.safetensors", False)
     assert work == tmp_path / "pretraining"
 
 
