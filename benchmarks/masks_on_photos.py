@@ -8,7 +8,8 @@ the photo's own size; a predicted beard counts as skin, as the photos' masks lab
 
 The photos are cut in halves, by person and with as many glasses and caps in each: what was chosen with scores
 in view was chosen on the first half alone, so the second is free of that. Beside them stand the embedded
-rendered faces' test split, scored alike. Intervals are over images.
+rendered faces' test split, scored alike, and the scores without the last step of `elfw predict`, which leaves
+out objects that are too small. Intervals are over images.
 
 `--store` writes `data/measured/masks_on_photos.json`, which notebook 07 reads: numbers, never a photo.
 """
@@ -17,7 +18,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -39,7 +42,7 @@ from elfw_helpers.data.labels import (
     WEARABLE,
     attribute_from_mask,
 )
-from elfw_helpers.deployment.predict import predict_mask
+from elfw_helpers.deployment.predict import LEAST_SHARES, predict_mask
 from elfw_helpers.evaluation.classification import confusion_matrix, score
 from elfw_helpers.evaluation.segmentation import confusion_matrices, score_matrices
 from elfw_helpers.models.hub import TrainedModel, load_model
@@ -73,6 +76,27 @@ def predict_photos(
         truth.append(attribute_from_mask(mask))
         predicted.append(attribute_from_mask(found))
     return np.stack(matrices), truth, predicted
+
+
+def find_smallest(folder: FaceFolder) -> dict[str, float]:
+    """Return the smallest share of skin, beard and itself that each class of LEAST_SHARES has in a mask."""
+    smallest = dict.fromkeys(LEAST_SHARES, 1.0)
+    for index in tqdm(range(len(folder)), unit="mask"):
+        counts = np.bincount(folder.read(index)[1].ravel(), minlength=len(PIXEL_CLASSES))
+        for label in filter(counts.__getitem__, smallest):
+            share = counts[label] / (counts[label] + counts[SKIN] + counts[BEARD])
+            smallest[label] = min(smallest[label], float(share))
+    return {PIXEL_CLASSES[label]: round(share, 3) for label, share in smallest.items()}
+
+
+def describe_glasses(matrices: np.ndarray) -> str:
+    """Return in how many photos with and without glasses some are found; confusion matrices [N, 7, 7]."""
+    worn, found = matrices[:, EYEWEAR].sum(1) > 0, matrices[:, :, EYEWEAR].sum(1)
+    false = found - matrices[:, EYEWEAR, EYEWEAR]
+    with_glasses = f"{(found[worn] > 0).sum()} of {worn.sum()} photos with glasses"
+    without = f"{(found[~worn] > 0).sum()} of {(~worn).sum()} without"
+    share = false[~worn].sum() / false.sum()
+    return f"glasses are found in {with_glasses} and in {without} ({share:.0%} of the false pixels)"
 
 
 def score_part(
@@ -112,17 +136,20 @@ def main() -> None:
     chosen = parser.parse_args()
     folder, results, rows = open_folder(chosen.real), {}, []
     halves, rendered = cut_halves(folder), open_folder(embedded_faces())
-    for name in chosen.models:
-        model = load_model(name)
-        answers = predict_photos(model, folder)
+    print(f"smallest shares of a face on rendered faces: {find_smallest(rendered)}")
+    for name, kept in product(chosen.models, (False, True)):
+        model, title = load_model(name), Path(name).stem + ", small objects kept" * kept
+        with patch.dict(LEAST_SHARES, clear=kept):
+            answers = predict_photos(model, folder)
+            on_rendered = predict_photos(model, rendered, rendered.split().test.tolist())
         scores = {part: score_part(*answers, halves[part]) for part in halves}
-        on_rendered = predict_photos(model, rendered, rendered.split().test.tolist())
         scores["rendered test faces"] = score_part(*on_rendered, torch.arange(len(on_rendered[0])))
-        results[Path(name).stem] = scores
-        rows += [format_row(f"{Path(name).stem}, {part}", scores[part]) for part in scores]
+        results[title] = scores
+        rows += [format_row(f"{title}, {part}", scores[part]) for part in scores]
+        print(f"{title}: {describe_glasses(answers[0])}")
         worst = [score_matrices(matrix[None], ignore=UNLABELLED).mean_iou for matrix in answers[0]]
         names = [folder.names[index] for index in np.argsort(worst)[:WORST]]
-        print(f"{name}: lowest mean IoU in {', '.join(names)}")
+        print(f"{title}: lowest mean IoU in {', '.join(names)}")
     names = [PIXEL_CLASSES[label] for label in LABELLED]
     print(format_table(["network", *names, "mean IoU", "macro F1 by the rule", "balanced", "accuracy"], rows))
     if chosen.store:

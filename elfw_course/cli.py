@@ -264,13 +264,13 @@ def augment(
 ) -> None:
     """Put eyewear, mouth-masks and hands on faces, on the largest in each photo."""
     from elfw_helpers.augmentation.objects import check_kind
-    from elfw_helpers.data.layout import check_place
+    from elfw_helpers.data.layout import check_augmented_folder
 
     kinds = objects.split(",")
     with explain_bad_value("augment"):
         for kind in kinds:
             check_kind(kind)
-        check_place(source, out, replace)
+        check_augmented_folder(source, out, replace)
         # Now, for it loads torch, which takes seconds.
         from elfw_helpers.augmentation import augment_folder
 

@@ -21,7 +21,7 @@ from elfw_helpers.augmentation.objects import OBJECTS, is_held_out
 from elfw_helpers.data.datasets import FaceFolder
 from elfw_helpers.data.images import encode_mask
 from elfw_helpers.data.labels import ATTRIBUTES, attribute_from_mask
-from elfw_helpers.data.layout import MANIFEST, PERSONS_FILE, VERSION, Origin, check_place
+from elfw_helpers.data.layout import MANIFEST, PERSONS_FILE, VERSION, Origin, check_augmented_folder
 from elfw_helpers.rendering.face import check_whole
 from elfw_helpers.utils.errors import DataError
 from elfw_helpers.utils.files import explain_error, write_atomically
@@ -80,7 +80,7 @@ def augment_folder(
     faces, out = FaceFolder(source), Path(out).resolve()
     if not faces.layout.masks:
         raise DataError(faces.root, "has no masks in labels/", "Objects are placed by them: add them first")
-    check_place(faces.root, out, replace)
+    check_augmented_folder(faces.root, out, replace)
     draft = out.with_name(f".{out.name}.part")
     try:
         shutil.rmtree(draft, ignore_errors=True)

@@ -414,7 +414,7 @@ def read_origins(folder: str | Path) -> dict[str, Origin]:
     return origins
 
 
-def check_place(source: Path, out: Path, replace: bool) -> None:
+def check_augmented_folder(source: Path, out: Path, replace: bool) -> None:
     """Raise DataError unless the folder can be written, and is new or an augmented one to be replaced.
 
     Args:

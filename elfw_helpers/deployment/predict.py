@@ -38,8 +38,8 @@ from elfw_helpers.utils.errors import MissingPackage, PhotoWarning
 # By architecture: at how many times its size a network of masks looks at a photo as well. This one has
 # learned from faces of many sizes, and gains .016 of mean IoU on photos (benchmarks/README.md).
 LARGER_LOOK = {"efficient_unet": 5 / 3}
-# By class of objects: the least that one covers, of skin, beard and the object together. Four fifths of what
-# the smallest on the embedded rendered faces covers (.099, .064 and .213): less is a shadow, or a strand.
+# By class: the least share of skin, beard and itself that an object covers. Four fifths of the smallest
+# shares on the embedded rendered faces (.099, .064, .213). What covers less is taken for a mistake.
 LEAST_SHARES = {EYEWEAR: 0.08, WEARABLE: 0.05, MOUTH_MASK: 0.17}
 # Beyond these, what the network sees has little in common with what the photo shows.
 MOST_ENLARGED, MOST_SHRUNK = 2, 8
@@ -104,7 +104,7 @@ def predict_mask(model: TrainedModel, image: Image.Image) -> np.ndarray:
 def predict_logits(model: TrainedModel, image: Image.Image) -> Tensor:
     """Return a segmentation network's logits of a photo, RGB, without the padding: float32 [7, h, w].
 
-    An object too small to be one has the lowest of all logits: there the next likeliest class is found.
+    Classes of which too little is found have the lowest of all logits, so that no pixel goes to them.
     """
     logits, (rows, columns) = predict_square(model, image, "segment")
     return drop_small_objects(logits[:, rows, columns])
@@ -113,8 +113,8 @@ def predict_logits(model: TrainedModel, image: Image.Image) -> Tensor:
 def drop_small_objects(logits: Tensor) -> Tensor:
     """Return a mask's logits, float32 [7, h, w], without objects that cover less of a face than LEAST_SHARES.
 
-    Where eyes are bare, shadows of brows and eye sockets are taken for glasses: without this step, the IoU
-    of glasses on photos is .08 lower (benchmarks/README.md).
+    Their pixels go to the next likeliest class. Networks take bare eyes for glasses: without this step, the
+    IoU of glasses on photos is .07 lower (benchmarks/README.md).
     """
     counts = torch.bincount(logits.argmax(0).flatten(), minlength=len(PIXEL_CLASSES))
     face = counts[SKIN] + counts[BEARD]

@@ -33,9 +33,9 @@ REMEDIES = {
     errno.EMFILE: "Too many files are open: close other programs, or raise the limit (`ulimit -n`)",
     errno.EIO: "The disk or the network behind it fails: copy the files to another one",
 }
-# In the folder of one training: what it is of, and what keeps other trainings out.
-RUN, LOCK = "run.json", ".lock"
 ANY_REMEDY = "Check that the place is there, and that you may read and write it"
+# In the folder of a training: its settings, and what keeps other trainings out.
+RUN, LOCK = "run.json", ".lock"
 
 
 def explain_error(error: OSError, path: str | Path | None = None) -> DataError:

@@ -90,9 +90,8 @@ def test_the_command_makes_it(monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(masks, "make_efficient_unet", lambda *arguments: calls.append(arguments))
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path))
-    file = str(tmp_path / "new.safetensors")
-    assert main(["pretrain", "efficient_unet", "--faces", "30", "--out", file]) == 0
-    assert calls[0][1].name == "new.safetensors"
+    assert main(["pretrain", "efficient_unet", "--faces", "30", "--replace"]) == 0
+    assert calls[0][1].name == "efficient_unet_rendered.safetensors"
 
 
 def test_image_and_mask_move_together(faces):

@@ -75,10 +75,9 @@ def test_the_command_makes_the_network_that_it_names(monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(release, "make_mini_network", lambda *arguments: calls.append(arguments))
     monkeypatch.setenv("ELFW_BUILD", str(tmp_path))
-    file = str(tmp_path / "new.safetensors")
-    assert main(["pretrain", "mini_network", "--faces", "30", "--out", file]) == 0
+    assert main(["pretrain", "mini_network", "--faces", "30", "--replace"]) == 0
     (faces, out, work, replaced) = calls[0]
-    assert (faces, out.name, replaced) == (30, "new.safetensors", False)
+    assert (faces, out.name, replaced) == (30, "mini_network_rendered.safetensors", True)
     assert work == tmp_path / "pretraining"
 
 
