@@ -84,6 +84,25 @@ def test_what_is_no_python_is_a_syntax_error(runner):
             parse_cell(cell)
 
 
+@pytest.mark.parametrize(
+    "cell",
+    ["%pwd", "!ls", "x = %pwd", "x = 1\nx?", "?x", ",abs a b", ";abs a", "\n  /abs 3", "  x = 1\n  y = 2"]
+    + ["\n \n\tx = 3", ">>> if x:\n...     y = 1", "In [3]: def f(x):\n   ...:     return x", "%%bash\nls"],
+)
+def test_all_that_ipython_rewrites_is_rewritten(cell):
+    with pytest.raises(SyntaxError):
+        compile(cell, "<cell>", "exec")
+    assert parse_cell(cell)[0]
+
+
+@pytest.mark.parametrize("cell", ["retrun 3", '"' * 999_999, "a," * 500_000 + "=", "def " * 250_000])
+def test_what_ipython_would_not_rewrite_is_not_read_by_it(cell, monkeypatch):
+    # On Python 3.12.1 that takes 20 seconds of a line of a million quotes.
+    monkeypatch.setitem(sys.modules, "IPython.core.inputtransformer2", None)
+    with pytest.raises(SyntaxError):
+        parse_cell(cell)
+
+
 def test_magics_have_values(runner, tmp_path):
     names = run(
         runner,
