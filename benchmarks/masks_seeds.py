@@ -18,11 +18,10 @@ import argparse
 from pathlib import Path
 from unittest.mock import patch
 
-import numpy as np
 from masks_on_photos import LABELLED, cut_halves, predict_photos, score_part
 from measure import store_results
 from real_photos import open_folder
-from stored_runs import format_table
+from stored_runs import format_spread, format_table
 
 from elfw_course.weights import masks as recipe
 from elfw_helpers.data.labels import PIXEL_CLASSES
@@ -68,9 +67,7 @@ def format_seeds(results: dict[str, dict]) -> str:
             [f"{part}, {seed}", *(f"{value:.3f}" for value in values)] for seed, values in scores.items()
         ]
         if len(scores) > 1:
-            values = np.array(list(scores.values()))
-            spread = zip(values.mean(0), values.std(0, ddof=1), strict=True)
-            rows.append([f"{part}, mean ± sd", *(f"{mean:.3f} ± {sd:.3f}" for mean, sd in spread)])
+            rows.append([f"{part}, mean ± sd", *map(format_spread, zip(*scores.values(), strict=True))])
     return format_table(["photos", *COLUMNS], rows)
 
 
