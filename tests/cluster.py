@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from distributed import Client
+from distributed.utils import json_load_robust
 
 ROOT = Path(__file__).parent.parent
 # Seconds that a cluster may take to start on a busy machine, and how long it outlives tests that were killed.
@@ -39,8 +39,8 @@ class Cluster:
         self.scheduler = self.start("scheduler", "--port", "0", "--idle-timeout", f"{PATIENCE}s")
         nannies = ["--no-nanny", *["--nanny"] * (workers - 1)]
         self.workers = [self.start("worker", nanny, *WORKER) for nanny in nannies]
-        wait_until(self.file.exists)
-        self.address = json.loads(self.file.read_text(encoding="utf-8"))["address"]
+        # The scheduler creates its file before it writes it: Dask's own reader waits for both.
+        self.address = json_load_robust(self.file, timeout=PATIENCE)["address"]
         self.wait_for_workers(workers)
 
     def wait_for_workers(self, count: int) -> None:
