@@ -391,16 +391,19 @@ def serve(
 
     Only this machine can open them unless told otherwise. What visitors send is deleted after the answer.
     """
-    import torch
+    from elfw_helpers.deployment.exposure import describe_exposure, read_password
 
-    from elfw_helpers.deployment.apps.serve import APPS, describe_exposure, read_password, start_app
-
-    # The networks are small: on a busy machine a second thread costs more than it brings.
-    torch.set_num_threads(1)
     password = read_password() if auth else None
     for line in describe_exposure(host, share, bool(password)):
         print(line)
     print("Starting; the first time this takes up to a minute.", flush=True)
+    # Now, for they load torch and Gradio, which takes seconds.
+    import torch
+
+    from elfw_helpers.deployment.apps.serve import APPS, start_app
+
+    # The networks are small: on a busy machine a second thread costs more than it brings.
+    torch.set_num_threads(1)
     # A service manager ends programs so: what was uploaded is deleted then too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with start_app((name,) if name else APPS, None, host, port, share, password) as running:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from elfw_course.browser import find_chromium
 from elfw_helpers import __version__
-from elfw_helpers.utils.errors import ElfwError
+from elfw_helpers.utils.errors import ElfwError, MissingPackage
 from elfw_helpers.utils.files import explain_error, require_writable
 from elfw_helpers.utils.paths import build_folder, data_folder, project_folder
 
@@ -163,6 +163,19 @@ def look_at_course() -> Iterator[Finding]:
     else:
         mend = f'In the clone of the course: {sys.executable} -m pip install -e ".[lab]"'
         yield Finding(STOP, f"no notebooks in {project_folder()}: elfw was installed without them", mend)
+
+
+def look_at_pages() -> Iterator[Finding]:
+    """Find nbconvert's page templates, for `elfw run` writes a page of each notebook."""
+    from elfw_course.web_page import make_exporter
+
+    try:
+        make_exporter()
+    except MissingPackage as error:
+        found, _, mend = str(error).partition(" Do: ")
+        yield Finding(STOP, found.rstrip("."), mend)
+    else:
+        yield Finding(FINE, "nbconvert's templates are there")
 
 
 def look_at_device() -> Iterator[Finding]:
@@ -318,6 +331,7 @@ CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "versions": look_at_versions,
     "packages": look_at_packages,
     "course": look_at_course,
+    "pages": look_at_pages,
     "device": look_at_device,
     "load": look_at_load,
     "data": look_at_data,

@@ -7,7 +7,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "apps.client": ["ask_app"],
         "apps.html": ["encode_data_url", "shrink_to_page"],
-        "apps.serve": ["describe_exposure", "start_app"],
+        "apps.serve": ["start_app"],
+        "exposure": ["describe_exposure"],
         "faces": ["Frame", "cut_face", "find_box", "find_faces"],
         "onnx": ["OnnxNetwork", "export_model"],
         "predict": [

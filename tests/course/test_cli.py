@@ -70,6 +70,7 @@ WRONG_NAMES = {
     "grade 33 set --out new": "There is no answer key '33'",
     "grade 3 set --out new": "holds no .ipynb",
     "grade 03 nosuch --out new": "no such folder",
+    "app --auth": "--auth needs ELFW_APP_AUTH=user:password",
 }
 
 

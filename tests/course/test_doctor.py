@@ -89,7 +89,8 @@ def test_a_course_that_lacks_nothing_will_run(project, capsys):
     assert said.out.endswith("\nThe course will run.\n") and said.err == ""
     assert {line[:5].strip() for line in said.out.splitlines()[:-2]} == {"ok"}
     for words in (
-        "torch ", f"Python {sys.version_info[0]}.", "1 notebook in", "thread", "3 faces ($ELFW_DATA), 3",
+        "torch ", f"Python {sys.version_info[0]}.", "1 notebook in", "thread",
+        "templates are there", "3 faces ($ELFW_DATA), 3",
         "1 file, as their checksums say", "GiB free", "/usr/bin/chromium", "some-school/faces",
         "bubblewrap, and torch can be imported in it",
     ):  # fmt: skip
@@ -103,6 +104,14 @@ def test_a_missing_package_stops_the_course_and_one_for_the_lab_alone_does_not(p
     hide_packages(monkeypatch, "httpx")
     assert main(["doctor"]) == 1
     assert read_rows(capsys)["packages"].startswith("STOP missing: httpx -> ")
+
+
+def test_missing_templates_of_pages_stop_the_course(project, monkeypatch, capsys):
+    monkeypatch.setattr("nbconvert.exporters.templateexporter.jupyter_path", lambda *_: [])
+    assert main(["doctor"]) == 1
+    row = read_rows(capsys)["pages"]
+    assert row.startswith("STOP nbconvert's page templates are not in ")
+    assert " so no page can be written -> " in row and row.endswith("--no-deps nbconvert")
 
 
 def test_a_package_that_is_too_old_is_named_with_the_bound(project, capsys):

@@ -28,8 +28,9 @@ from elfw_helpers.deployment.apps.attributes import answer_attributes, show_attr
 from elfw_helpers.deployment.apps.client import ask_app
 from elfw_helpers.deployment.apps.html import number_faces
 from elfw_helpers.deployment.apps.segmentation import answer_segmentation, show_segmentation
-from elfw_helpers.deployment.apps.serve import describe_exposure, read_password, start_app
+from elfw_helpers.deployment.apps.serve import start_app
 from elfw_helpers.deployment.apps.web_page import read_examples
+from elfw_helpers.deployment.exposure import describe_exposure, read_password
 from elfw_helpers.deployment.faces import Frame, whole_frame
 from elfw_helpers.utils.errors import DataError, ElfwError
 from tests.deployment.app_models import make_models

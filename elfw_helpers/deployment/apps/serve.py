@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from starlette.middleware import Middleware
 
 from elfw_helpers.deployment.apps.uploads import LARGEST_FILE, PrivateFolder, RequestGuard, say_busy
 from elfw_helpers.deployment.apps.web_page import build_app
+from elfw_helpers.deployment.exposure import LOCAL_HOST
 from elfw_helpers.deployment.onnx import use_onnxruntime
 from elfw_helpers.models.hub import TrainedModel, load_model
 from elfw_helpers.utils.errors import ElfwError
@@ -20,8 +20,6 @@ from elfw_helpers.utils.errors import ElfwError
 # The models that each of the apps needs.
 MODELS = {"attributes": ("efficient_attributes", "mini_network"), "segmentation": ("efficient_unet",)}
 APPS = tuple(MODELS)
-LOCAL_HOST = "127.0.0.1"
-PASSWORD_VARIABLE = "ELFW_APP_AUTH"
 # One photo is predicted at a time, and up to this many wait; other visitors are told to try again.
 QUEUE_LENGTH = 64
 LAUNCH_OPTIONS = {
@@ -140,34 +138,3 @@ def make_theme() -> gradio.themes.Base:
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
     theme = gradio.themes.Base(primary_hue="teal", neutral_hue="slate", radius_size="lg", **fonts)
     return theme.set(body_background_fill="*neutral_50", block_background_fill="white")
-
-
-def describe_exposure(host: str, share: bool, auth: bool) -> list[str]:
-    """Return what others will be able to do once the app is open, in sentences; none if it stays local."""
-    lines = []
-    if host != LOCAL_HOST:
-        lines += [
-            f"--host {host}: whoever reaches this machine over the network can use the app.",
-            "What they send is not encrypted on its way.",
-        ]
-    if share:
-        lines += [
-            "--share: a public address, for up to a week; whoever has it can use the app.",
-            "Photos travel through Gradio's servers, and a program of Gradio's is fetched for it.",
-        ]
-    if lines:
-        lines += [
-            "They can use this machine's time and see its answers, but not each other's photos.",
-            "They have to give the name and the password."
-            if auth
-            else f"Nobody is asked for a password: --auth with ${PASSWORD_VARIABLE} does that.",
-        ]
-    return lines
-
-
-def read_password() -> tuple[str, str]:
-    """Return the name and the password in the environment, or raise ElfwError if there are none."""
-    user, colon, password = os.environ.get(PASSWORD_VARIABLE, "").partition(":")
-    if not (user and colon and password):
-        raise ElfwError(f"--auth needs {PASSWORD_VARIABLE}=user:password in the environment")
-    return user, password
