@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from elfw_course.browser import find_chromium
 from elfw_helpers import __version__
-from elfw_helpers.utils.errors import ElfwError, MissingPackage
+from elfw_helpers.utils.errors import ElfwError
 from elfw_helpers.utils.files import explain_error, require_writable
 from elfw_helpers.utils.paths import build_folder, data_folder, project_folder
 
@@ -82,10 +82,10 @@ def look_safely(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     """Yield what a check finds, and what stopped it as a finding."""
     try:
         yield from look()
+    except ElfwError as error:  # before ImportError: a MissingPackage is both, and says itself what to do
+        yield Finding(STOP, str(error))
     except ImportError as error:
         yield Finding(STOP, f"cannot be told without a package ({error})", install_command())
-    except ElfwError as error:
-        yield Finding(STOP, str(error))
     except OSError as error:
         yield Finding(STOP, str(explain_error(error)))
 
@@ -169,13 +169,8 @@ def look_at_pages() -> Iterator[Finding]:
     """Find nbconvert's page templates, for `elfw run` writes a page of each notebook."""
     from elfw_course.web_page import make_exporter
 
-    try:
-        make_exporter()
-    except MissingPackage as error:
-        found, _, mend = str(error).partition(" Do: ")
-        yield Finding(STOP, found.rstrip("."), mend)
-    else:
-        yield Finding(FINE, "nbconvert's templates are there")
+    make_exporter()
+    yield Finding(FINE, "nbconvert's templates are there")
 
 
 def look_at_device() -> Iterator[Finding]:

@@ -111,7 +111,7 @@ def test_missing_templates_of_pages_stop_the_course(project, monkeypatch, capsys
     assert main(["doctor"]) == 1
     row = read_rows(capsys)["pages"]
     assert row.startswith("STOP nbconvert's page templates are not in ")
-    assert " so no page can be written -> " in row and row.endswith("--no-deps nbconvert")
+    assert " so no page can be written. Do: " in row and row.endswith("--no-deps nbconvert")
 
 
 def test_a_package_that_is_too_old_is_named_with_the_bound(project, capsys):
